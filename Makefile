@@ -1,0 +1,38 @@
+# Every target sets up .venv by itself; only Python 3.11+ and pip are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all lint bench torch clean help
+
+help:
+	@echo 'make demo    set up, then train, propose and evaluate on generated data'
+	@echo 'make test    set up, then run the tests (SLOW=1: the long ones too)'
+	@echo 'make lint    ruff check and format check'
+	@echo 'make bench   benchmarks, against other tools where they are installed'
+	@echo 'make torch   add PyTorch: more tests and benchmark rows compare with it'
+
+$(VENV)/.installed: requirements.txt requirements-tf.txt requirements-test.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-tf.txt -r requirements-test.txt
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m launch.demo --workdir=runs/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 $(if $(SLOW),,-m 'not slow')
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m launch.benchmark --suite=all --output=runs/benchmark
+
+torch: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -r requirements-torch.txt
+
+clean:
+	rm -rf $(VENV) runs build .pytest_cache .ruff_cache .hypothesis

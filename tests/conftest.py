@@ -1,0 +1,32 @@
+"""Shared set-up: eight virtual CPU devices, strict shapes, real-data paths."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+# Real data live beside the checkout, never in it; tests that need them are
+# skipped with a printed reason where they are absent.
+_DATA = pathlib.Path(
+  os.environ.get(
+    'CMSN_TEST_DATA',
+    pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data',
+  )
+)
+
+
+@pytest.fixture
+def real_data():
+  """Returns a function: folder name -> path, skipping where it is absent."""
+
+  def find(name: str) -> pathlib.Path:
+    path = _DATA / name
+    if not path.exists():
+      pytest.skip(f'real data {name!r} not found at {path}')
+    return path
+
+  return find
