@@ -1,0 +1,1 @@
+"""Files to arrays: annotations, features, video, input pipelines."""

@@ -1,0 +1,131 @@
+"""JSON files from anywhere, read with a clear error; files replaced at once."""
+
+import contextlib
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from typing import IO
+
+PathLike = str | os.PathLike
+
+
+def require_file(path: PathLike, error: type[ValueError] = ValueError) -> int:
+  """Size in bytes of an ordinary file.
+
+  A pipe or a device never ends, so only regular files are opened.
+
+  Raises:
+    FileNotFoundError: if there is nothing at `path`.
+    ValueError: (or `error`) if it is not a regular file.
+  """
+  try:
+    status = os.stat(path)
+  except FileNotFoundError:
+    raise FileNotFoundError(f'{path}: no such file') from None
+  except ValueError:  # a null byte in the path
+    raise error(f'{os.fspath(path)!r}: not a usable file name') from None
+  if not stat.S_ISREG(status.st_mode):
+    kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'special file'
+    raise error(f'{path}: found a {kind}, expected a file')
+  return status.st_size
+
+
+def _refuse_constant(token: str) -> object:
+  raise ValueError(f'found the number {token}, which is not JSON')
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+  result = dict(pairs)
+  if len(result) != len(pairs):
+    seen = set()
+    for key, _ in pairs:
+      if key in seen:
+        # A later entry would silently replace the earlier one.
+        raise ValueError(f'the key {key[:80]!r} appears twice in one object')
+      seen.add(key)
+  return result
+
+
+def read(path: PathLike, error: type[ValueError] = ValueError) -> object:
+  """The document in a JSON file (UTF-8, with or without a byte-order mark).
+
+  Args:
+    path: the file.
+    error: the exception class to raise for bad contents.
+  Returns:
+    dicts, lists, strings, numbers, booleans and None.
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: (or `error`) where the file is not JSON: a syntax error with
+      its line, NaN and Infinity, a repeated key, nesting too deep, a number of
+      thousands of digits, another encoding.
+  """
+  require_file(path, error)
+  try:
+    with open(path, encoding='utf-8-sig') as file:
+      return json.load(
+        file, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+      )
+  except UnicodeDecodeError as problem:
+    raise error(
+      f'{path}: found bytes that are not UTF-8 text at byte {problem.start}, '
+      'expected a JSON file'
+    ) from None
+  except json.JSONDecodeError as problem:
+    raise error(
+      f'{path}: not valid JSON, line {problem.lineno} column {problem.colno}: '
+      f'{problem.msg}'
+    ) from None
+  except RecursionError:
+    raise error(f'{path}: lists or objects are nested too deeply') from None
+  except ValueError as problem:
+    raise error(f'{path}: not valid JSON: {problem}') from None
+
+
+def number(value: object) -> float | None:
+  """A JSON number as a finite float, or None where it is not one."""
+  if isinstance(value, bool) or not isinstance(value, (int, float)):
+    return None
+  try:
+    result = float(value)
+  except OverflowError:  # an integer beyond 1e308
+    return None
+  return result if math.isfinite(result) else None
+
+
+def shown(value: object, limit: int = 60) -> str:
+  """A value of unknown size, short enough for a message."""
+  if isinstance(value, (dict, list)):
+    kind = 'an object' if isinstance(value, dict) else 'a list'
+    if len(value) > 4 or any(isinstance(v, (dict, list)) for v in value):
+      return f'{kind} of {len(value)} entries'
+  if isinstance(value, dict):
+    return f'an object with {", ".join(shown(key, 20) for key in value)}'
+  if isinstance(value, int) and abs(value) >= 10**18:
+    return 'a number beyond 1e18'
+  text = repr(value)
+  return text if len(text) <= limit else text[: limit - 1] + '…'
+
+
+@contextlib.contextmanager
+def replacing(path: PathLike, mode: str = 'w') -> Iterator[IO]:
+  """Opens a temporary file that takes `path`'s place when the block succeeds.
+
+  A reader never sees half a file, and a failure leaves the old one as it was.
+  Missing folders are made.
+  """
+  path = os.fspath(path)
+  os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+  # In the same folder, since a rename is atomic on one file system only.
+  temporary = f'{path}.{os.getpid()}.tmp'
+  text = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': ''}
+  try:
+    with open(temporary, mode, **text) as file:
+      yield file
+    os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.remove(temporary)
+    raise

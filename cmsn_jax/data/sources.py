@@ -1,0 +1,168 @@
+"""Snippet sources: what a model reads, in windows of any video.
+
+A source hides whether snippets are feature rows or runs of frames.  It has
+`feature_fps` (snippets a second), `num_snippets(video_id)`,
+`read(video_id, start, stop)` and `snippet_shape`.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Float
+
+from cmsn_jax.data import feature_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+  """Mean and deviation of the training videos' features, each [d]."""
+
+  mean: np.ndarray
+  std: np.ndarray
+
+
+class FeatureSource:
+  """Feature rows, pooled over time and standardised, read slice by slice.
+
+  Args:
+    store: feature files of all videos.
+    feature_fps: snippets a second in the files.
+    pool: this many neighbouring rows become one snippet: their mean and, with
+      `deviation`, the logarithm of their deviation.
+    deviation: append it; without effect where `pool` is 1.
+    statistics: standardise with these; None leaves features as they are.
+    per_video: append each feature standardised by its own video's statistics.
+
+  Raises:
+    ValueError: if the statistics are of features of another width.
+  """
+
+  def __init__(
+    self,
+    store: feature_files.FeatureStore,
+    feature_fps: float,
+    *,
+    pool: int = 1,
+    deviation: bool = False,
+    statistics: Statistics | None = None,
+    per_video: bool = False,
+  ):
+    if pool < 1:
+      raise ValueError(f'pool must be at least 1, got {pool}')
+    self._store = store
+    self._pool, self._deviation = pool, deviation and pool > 1
+    self._per_video = per_video
+    self._video_statistics = {}
+    self.statistics = statistics
+    self.feature_fps = feature_fps / pool
+    self.file_dim = store.dim
+    self.ids = store.ids
+    width = store.dim * (2 if self._deviation else 1)
+    if statistics is not None and statistics.mean.shape != (width,):
+      raise ValueError(
+        f'the statistics are of {statistics.mean.shape[0]} features, the files '
+        f'give {width}; use the features that the model was trained on'
+      )
+    self.snippet_shape = (width * (2 if per_video else 1),)
+
+  def num_snippets(self, video_id: str) -> int:
+    """Snippets of a video after pooling; the last may average fewer rows."""
+    return -(-self._store.num_snippets(video_id) // self._pool)
+
+  def read(
+    self, video_id: str, start: int = 0, stop: int | None = None
+  ) -> Float[np.ndarray, 't d']:
+    """Returns snippets [start, stop) of a video, float32."""
+    stop = self.num_snippets(video_id) if stop is None else stop
+    rows = self._store.read(video_id, start * self._pool, stop * self._pool)
+    found = pooled(rows, self._pool, self._deviation)
+    parts = [_standardised(found, self.statistics)]
+    if self._per_video:
+      parts.append(_standardised(found, self._own_statistics(video_id)))
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+  def read_training(
+    self, video_id: str, start: int, stop: int, rng: np.random.Generator
+  ) -> Float[np.ndarray, 't d']:
+    """The same: features have no random crop."""
+    del rng
+    return self.read(video_id, start, stop)
+
+  def _own_statistics(self, video_id):
+    if video_id not in self._video_statistics:
+      self._video_statistics[video_id] = statistics_of(
+        self._store, [video_id], self._pool, self._deviation
+      )
+    return self._video_statistics[video_id]
+
+
+def pooled(
+  rows: Float[np.ndarray, 't d'], pool: int, deviation: bool = False
+) -> Float[np.ndarray, 'u e']:
+  """Means of runs of `pool` rows, and the logarithm of their deviations.
+
+  A shorter last run takes what it has. A deviation below a thousandth counts
+  as that.
+
+  Args:
+    rows: [t, d].
+    pool: rows a run.
+    deviation: append the deviations.
+
+  Returns:
+    [ceil(t / pool), d] or [ceil(t / pool), 2 d], float32.
+  """
+  if pool == 1 or not len(rows):
+    return rows
+  starts = np.arange(0, len(rows), pool)
+  counts = np.minimum(pool, len(rows) - starts)[:, None]
+  rows = rows.astype(np.float64)
+  means = np.add.reduceat(rows, starts, axis=0) / counts
+  if not deviation:
+    return means.astype(np.float32)
+  centred = rows - np.repeat(means, counts[:, 0], axis=0)
+  squares = np.add.reduceat(centred**2, starts, axis=0) / counts
+  logs = 0.5 * np.log(squares + 1e-6)
+  return np.concatenate([means, logs], axis=1).astype(np.float32)
+
+
+# Rows read at a time for statistics: bounds memory on hour-long videos.
+_BLOCK = 1 << 16
+
+
+def statistics_of(
+  store: feature_files.FeatureStore,
+  video_ids: Iterable[str],
+  pool: int = 1,
+  deviation: bool = False,
+) -> Statistics:
+  """Mean and deviation over all snippets of the given videos.
+
+  A feature that never changes has deviation 1.
+  """
+  count, mean, square = 0, 0.0, 0.0
+  block = max(1, _BLOCK // pool) * pool
+  for video_id in video_ids:
+    total = store.num_snippets(video_id)
+    for start in range(0, total, block):
+      rows = store.read(video_id, start, min(start + block, total))
+      found = pooled(rows, pool, deviation and pool > 1).astype(np.float64)
+      # Chan et al.: exact for features far from zero, unlike sums of squares.
+      here = found.mean(axis=0)
+      shift, seen = here - mean, count + len(found)
+      square = (
+        square
+        + ((found - here) ** 2).sum(axis=0)
+        + shift**2 * (count * len(found) / seen)
+      )
+      mean, count = mean + shift * (len(found) / seen), seen
+  deviations = np.sqrt(square / max(count, 1))
+  deviations = np.where(deviations > 1e-6, deviations, 1.0)
+  return Statistics(np.asarray(mean, np.float32), deviations.astype(np.float32))
+
+
+def _standardised(rows, statistics):
+  if statistics is None:
+    return rows
+  return (rows - statistics.mean) / statistics.std

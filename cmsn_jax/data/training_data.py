@@ -1,0 +1,301 @@
+"""What a run trains and chooses on: annotations joined with their snippets."""
+
+import dataclasses
+import pathlib
+import re
+import sys
+import warnings
+from typing import Any
+
+import ml_collections
+import numpy as np
+from absl import logging
+
+from cmsn_jax.data import annotations as annotations_lib
+from cmsn_jax.data import (
+  feature_concat,
+  feature_files,
+  sources,
+  synthetic_features,
+  video_files,
+)
+
+
+class MissingVideoWarning(UserWarning):
+  """Annotated videos have no features or frames and are left out."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+  """Videos of a run and where their snippets come from.
+
+  Attributes:
+    annotations: the whole file, without excluded labels.
+    train: videos to learn from, by id.
+    held_out: videos to choose on, by id; may be empty.
+    source: gives snippets of any of them.
+    pool: rows of a feature file averaged into one snippet.
+    file_fps: rows a second in the feature files (features only).
+    sidecar: what the feature folder says of itself, or None.
+  """
+
+  annotations: annotations_lib.Annotations
+  train: dict[str, annotations_lib.Video]
+  held_out: dict[str, annotations_lib.Video]
+  source: Any
+  pool: int = 1
+  file_fps: float = 0.0
+  sidecar: dict | None = None
+
+
+def open_data(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> TrainingData:
+  """Opens what `config.data` names.
+
+  Annotations "generated:NxS" stand for N generated sequences of S seconds,
+  written to the workdir, so that a run needs no files.
+
+  Raises:
+    ValueError: see `open_features`.
+  """
+  config = config.copy_and_resolve_references()
+  name = config.data.annotations
+  if name.startswith('generated:'):
+    generated = re.fullmatch(r'generated:(\d+)x(\d+)', name)
+    if not generated:
+      raise ValueError(
+        "config.data.annotations must be a path or 'generated:NxS' (N videos "
+        f'of S seconds), got {name!r}'
+      )
+    count, seconds = (int(text) for text in generated.groups())
+    folder = workdir / 'generated'
+    logging.warning(
+      'no data are given: %d generated sequences of %d s take their place',
+      count, seconds,
+    )  # fmt: skip
+    maker = synthetic_features
+    if config.data.input == 'video':
+      from cmsn_jax.data import synthetic_video as maker
+    config.data.annotations = str(
+      maker.generate(folder, num_videos=count, duration_sec=float(seconds))
+    )
+    config.data.features = str(folder / 'features')
+    config.data.videos = str(folder / 'videos')
+  if config.data.input == 'video':
+    return open_video(config, workdir)
+  return open_features(config)
+
+
+def open_video(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> TrainingData:
+  """Joins annotations and frames, which are decoded here once.
+
+  Raises:
+    ValueError: where paths are missing, or videos cannot be decoded.
+  """
+  from cmsn_jax.data import frame_source, frame_store, frame_store_build
+  from cmsn_jax.features import c3d
+
+  data = config.data
+  annotations = _annotations(data, 'videos')
+  train, held_out = split(
+    annotations, data.train_subset, data.eval_subset, data.holdout
+  )
+  found = video_files.find_videos(data.videos)
+  train = _present(train, found, data.allow_missing, data.videos)
+  held_out = _present(held_out, found, data.allow_missing, data.videos)
+  folder = pathlib.Path(data.frames_cache or workdir / 'frames')
+  wanted = {video_id: found[video_id] for video_id in {**train, **held_out}}
+  report = frame_store_build.build(
+    folder,
+    wanted,
+    frame_store.Format(fps=config.video.fps, size=tuple(config.video.size)),
+    progress=sys.stderr.isatty(),
+  )
+  if report.failed and not data.allow_missing:
+    raise ValueError(
+      f'{len(report.failed)} of {len(wanted)} videos cannot be decoded: '
+      + '; '.join(list(report.failed.values())[:3])
+      + '; mend them, or set --config.data.allow_missing=True'
+    )
+  train = {k: v for k, v in train.items() if k not in report.failed}
+  held_out = {k: v for k, v in held_out.items() if k not in report.failed}
+  source = frame_source.FrameSource(
+    frame_store.FrameStore(folder),
+    stride=c3d.STRIDE_FRAMES,
+    crop=tuple(config.video.crop),
+    random_crop=config.video.random_crop,
+    random_flip=config.video.random_flip,
+  )
+  for video_id, one in {**train, **held_out}.items():
+    feature_files.check_rate(
+      video_id,
+      source.num_snippets(video_id),
+      one.duration_sec,
+      source.feature_fps,
+    )
+  return TrainingData(
+    annotations, train, held_out, source, file_fps=source.feature_fps
+  )
+
+
+def _annotations(data, kind):
+  for key in ('annotations', kind):
+    if not data[key]:
+      raise ValueError(f'config.data.{key} is empty; give its path')
+  annotations = annotations_lib.read(data.annotations)
+  if data.exclude_labels:
+    annotations = annotations.without_labels(tuple(data.exclude_labels))
+  return annotations
+
+
+def open_features(config: ml_collections.ConfigDict) -> TrainingData:
+  """Joins annotations and feature files, and checks that they fit.
+
+  Raises:
+    ValueError: where paths are missing, videos lack features, the rate is
+      unknown or does not fit a video's duration.
+  """
+  data = config.data
+  annotations = _annotations(data, 'features')
+  store = feature_concat.open_features(data.features)
+  train, held_out = split(
+    annotations, data.train_subset, data.eval_subset, data.holdout
+  )
+  train = _present(train, store.ids, data.allow_missing, data.features)
+  held_out = _present(held_out, store.ids, data.allow_missing, data.features)
+  videos = {**train, **held_out}
+  fps = feature_rate(data.feature_fps, store.sidecar, videos)
+  for video_id, video in videos.items():
+    feature_files.check_rate(
+      video_id, store.num_snippets(video_id), video.duration_sec, fps
+    )
+  pool = data.pool or pool_factor(train, fps, data.target_snippets)
+  logging.info(
+    '%d training and %d held-out videos, %d-dimensional features at %g '
+    'snippets a second, %d pooled into one',
+    len(train), len(held_out), store.dim, fps, pool,
+  )  # fmt: skip
+  statistics = None
+  if data.standardize:
+    statistics = sources.statistics_of(store, train, pool, data.pool_deviation)
+  source = sources.FeatureSource(
+    store,
+    fps,
+    pool=pool,
+    deviation=data.pool_deviation,
+    statistics=statistics,
+    per_video=data.per_video_features,
+  )
+  return TrainingData(
+    annotations, train, held_out, source, pool, fps, store.sidecar
+  )
+
+
+def split(
+  annotations: annotations_lib.Annotations,
+  train_subset: str,
+  eval_subset: str,
+  holdout: float,
+) -> tuple[dict[str, annotations_lib.Video], dict[str, annotations_lib.Video]]:
+  """Training videos and those to choose on.
+
+  Where no video is in `eval_subset`, every 1/holdout-th training video, in the
+  order of their names, is held out instead.
+
+  Raises:
+    ValueError: if there is no training video or no training instance.
+  """
+  train = annotations.subset(train_subset) if train_subset else {}
+  subsets = {video.subset for video in annotations.videos.values()}
+  held_out = {}
+  if eval_subset in subsets:
+    held_out = annotations.subset(eval_subset)
+  elif holdout > 0 and len(train) > 1:
+    every = max(2, round(1 / holdout))
+    names = sorted(train)[every // 2 :: every]
+    held_out = {name: train[name] for name in names}
+    train = {k: v for k, v in train.items() if k not in held_out}
+    logging.info(
+      'no %r videos: %d of the %r videos are held out to choose on: %s',
+      eval_subset, len(held_out), train_subset, ', '.join(names),
+    )  # fmt: skip
+  if not any(len(video.segments) for video in train.values()):
+    raise ValueError(
+      f'no training instance: subset {train_subset!r} has {len(train)} videos '
+      f'without any segment; the annotations have subsets {sorted(subsets)}. '
+      'Check config.data.annotations, train_subset and exclude_labels'
+    )
+  return train, held_out
+
+
+def feature_rate(
+  configured: float,
+  sidecar: dict | None,
+  videos: dict[str, annotations_lib.Video],
+) -> float:
+  """Snippets a second: from the config, the sidecar or the annotations.
+
+  Raises:
+    ValueError: if none says it, or two disagree.
+  """
+  found = {}
+  if configured < 0:
+    raise ValueError(
+      f'config.data.feature_fps must be positive, got {configured}'
+    )
+  if configured:
+    found['config.data.feature_fps'] = float(configured)
+  if sidecar and sidecar.get('feature_fps'):
+    found["the feature folder's sidecar"] = float(sidecar['feature_fps'])
+  rates = {v.feature_fps for v in videos.values() if v.feature_fps}
+  if len(rates) == 1:
+    found['the annotations'] = float(rates.pop())
+  elif len(rates) > 1:
+    raise ValueError(
+      f'the annotations name several feature rates, {sorted(rates)}; extract '
+      'all features at one rate'
+    )
+  if not found:
+    raise ValueError(
+      'the rate of the features is unknown; give snippets a second as '
+      '--config.data.feature_fps (frames a second / frames a snippet)'
+    )
+  values = list(found.values())
+  if not np.allclose(values, values[0], rtol=1e-3):
+    raise ValueError(
+      'feature rates disagree: '
+      + ', '.join(f'{name} says {value:g}' for name, value in found.items())
+    )
+  return values[0]
+
+
+def pool_factor(
+  videos: dict[str, annotations_lib.Video],
+  feature_fps: float,
+  target_snippets: float,
+) -> int:
+  """Rows to average so that a median instance spans `target_snippets`."""
+  durations = np.concatenate(
+    [v.segments[:, 1] - v.segments[:, 0] for v in videos.values()]
+  )
+  return max(1, round(np.median(durations) * feature_fps / target_snippets))
+
+
+def _present(videos, ids, allow_missing, path):
+  missing = sorted(set(videos) - set(ids))
+  if not missing:
+    return videos
+  message = (
+    f'{len(missing)} of {len(videos)} annotated videos have no file in {path}: '
+    + ', '.join(missing[:5])
+    + (' ...' if len(missing) > 5 else '')
+  )
+  if not allow_missing or len(missing) == len(videos):
+    raise ValueError(
+      message + '; add them, or set --config.data.allow_missing=True'
+    )
+  warnings.warn(message, MissingVideoWarning, stacklevel=2)
+  return {k: v for k, v in videos.items() if k not in missing}

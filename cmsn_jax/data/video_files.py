@@ -1,0 +1,188 @@
+"""Opening video files safely, and saying what is wrong with one.
+
+Only existing regular files are opened, by an allow-list of container formats
+and the `file` protocol: playlists, concatenation scripts and addresses could
+make the decoder read something else than the file that was named.
+"""
+
+import contextlib
+import os
+import pathlib
+import stat
+
+import av
+
+# Containers that hold the media themselves. Playlists (hls, dash, concat) and
+# image sequences (image2) are left out on purpose.
+FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,gif'
+SUFFIXES = frozenset(
+  '.mp4 .m4v .mov .3gp .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .flv .wmv '
+  '.asf .ogv .ogg .nut .mxf .gif'.split()
+)
+
+
+class VideoError(ValueError):
+  """A video file cannot be used; the message names file, finding, remedy."""
+
+
+class VideoWarning(UserWarning):
+  """Damage in a video file that the caller chose to read through."""
+
+
+def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+  """Video files directly in a folder, by name without suffix, sorted.
+
+  Raises:
+    VideoError: no such folder, no video in it, or two files of one name.
+  """
+  folder = pathlib.Path(folder)
+  if not folder.is_dir():
+    raise VideoError(f'{folder}: not a folder; give a folder of video files')
+  found = {}
+  for file in sorted(folder.iterdir()):
+    if file.suffix.lower() not in SUFFIXES or not file.is_file():
+      continue
+    if file.stem in found:
+      raise VideoError(
+        f'{folder}: {found[file.stem].name} and {file.name} have the same '
+        'video id; rename or remove one'
+      )
+    found[file.stem] = file
+  if not found:
+    raise VideoError(
+      f'{folder}: no video file in it; looked for {" ".join(sorted(SUFFIXES))}'
+    )
+  return found
+
+
+def checked_path(path: str | os.PathLike) -> str:
+  """Absolute path of an existing, non-empty regular file, or VideoError."""
+  path = os.fspath(path)
+  try:
+    status = os.stat(path)
+  except (OSError, ValueError) as error:
+    remedy = 'check the path'
+    if '://' in path:
+      remedy = 'addresses are not opened: download the file first'
+    raise VideoError(
+      f'{path!r}: cannot be opened ({error}); {remedy}'
+    ) from None
+  if not stat.S_ISREG(status.st_mode):
+    kind = 'folder' if stat.S_ISDIR(status.st_mode) else 'device or pipe'
+    raise VideoError(f'{path}: is a {kind}; give a regular video file')
+  if status.st_size == 0:
+    raise VideoError(f'{path}: the file is empty (0 bytes); copy it again')
+  if not os.access(path, os.R_OK):
+    raise VideoError(f'{path}: may not be read; change its permissions')
+  return os.path.abspath(path)
+
+
+@contextlib.contextmanager
+def opened(path: str):
+  """(container, video stream) of a checked path; every failure a VideoError."""
+  try:
+    # The prefix keeps a name such as 'concat:a' from being read as a protocol.
+    container = av.open(
+      'file:' + path,
+      # Not `options`: PyAV before 17.1 can crash on those with flv and mpeg.
+      container_options={
+        'protocol_whitelist': 'file',
+        'format_whitelist': FORMATS,
+      },
+      metadata_errors='replace',
+    )
+  except (av.FFmpegError, OSError, ValueError) as error:
+    reason = getattr(error, 'strerror', None) or error
+    raise VideoError(f'{path}: {_describe(path, reason)}') from error
+  with container:
+    streams = [
+      stream
+      for stream in container.streams.video
+      if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+      kinds = sorted({stream.type for stream in container.streams}) or ['none']
+      raise VideoError(
+        f'{path}: no video stream (streams found: {", ".join(kinds)}); give a '
+        'file that holds video'
+      )
+    stream = streams[0]
+    if stream.codec_context is None:
+      raise VideoError(f'{path}: its video codec has no decoder; re-encode it')
+    # Frame threads hide read errors: a truncated file would end early without
+    # an exception. Parallelism is one process a video instead.
+    stream.thread_type = 'NONE'
+    yield container, stream
+
+
+def _describe(path: str, error: object) -> str:
+  """What was found instead of a video, and what to do."""
+  with open(path, 'rb') as file:
+    head = file.read(512)
+  if head.startswith((b'#EXTM3U', b'ffconcat')):
+    return 'is a playlist, which points to other files; give the video itself'
+  text = bytes(range(32, 127)) + b'\t\n\r\f\x1b'
+  if not head.translate(None, text):
+    return f'is a text file (begins {head[:32]!r}); download the video again'
+  if b'ftyp' in head[:16]:
+    return (
+      f'is an mp4/mov file without a usable index ({error}); it was cut off '
+      'before it was finished, copy or record it again'
+    )
+  return (
+    f'is not a video file that can be read ({error}; begins {head[:16]!r}); '
+    'known containers: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif'
+  )
+
+
+def missing_bytes(path: str, container_format: str) -> int:
+  """How many bytes the container announces beyond the end of the file.
+
+  MPEG streams, Ogg and FLV announce nothing: 0, and a cut shows, if at all,
+  when frames are read.
+  """
+  total = os.path.getsize(path)
+  with open(path, 'rb') as file:
+    if 'mp4' in container_format:
+      return max(0, _mp4_end(file, total) - total)
+    if 'matroska' in container_format:
+      return max(0, _matroska_end(file) - total)
+    if container_format == 'avi':
+      length = int.from_bytes(file.read(8)[4:], 'little')
+      # All ones: written to a pipe, never filled in.
+      return max(0, length + 8 - total) if length != 2**32 - 1 else 0
+  return 0
+
+
+def _mp4_end(file, total: int) -> int:
+  """End of the last top-level box that begins within the file."""
+  at = 0
+  while at + 8 <= total:
+    file.seek(at)
+    header = file.read(16)
+    length = int.from_bytes(header[:4], 'big')
+    if length == 1:  # a 64-bit length follows the name
+      length = int.from_bytes(header[8:16], 'big')
+    # 0 means to the end; anything else below 8 are bytes that players append.
+    if length < 8 or not header[4:8].isalnum():
+      return at
+    at += length
+  return at
+
+
+def _matroska_end(file) -> int:
+  """End of the one segment that holds all media; 0 where not stated."""
+  at = 0
+  for identity in (b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'):
+    file.seek(at)
+    header = file.read(12)
+    if header[:4] != identity or len(header) < 12 or not header[4]:
+      return 0
+    # The leading zero bits of the first byte count the bytes that follow it.
+    width = 9 - header[4].bit_length()
+    unknown = (1 << 7 * width) - 1
+    length = int.from_bytes(header[4 : 4 + width], 'big') & unknown
+    if length == unknown:  # a live recording
+      return 0
+    at += 4 + width + length
+  return at

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmsn_jax.data import feature_files, sources
+
+
+def _store(tmp_path, lengths, dim=3, seed=0):
+  rng = np.random.default_rng(seed)
+  for name, length in lengths.items():
+    rows = rng.normal(100.0, 2.0, size=(length, dim)).astype(np.float32)
+    np.save(tmp_path / f'{name}.npy', rows)
+  return feature_files.open_features(str(tmp_path))
+
+
+@given(st.integers(1, 40), st.integers(1, 7), st.booleans())
+def test_pooled_equals_a_loop(length, pool, deviation):
+  rows = np.random.default_rng(length).normal(size=(length, 2))
+  found = sources.pooled(rows.astype(np.float32), pool, deviation)
+  for i, start in enumerate(range(0, length, pool)):
+    run = rows[start : start + pool]
+    expected = run.mean(axis=0)
+    if deviation and pool > 1:
+      expected = np.concatenate(
+        [expected, 0.5 * np.log(run.var(axis=0) + 1e-6)]
+      )
+    np.testing.assert_allclose(found[i], expected, atol=2e-4)
+
+
+def test_statistics_are_those_of_all_snippets_at_once(tmp_path, monkeypatch):
+  store = _store(tmp_path, {'a': 50, 'b': 7, 'c': 31})
+  whole = np.concatenate(
+    [sources.pooled(store.read(v), 4, True) for v in ('a', 'c')]
+  )
+  monkeypatch.setattr(sources, '_BLOCK', 12)
+  found = sources.statistics_of(store, ['a', 'c'], 4, True)
+  np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-5)
+  np.testing.assert_allclose(found.std, whole.std(axis=0), rtol=1e-4)
+
+
+def test_slices_equal_the_whole(tmp_path):
+  store = _store(tmp_path, {'a': 50})
+  statistics = sources.statistics_of(store, ['a'], 4, True)
+  source = sources.FeatureSource(
+    store, 8.0, pool=4, deviation=True, statistics=statistics, per_video=True
+  )
+  assert source.feature_fps == 2.0
+  assert source.num_snippets('a') == 13
+  assert source.snippet_shape == (12,)
+  whole = source.read('a')
+  assert whole.shape == (13, 12) and whole.dtype == np.float32
+  np.testing.assert_array_equal(source.read('a', 3, 9), whole[3:9])
+  np.testing.assert_allclose(whole[:, :6].mean(axis=0), 0, atol=1e-4)
+  # One video: its own statistics are those of the training set.
+  np.testing.assert_allclose(whole[:, :6], whole[:, 6:], atol=1e-5)
+
+
+def test_a_constant_feature_becomes_zero(tmp_path):
+  np.save(tmp_path / 'a.npy', np.full((9, 2), 5.0, np.float32))
+  store = feature_files.open_features(str(tmp_path))
+  source = sources.FeatureSource(
+    store, 1.0, statistics=sources.statistics_of(store, ['a'])
+  )
+  np.testing.assert_array_equal(source.read('a'), np.zeros((9, 2)))
+
+
+def test_statistics_of_another_width_are_refused(tmp_path):
+  store = _store(tmp_path, {'a': 9})
+  with pytest.raises(ValueError, match='statistics are of 2 features.*give 3'):
+    sources.FeatureSource(
+      store, 1.0, statistics=sources.Statistics(np.zeros(2), np.ones(2))
+    )
