@@ -1,0 +1,1 @@
+"""Frames to features: one extractor a file (the paper's FES)."""

@@ -1,0 +1,1 @@
+"""Proposals to scores (the paper's PES)."""

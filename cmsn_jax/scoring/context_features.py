@@ -1,0 +1,71 @@
+"""Pooled features of a proposal, its context and its borders.
+
+RoI mean-pooling by prefix sums: exact for borders between snippets,
+differentiable in the features, and at a cost that does not depend on the
+proposals' durations.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def num_bins(inner_bins: int, context_bins: int) -> int:
+  """Rows that `context_pool` returns for one proposal."""
+  return inner_bins + 2 * context_bins + 4
+
+
+def context_pool(
+  features: Float[Array, 't d'],
+  segments: Float[Array, 'n 2'],
+  *,
+  inner_bins: int = 8,
+  context_bins: int = 2,
+  border: float = 2.0,
+) -> Float[Array, 'n r d']:
+  """Means of the features over each proposal's bins.
+
+  In this order: `context_bins` equal bins over the half duration before the
+  proposal (where the template has Ready), `inner_bins` over the proposal,
+  `context_bins` over the half duration after it (Follow), then the `border`
+  snippets before and after the start, and before and after the end. What lies
+  outside the features counts 0.
+
+  Args:
+    features: [t, d]; 0 at padded snippets.
+    segments: [start, end) in snippets, fractions allowed, [n, 2]; durations
+      must be positive.
+    inner_bins: bins inside a proposal.
+    context_bins: bins on either side of it.
+    border: width of the bins at the borders, in snippets.
+  Returns:
+    float32, [n, inner_bins + 2·context_bins + 4, d].
+  """
+  t = features.shape[0]
+  start, end = segments[:, :1], segments[:, 1:]
+  duration = end - start
+
+  def steps(count, last=False):
+    return jnp.arange(count + last, dtype=jnp.float32)[None, :] / count
+
+  edges = jnp.concatenate(
+    [
+      start - duration / 2 * (1 - steps(context_bins)),
+      start + duration * steps(inner_bins),
+      end + duration / 2 * steps(context_bins, last=True),
+      start - border, start, start + border,
+      end - border, end, end + border,
+    ],
+    axis=1,
+  )  # fmt: skip
+  sums = jnp.cumsum(features.astype(jnp.float32), axis=0)
+  sums = jnp.concatenate([jnp.zeros_like(sums[:1]), sums], axis=0)
+  place = jnp.clip(edges, 0, t)
+  index = jnp.minimum(place.astype(jnp.int32), t - 1)
+  fraction = (place - index)[:, :, None]
+  integral = sums[index] * (1 - fraction) + sums[index + 1] * fraction
+  width = jnp.maximum(edges[:, 1:] - edges[:, :-1], 1e-3)[:, :, None]
+  means = (integral[:, 1:] - integral[:, :-1]) / width
+  # Between the groups of edges lie differences that are no bins.
+  count = inner_bins + 2 * context_bins
+  rows = (*range(count), *(count + i for i in (1, 2, 4, 5)))
+  return means[:, jnp.array(rows)]

@@ -1,0 +1,1 @@
+"""Features to action stages (the paper's ASS and its losses)."""
