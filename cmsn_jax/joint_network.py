@@ -1,0 +1,210 @@
+"""One network, two heads: stages of snippets and scores of proposals.
+
+features -> dilated convolutions -> six cosines a snippet (ASS, Sec. 3.1)
+                                 -> context evaluator of any segments (PES)
+
+Beside the paper's chain, where the evaluator is trained after the stage
+network and on its frozen features: here both are trained at once, so the
+evaluator shapes the features that it pools, and it never sees the overfitted
+stages of its own training videos as if they were typical.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from cmsn_jax.scoring import context_evaluator
+from cmsn_jax.stages import cosine_margin, dilated, network
+
+# Standardised features beyond this many deviations are cut.
+_FEATURE_LIMIT = 6.0
+
+
+class Encoding(NamedTuple):
+  """What the network says of each snippet.
+
+  Attributes:
+    scores: cosines with the six stages (logits without 'cosine' head),
+      float32, [b, t, 6].
+    pooled: features that the evaluator pools, stage probabilities included,
+      float32, 0 at padded snippets, [b, t, c].
+  """
+
+  scores: Float[Array, 'b t s']
+  pooled: Float[Array, 'b t c']
+
+
+class JointNetwork(nn.Module):
+  """Encoder, stage head and context evaluator.
+
+  Submodules `encoder`, `classifier`, `pooled`, `evaluator`.
+
+  Attributes:
+    width: channels of the encoder.
+    dilations: of its blocks.
+    dropout: rate in encoder and evaluator.
+    pooled_width: channels that the evaluator pools, beside the six stages.
+    hidden: width of the evaluator's dense layers.
+    inner_bins: see `context_evaluator.ContextEvaluator`.
+    context_bins: likewise.
+    border: likewise.
+    typical_duration: likewise, in snippets.
+    loss: stage loss, which decides the head: 'softmax' has a linear one.
+    scale: of the cosines, s in Eq. 3, 5, 8.
+    dtype: compute dtype; parameters and outputs are float32.
+  """
+
+  width: int = 128
+  dilations: Sequence[int] = (1, 2, 4, 8, 16)
+  dropout: float = 0.3
+  pooled_width: int = 48
+  hidden: int = 256
+  inner_bins: int = 8
+  context_bins: int = 2
+  border: float = 2.0
+  typical_duration: float = 20.0
+  loss: str = 'vmcl'
+  scale: float = 10.0
+  dtype: Any = jnp.float32
+
+  def setup(self):
+    self.encoder = dilated.DilatedEncoder(
+      self.width, self.dilations, self.dropout, self.dtype
+    )
+    if self.loss == 'softmax':
+      self.classifier = nn.Dense(network.NUM_STAGES, dtype=jnp.float32)
+    else:
+      self.classifier = network.CosineHead()
+    self.pooled = nn.Dense(self.pooled_width, dtype=self.dtype)
+    self.evaluator = context_evaluator.ContextEvaluator(
+      hidden=self.hidden,
+      dropout=self.dropout,
+      inner_bins=self.inner_bins,
+      context_bins=self.context_bins,
+      border=self.border,
+      typical_duration=self.typical_duration,
+      dtype=self.dtype,
+    )
+
+  def encode(
+    self,
+    inputs: Float[Array, 'b t d'],
+    mask: Bool[Array, 'b t'],
+    *,
+    train: bool = False,
+  ) -> Encoding:
+    """Stage scores and evaluator features of each snippet.
+
+    Args:
+      inputs: standardised features; padded snippets may hold anything.
+      mask: true for valid snippets, [b, t].
+      train: apply dropout, which needs the rng `dropout`.
+    """
+    inputs = jnp.clip(inputs, -_FEATURE_LIMIT, _FEATURE_LIMIT)
+    hidden = self.encoder(inputs, mask, train=train)
+    scores = self.classifier(hidden)
+    probabilities = cosine_margin.probabilities(
+      scores, kind=self.loss, scale=self.scale
+    )
+    pooled = nn.gelu(self.pooled(hidden)).astype(jnp.float32)
+    pooled = jnp.concatenate([pooled, probabilities], axis=-1)
+    valid = mask[:, :, None]
+    return Encoding(jnp.where(valid, scores, 0), jnp.where(valid, pooled, 0))
+
+  def evaluate(
+    self,
+    pooled: Float[Array, 'b t c'],
+    segments: Float[Array, 'b n 2'],
+    *,
+    train: bool = False,
+  ) -> context_evaluator.EvaluatorOutputs:
+    """Match logits and border offsets of proposals; see `ContextEvaluator`."""
+    return self.evaluator(pooled, segments, train=train)
+
+  def __call__(
+    self,
+    inputs: Float[Array, 'b t d'],
+    mask: Bool[Array, 'b t'],
+    segments: Float[Array, 'b n 2'],
+    *,
+    train: bool = False,
+  ) -> tuple[Encoding, context_evaluator.EvaluatorOutputs]:
+    """Both of them, as in training."""
+    encoding = self.encode(inputs, mask, train=train)
+    return encoding, self.evaluate(encoding.pooled, segments, train=train)
+
+
+class LossWeights(NamedTuple):
+  """Weights of the three parts of the loss."""
+
+  stages: float = 0.5
+  match: float = 4.0
+  offset: float = 1.0
+
+
+def loss(
+  model: JointNetwork,
+  params: Any,
+  batch: dict[str, Any],
+  key: Array,
+  margins: Float[Array, 's s'] | Float[np.ndarray, 's s'],
+  weights: LossWeights,
+) -> tuple[Float[Array, ''], dict[str, Array]]:
+  """Stage loss + match loss + offset loss of a batch of windows.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `proposals`
+      [b, n, 2] in snippets, `tiou` [b, n], `offsets` [b, n, 2].
+    key: of dropout.
+    margins: of the variable margin losses.
+    weights: of the parts.
+  Returns:
+    the loss, and its parts by name.
+  """
+  encoding, outputs = model.apply(
+    {'params': params}, batch['inputs'], batch['mask'], batch['proposals'],
+    train=True, rngs={'dropout': key},
+  )  # fmt: skip
+  stages = cosine_margin.stage_loss(
+    encoding.scores, batch['labels'], batch['mask'], kind=model.loss,
+    scale=model.scale, margins=margins,
+  )  # fmt: skip
+  # Proposals of a window without a single valid snippet teach nothing.
+  valid = jnp.any(batch['mask'], axis=1, keepdims=True)
+  valid = jnp.broadcast_to(valid, batch['tiou'].shape)
+  match = context_evaluator.match_loss(outputs.logits, batch['tiou'], valid)
+  offset = context_evaluator.offset_loss(
+    outputs.offsets, batch['offsets'], batch['tiou'], valid
+  )
+  total = (
+    weights.stages * stages + weights.match * match + weights.offset * offset
+  )
+  return total, {'stages': stages, 'match': match, 'offset': offset}
+
+
+def init_members(
+  model: JointNetwork, key: Array, count: int, length: int, channels: int
+) -> Any:
+  """Parameters of `count` networks, stacked on a new first axis."""
+  inputs = jnp.zeros((1, length, channels))
+  mask = jnp.ones((1, length), bool)
+  segments = jnp.array([[[0.0, 1.0]]])
+
+  @jax.jit
+  def init(one):
+    return model.init(one, inputs, mask, segments)['params']
+
+  members = [init(one) for one in jax.random.split(key, count)]
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+
+
+def member(tree: Any, index: int) -> Any:
+  """One member's share of a tree whose leaves are stacked by member."""
+  return jax.tree.map(lambda leaf: leaf[index], tree)

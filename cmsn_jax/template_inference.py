@@ -1,0 +1,271 @@
+"""Snippets in, proposals out, by the template chain.
+
+pieces of a video -> stage probabilities, averaged over members -> template
+candidates -> context evaluator -> mended borders -> evaluator -> threshold-wise
+NMS.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from cmsn_jax import (
+  inference,
+  joint_network,
+  nms,
+  template_proposals,
+  threshold_nms,
+)
+from cmsn_jax.data import proposal_files
+from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.stages import dilated
+
+# Snippets that are encoded in one call, the reach on either side included.
+_PIECE = 2048
+# Snippets whose candidates are scored together, and the most candidates a call.
+_REGION = 2048
+_MAX_CANDIDATES = 4096
+_MIN_CANDIDATES = 256
+# Borders move by at most this share of the duration.
+_MAX_OFFSET = 0.6
+_SHORTEST = 0.5
+
+
+class TemplatePredictor:
+  """Proposals of any videos from trained members.
+
+  Args:
+    config: of the run that trained them, `derive.derive`d.
+    params: {'joint': parameters of all members, stacked}, or {}.
+  """
+
+  def __init__(self, config: ml_collections.ConfigDict, params: dict[str, Any]):
+    self._config = config
+    self._params = jax.device_put(params)
+    self.model = build(config)
+    self._encode = jax.jit(self._encode_members)
+    self._evaluate = jax.jit(self._evaluate_members)
+    self._reach = dilated.reach(self.model.dilations)
+
+  def with_params(self, params: dict[str, Any]) -> 'TemplatePredictor':
+    """The same predictor, compiled programs included, on other parameters."""
+    other = copy.copy(self)
+    other._params = jax.device_put(params)
+    return other
+
+  def propose(
+    self,
+    source,
+    video_ids: Iterable[str],
+    on_error: inference.OnError | None = None,
+  ) -> Iterator[tuple[str, inference.Prediction]]:
+    """Yields (video id, prediction) in the order given.
+
+    Args:
+      source: snippets of the videos.
+      video_ids: which.
+      on_error: called with (video id, message) of a video that cannot be
+        read, which is then left out; None: the error is raised.
+    """
+    for video_id in video_ids:
+      try:
+        prediction = self.video(source, video_id)
+      except (ValueError, OSError) as error:
+        if on_error is None:
+          raise
+        on_error(video_id, str(error))
+        continue
+      yield video_id, prediction
+
+  def video(self, source, video_id: str) -> inference.Prediction:
+    """Proposals and stage probabilities of one video."""
+    pooled = self.encode(source, video_id)
+    # The evaluator's features end with the stage probabilities.
+    probabilities = pooled[:, :, -6:].mean(axis=0)
+    settings = self._config.joint
+    candidates = template_proposals.generate(
+      probabilities,
+      np.asarray(settings.durations, np.float64),
+      per_snippet=settings.per_snippet,
+      context_weight=settings.context_weight,
+    )
+    segments, matches = self._score(pooled, candidates.segments)
+    kept, scores = self._suppress(segments, matches, len(probabilities))
+    return inference.Prediction(
+      proposal_files.Proposals(segments[kept] / source.feature_fps, scores),
+      probabilities.astype(np.float32),
+    )
+
+  def _suppress(self, segments, matches, total):
+    """Indices kept and their scores, best first."""
+    settings = self._config.nms
+    most = settings.max_proposals or max(400, round(0.2 * total))
+    if settings.method == 'threshold':
+      return threshold_nms.select(segments, matches, max_proposals=most)
+    scores = matches.mean(axis=1)
+    if settings.method == 'soft':
+      return nms.soft_nms(
+        segments,
+        scores,
+        sigma=settings.sigma,
+        threshold=settings.threshold,
+        max_proposals=most,
+      )
+    if settings.method == 'greedy':
+      return nms.greedy_nms(
+        segments, scores, tiou=settings.greedy_tiou, max_proposals=most
+      )
+    raise ValueError(
+      "nms.method must be 'threshold', 'soft' or 'greedy' with generator "
+      f"'stage_template', got {settings.method!r}"
+    )
+
+  def encode(self, source, video_id: str) -> np.ndarray:
+    """Evaluator features of a video by each member, float32 [m, t, c].
+
+    In pieces, which overlap by as much as an output can see: the result is
+    that of the whole video at once.
+    """
+    total = source.num_snippets(video_id)
+    out = None
+    step = _PIECE - 2 * self._reach
+    for start in range(0, max(total, 1), step):
+      low = max(0, start - self._reach)
+      stop = min(start + step, total)
+      features = source.read(video_id, low, min(stop + self._reach, total))
+      size = _bucket(len(features), _MIN_CANDIDATES)
+      mask = np.arange(size)[None, :] < len(features)
+      piece = self._encode(
+        self._params['joint'], windows_lib.pad(features, size)[None], mask
+      )
+      if out is None:
+        shape = (piece.shape[0], total, piece.shape[2])
+        out = np.zeros(shape, np.float32)
+      out[:, start:stop] = np.asarray(piece)[:, start - low : stop - low]
+    return out
+
+  def _score(self, pooled, segments):
+    """Candidates and their mended versions with threshold probabilities."""
+    total = pooled.shape[1]
+    keep = self._config.joint.keep_per_snippet
+    mend = self._config.joint.mend_per_snippet
+    found, matches = [segments[:0]], [np.zeros((0, 10))]
+    region = np.floor(segments[:, 0] / _REGION).astype(int)
+    for index in np.unique(region):
+      own = segments[region == index]
+      length = min(_REGION, total - index * _REGION)
+      match, offsets = self._evaluate_region(pooled, own)
+      best = _best(match, int(np.ceil(mend * length)))
+      mended = _mended(own[best], offsets[best], total)
+      more, _ = self._evaluate_region(pooled, mended)
+      own = np.concatenate([own, mended])
+      match = np.concatenate([match, more])
+      best = _best(match, int(np.ceil(keep * length)))
+      found.append(own[best])
+      matches.append(match[best])
+    return np.concatenate(found), np.concatenate(matches)
+
+  def _evaluate_region(self, pooled, segments):
+    """P(tIoU >= t) [n, 10] and offsets [n, 2] of candidates close together."""
+    match = np.zeros((len(segments), len(threshold_nms.THRESHOLDS)))
+    offsets = np.zeros((len(segments), 2))
+    if not len(segments):
+      return match, offsets
+    length = segments[:, 1] - segments[:, 0]
+    margin = self.model.border + 1
+    low = np.min(segments[:, 0] - length / 2) - margin
+    high = np.max(segments[:, 1] + length / 2) + margin
+    low = max(0, int(np.floor(low)))
+    high = min(pooled.shape[1], int(np.ceil(high)))
+    size = _bucket(high - low, _MIN_CANDIDATES)
+    stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)
+    stretch[:, : high - low] = pooled[:, low:high]
+    for start in range(0, len(segments), _MAX_CANDIDATES):
+      part = segments[start : start + _MAX_CANDIDATES] - low
+      count = _bucket(len(part), _MIN_CANDIDATES)
+      padded = np.tile(np.float32([[0, 1]]), (count, 1))
+      padded[: len(part)] = part
+      found = jax.device_get(
+        self._evaluate(self._params['joint'], stretch, padded)
+      )
+      stop = start + len(part)
+      match[start:stop] = found[0][: len(part)]
+      offsets[start:stop] = found[1][: len(part)]
+    return match, offsets
+
+  # Members one after another, unrolled: see `joint_phase`.
+
+  def _encode_members(self, params, inputs, mask):
+    def encode(own):
+      return self.model.apply(
+        {'params': own}, inputs, mask, method=self.model.encode
+      ).pooled[0]
+
+    count = _count(params)
+    return jnp.stack(
+      [encode(joint_network.member(params, i)) for i in range(count)]
+    )
+
+  def _evaluate_members(self, params, pooled, segments):
+    def evaluate(own, features):
+      outputs = self.model.apply(
+        {'params': own},
+        features[None],
+        segments[None],
+        method=self.model.evaluate,
+      )
+      return jax.nn.sigmoid(outputs.logits[0]), outputs.offsets[0]
+
+    count = _count(params)
+    match, offsets = zip(
+      *(
+        evaluate(joint_network.member(params, i), pooled[i])
+        for i in range(count)
+      )
+    )
+    return sum(match) / count, sum(offsets) / count
+
+
+def build(config: ml_collections.ConfigDict) -> joint_network.JointNetwork:
+  """The network that a config describes."""
+  settings = config.joint
+  return joint_network.JointNetwork(
+    width=settings.width,
+    dilations=tuple(settings.dilations),
+    dropout=settings.dropout,
+    pooled_width=settings.pooled_width,
+    hidden=settings.hidden,
+    inner_bins=settings.inner_bins,
+    context_bins=settings.context_bins,
+    border=settings.border,
+    typical_duration=settings.typical_duration,
+    loss=config.stages.loss,
+    scale=config.stages.scale,
+    dtype=jnp.dtype(config.train.dtype),
+  )
+
+
+def _count(params):
+  return len(jax.tree.leaves(params)[0])
+
+
+def _mended(segments, offsets, total):
+  length = segments[:, 1:] - segments[:, :1]
+  moved = segments + np.clip(offsets, -_MAX_OFFSET, _MAX_OFFSET) * length
+  moved = np.clip(moved, 0, total)
+  return moved[moved[:, 1] - moved[:, 0] > _SHORTEST]
+
+
+def _best(matches, count):
+  return np.argsort(-matches.mean(axis=1), kind='stable')[:count]
+
+
+def _bucket(number, least):
+  while least < number:
+    least *= 2
+  return least

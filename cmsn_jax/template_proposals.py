@@ -1,0 +1,232 @@
+"""Stage posteriors to candidate proposals by the six-stage template.
+
+The paper's generator (proposals.py) reads the arg-max stage sequence, so one
+wrong label hides an instance from it. Here every (start, duration) of a grid is
+scored by how well the stage *probabilities* fit the template that an instance
+of this start and duration would have: Ready before it, Start, Confirm and End
+in its thirds, Follow after it (Sec. 3.1). Prefix sums make that independent of
+the durations, and exact between snippets.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from cmsn_jax import segments as segments_lib
+
+NUM_STAGES = 6
+# Stage, and where its part begins and ends, in durations from the start.
+_PARTS = (
+  (1, -1 / 2, 0.0),
+  (2, 0.0, 1 / 3),
+  (3, 1 / 3, 2 / 3),
+  (4, 2 / 3, 1.0),
+  (5, 1.0, 3 / 2),
+)
+# Grid starts that are scored in one go: bounds the memory of a long video.
+_CHUNK = 1 << 13
+
+
+class TemplateCandidates(NamedTuple):
+  """Candidate proposals, best first.
+
+  Attributes:
+    segments: `[start, end)` in snippets with fractions, `[n, 2]`, float64.
+    scores: fit to the template, in 0..1, `[n]`, float64.
+  """
+
+  segments: Float64[np.ndarray, 'n 2']
+  scores: Float64[np.ndarray, ' n']
+
+
+def template_scores(
+  probabilities: Float[np.ndarray, 't stages'],
+  segments: Float[np.ndarray, 'n 2'],
+  *,
+  context_weight: float | int = 0.5,
+) -> Float64[np.ndarray, ' n']:
+  """Fit of any segments to the stage template.
+
+  The mean probability of Start, Confirm and End over the three thirds and,
+  weighted by `context_weight`, of Ready and Follow over half a duration before
+  and after. What lies outside the video counts 0.
+
+  Args:
+    probabilities: stage probabilities of every snippet, `[t, 6]`.
+    segments: in snippets, fractions allowed, `[n, 2]`, of positive duration.
+    context_weight: of Ready and Follow; the inner parts have 1.
+  Returns:
+    weighted mean in 0..1, `[n]`.
+  Raises:
+    ValueError: on a malformed argument.
+  """
+  segments = segments_lib.check(segments)
+  _check(probabilities, context_weight)
+  if np.any(segments[:, 1] <= segments[:, 0]):
+    raise ValueError('segments must have positive durations')
+  return _fit(_Sums(probabilities), segments, context_weight)
+
+
+def generate(
+  probabilities: Float[np.ndarray, 't stages'],
+  durations: Float[np.ndarray, ' k'],
+  *,
+  per_snippet: float | int = 3.2,
+  region: int = 256,
+  start_step: float | int = 0.5,
+  relative_step: float | int = 1 / 16,
+  context_weight: float | int = 0.5,
+) -> TemplateCandidates:
+  """The candidates that fit the stage template best, region by region.
+
+  All starts on a grid (`start_step`, or `relative_step` of the duration where
+  that is longer) with all `durations`; of those that begin in the same
+  `region` snippets the best are kept, so that a busy stretch of a video cannot
+  use up the candidates of a quiet one.
+
+  Args:
+    probabilities: stage probabilities of every snippet, `[t, 6]`.
+    durations: in snippets, `[k]`; longer ones than the video are left out,
+      but for the shortest of those, which becomes the whole video.
+    per_snippet: candidates to keep, a snippet of the video.
+    region: snippets that share their candidates.
+    start_step: least step of the starts, in snippets.
+    relative_step: step of the starts in durations.
+    context_weight: of Ready and Follow; the inner parts have 1.
+  Returns:
+    candidates of all regions, best first; ties: earlier start, then end.
+  Raises:
+    ValueError: on a malformed argument.
+  """
+  _check(probabilities, context_weight)
+  for name, value in (
+    ('per_snippet', per_snippet),
+    ('region', region),
+    ('start_step', start_step),
+    ('relative_step', relative_step),
+  ):
+    if not value > 0:
+      raise ValueError(f'{name} must be > 0, got {value}')
+  total = len(probabilities)
+  if total == 0:
+    return TemplateCandidates(segments_lib.empty(), np.zeros(0))
+  durations = _within(durations, total)
+  sums = _Sums(probabilities)
+  found, scores = [], []
+  # Chunks are whole regions, so no region is cut by a chunk's border.
+  step = max(1, _CHUNK // region) * region
+  for first in range(0, total, step):
+    stop = min(first + step, total)
+    grid = _grid(first, stop, total, durations, start_step, relative_step)
+    fit = _fit(sums, grid, context_weight)
+    best = _best_of_regions(grid, fit, region, per_snippet, total)
+    found.append(grid[best])
+    scores.append(fit[best])
+  found, scores = np.concatenate(found), np.concatenate(scores)
+  order = np.lexsort((found[:, 1], found[:, 0], -scores))
+  return TemplateCandidates(found[order], scores[order])
+
+
+def duration_grid(
+  durations_sec: Float[np.ndarray, ' n'],
+  feature_fps: float | int,
+  *,
+  ratio: float | int = 1.15,
+) -> Float64[np.ndarray, ' k']:
+  """Geometric grid of durations, in snippets, that covers a data set's.
+
+  From the 1 % to the 99.5 % quantile of the training instances, at least 1.5
+  snippets.
+
+  Args:
+    durations_sec: of the training instances, `[n]`, positive.
+    feature_fps: snippets a second.
+    ratio: the most by which neighbouring durations differ.
+  Returns:
+    durations in snippets, ascending, `[k]`.
+  Raises:
+    ValueError: without an instance, or if ratio is not above 1.
+  """
+  if not ratio > 1:
+    raise ValueError(f'ratio must be above 1, got {ratio}')
+  if not len(durations_sec):
+    raise ValueError('durations_sec must hold at least one instance')
+  low, high = np.quantile(durations_sec, [0.01, 0.995]) * feature_fps
+  low = max(low, 1.5)
+  high = max(high, low)
+  count = int(np.ceil(np.log(high / low) / np.log(ratio))) + 1
+  return np.geomspace(low, high, count)
+
+
+class _Sums:
+  """Integrals of the probabilities up to any point in time."""
+
+  def __init__(self, probabilities):
+    self._rows = probabilities.astype(np.float64)
+    self._sums = np.zeros((len(probabilities) + 1, NUM_STAGES))
+    np.cumsum(self._rows, axis=0, out=self._sums[1:])
+
+  def __call__(self, stage, time):
+    time = np.clip(time, 0, len(self._rows))
+    index = np.minimum(time.astype(np.int64), max(len(self._rows) - 1, 0))
+    if not len(self._rows):
+      return np.zeros(len(time))
+    rest = (time - index) * self._rows[index, stage]
+    return self._sums[index, stage] + rest
+
+
+def _fit(sums, segments, context_weight):
+  start = segments[:, 0]
+  duration = segments[:, 1] - start
+  fit = np.zeros(len(segments))
+  for stage, begin, end in _PARTS:
+    weight = context_weight if stage in (1, 5) else 1.0
+    integral = sums(stage, start + end * duration) - sums(
+      stage, start + begin * duration
+    )
+    fit += weight * integral / ((end - begin) * duration)
+  return np.clip(fit / (3 + 2 * context_weight), 0, 1)
+
+
+def _within(durations, total):
+  durations = np.sort(np.asarray(durations, np.float64))
+  if not len(durations) or not np.all(durations > 0):
+    raise ValueError(
+      f'durations must hold at least one, all above 0, got {durations.tolist()}'
+    )
+  fitting = durations[durations <= total]
+  if len(fitting) < len(durations):
+    fitting = np.append(fitting, float(total))
+  return fitting
+
+
+def _grid(first, stop, total, durations, start_step, relative_step):
+  """Segments that start in [first, stop) and end within the video."""
+  parts = []
+  for duration in durations:
+    step = max(start_step, relative_step * duration)
+    low = int(np.ceil(first / step))
+    high = int(np.floor(min(stop - 1e-9, total - duration) / step))
+    starts = step * np.arange(low, high + 1)
+    parts.append(np.stack([starts, starts + duration], axis=1))
+  return np.concatenate(parts)
+
+
+def _best_of_regions(segments, scores, region, per_snippet, total):
+  regions = (segments[:, 0] // region).astype(np.int64)
+  order = np.lexsort((segments[:, 1], segments[:, 0], -scores, regions))
+  regions = regions[order]
+  rank = np.arange(len(order)) - np.searchsorted(regions, regions)
+  length = np.minimum(region, total - regions * region)
+  return order[rank < np.ceil(per_snippet * length)]
+
+
+def _check(probabilities, context_weight):
+  if probabilities.ndim != 2 or probabilities.shape[1] != NUM_STAGES:
+    raise ValueError(
+      f'probabilities must have shape [t, {NUM_STAGES}], got '
+      f'{list(probabilities.shape)}'
+    )
+  if context_weight < 0:
+    raise ValueError(f'context_weight must be >= 0, got {context_weight}')

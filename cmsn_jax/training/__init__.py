@@ -1,0 +1,1 @@
+"""State, optimizer, steps, parallelism, checkpoints and the loop."""

@@ -1,0 +1,58 @@
+"""Settings that follow from the training data, fixed before a run starts."""
+
+import ml_collections
+import numpy as np
+from absl import logging
+
+from cmsn_jax import template_proposals
+from cmsn_jax.data import training_data
+from cmsn_jax.training import pretrained
+
+# Snippets: no window is shorter.
+_MIN_WINDOW = 32
+
+
+def derive(
+  config: ml_collections.ConfigDict, data: training_data.TrainingData
+) -> ml_collections.ConfigDict:
+  """The config with every setting that is left to the data filled in.
+
+  For the template chain: the grid of candidate durations, the typical
+  duration, and a window no longer than the longest training video needs.
+  What the config states is kept. From video with a weight set: how that set
+  wants its frames.
+
+  Args:
+    config: left as it is.
+    data: training videos and their rate.
+  Returns:
+    a new config, locked.
+  """
+  config = pretrained.describe(config).copy_and_resolve_references()
+  if config.proposals.generator != 'stage_template':
+    return config.lock()
+  settings = config.joint
+  durations = np.concatenate(
+    [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
+  )
+  durations = durations[durations > 0]
+  fps = data.source.feature_fps
+  if not settings.typical_duration:
+    settings.typical_duration = float(np.median(durations) * fps)
+  if not settings.durations:
+    grid = template_proposals.duration_grid(
+      durations, fps, ratio=settings.duration_ratio
+    )
+    settings.durations = tuple(round(float(value), 4) for value in grid)
+  longest = max(data.source.num_snippets(name) for name in data.train)
+  # A multiple of 32 keeps the shapes few.
+  needed = max(_MIN_WINDOW, -(-longest // 32) * 32)
+  if needed < config.windows.length:
+    config.windows.length = needed
+  logging.info(
+    'from the training data: windows of %d snippets, %d durations of %.1f to '
+    '%.1f snippets, median %.1f',
+    config.windows.length, len(settings.durations), settings.durations[0],
+    settings.durations[-1], settings.typical_duration,
+  )  # fmt: skip
+  return config.lock()

@@ -1,0 +1,104 @@
+"""What a run is judged by: proposals and stages of the held-out videos."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cmsn_jax import metrics
+from cmsn_jax.stages import targets as stage_targets
+
+
+class Evaluation(NamedTuple):
+  """Of one set of parameters.
+
+  Attributes:
+    metrics: AR at each AN, `best_metric` (what the best epoch is chosen by),
+      stage accuracy, overall and by stage; {} without held-out videos.
+    margins: of each held-out snippet, log odds of its true stage against the
+      best other one, [t]: s times the cosine margin of Eq. (3), (5).
+    example: the first video, for a picture: (video, prediction), or None.
+  """
+
+  metrics: dict[str, float]
+  margins: np.ndarray
+  example: tuple[Any, Any] | None
+
+
+NOTHING = Evaluation({}, np.zeros(0), None)
+
+
+def evaluate(config, data, predictor) -> Evaluation:
+  """Proposes for the held-out videos and compares with the ground truth.
+
+  Args:
+    config: of the run.
+    data: a `training_data.TrainingData`.
+    predictor: with the parameters to judge.
+  """
+  if not data.held_out:
+    return NOTHING
+  found, labels, probabilities, example = {}, [], [], None
+  for video_id, prediction in predictor.propose(data.source, data.held_out):
+    video = data.held_out[video_id]
+    found[video_id] = prediction.proposals
+    labels.append(stage_labels(config, video, data.source))
+    probabilities.append(prediction.probabilities)
+    example = example or (video, prediction)
+  labels = np.concatenate(labels)
+  probabilities = np.concatenate(probabilities)
+  return Evaluation(
+    {
+      **_average_recall(config, data, found),
+      **_accuracies(labels, probabilities.argmax(axis=1)),
+      'proposals_per_video': float(
+        np.mean([len(p.scores) for p in found.values()])
+      ),
+    },
+    _margins(labels, probabilities),
+    example,
+  )
+
+
+def stage_labels(config, video, source) -> np.ndarray:
+  """Stage labels of all snippets of a video, [t]."""
+  return stage_targets.stage_labels(
+    video.segments,
+    source.num_snippets(video.video_id),
+    source.feature_fps,
+    rule=config.stages.label_rule,
+  )
+
+
+def _average_recall(config, data, found):
+  result = metrics.evaluate(
+    {k: (p.segments, p.scores) for k, p in found.items()},
+    {k: video.segments for k, video in data.held_out.items()},
+    protocol=config.evaluation.protocol,
+    ans=tuple(config.evaluation.ans),
+  )
+  # Where fewer proposals are made than an AN asks for, all of them count.
+  last = float(result.curve_ar[-1]) if len(result.curve_ar) else 0.0
+  values = {
+    f'ar_{an}': last if value is None else float(value)
+    for an, value in result.ar_at_an.items()
+  }
+  best = [values[f'ar_{an}'] for an in config.evaluation.best_ans]
+  return {**values, 'best_metric': float(np.mean(best))}
+
+
+def _accuracies(labels, predicted):
+  values = {'stage_accuracy': float((labels == predicted).mean())}
+  for stage, name in enumerate(stage_targets.NAMES):
+    chosen = labels == stage
+    if chosen.any():
+      share = float((predicted[chosen] == stage).mean())
+      values[f'stage_recall_{name.lower()}'] = share
+  return values
+
+
+def _margins(labels, probabilities):
+  log = np.log(np.maximum(probabilities, 1e-12))
+  rows = np.arange(len(labels))
+  own = log[rows, labels]
+  log[rows, labels] = -np.inf
+  return own - log.max(axis=1)

@@ -1,0 +1,124 @@
+"""The train state and one pure step of it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+Params = Any
+# (params, batch, key) -> (mean loss, (weight of that mean, metrics)).  The
+# weight (its valid snippets, say) makes means over devices and accumulated
+# batches exact: the same global batch gives the same gradient however split.
+LossFn = Callable[
+  [Params, dict, jax.Array], tuple[jax.Array, tuple[jax.Array, dict]]
+]
+
+
+class TrainState(flax.struct.PyTreeNode):
+  """All that changes from step to step."""
+
+  step: jax.typing.ArrayLike
+  params: Params
+  opt_state: optax.OptState
+  # Moving average of `params`; the same tree, or None where it is off.
+  ema: Params | None
+
+  @property
+  def eval_params(self) -> Params:
+    """The parameters to evaluate and to keep."""
+    return self.params if self.ema is None else self.ema
+
+
+class StepMetrics(NamedTuple):
+  """What a step reports, averaged over the global batch."""
+
+  loss: jax.typing.ArrayLike
+  grad_norm: jax.typing.ArrayLike
+  extra: dict
+
+
+def create_state(
+  params: Params, tx: optax.GradientTransformation, *, ema: bool = False
+) -> TrainState:
+  """The state before the first step."""
+  average = jax.tree.map(jnp.array, params) if ema else None
+  return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), average)
+
+
+def train_step(
+  state: TrainState,
+  batch: dict,
+  key: jax.Array,
+  *,
+  loss_fn: LossFn,
+  tx: optax.GradientTransformation,
+  accumulate: int = 1,
+  ema_decay: float = 0.0,
+  axis_name: str | None = None,
+) -> tuple[TrainState, StepMetrics]:
+  """One update from a batch.
+
+  Args:
+    state: before the step.
+    batch: this device's share, every array [accumulate * b, ...].
+    key: of the run; the step and the device are folded in.
+    loss_fn: see `LossFn`.
+    tx: the optimizer.
+    accumulate: parts whose gradients are averaged before the update.
+    ema_decay: of the parameters' moving average.
+    axis_name: pmap axis over which gradients are averaged; None: one device.
+
+  Returns:
+    the state after the step, and its metrics.
+  """
+  key = jax.random.fold_in(key, state.step)
+  if axis_name is not None:
+    key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+  sums = _weighted_sums(state.params, batch, key, loss_fn, accumulate)
+  if axis_name is not None:
+    sums = jax.lax.psum(sums, axis_name)
+  weight, (loss, metrics, grads) = sums
+  # A batch without a single valid entry changes nothing.
+  scale = jnp.where(weight > 0, 1.0 / jnp.maximum(weight, 1e-9), 0.0)
+  loss, metrics, grads = jax.tree.map(
+    lambda x: x * scale.astype(x.dtype), (loss, metrics, grads)
+  )
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema
+  if ema is not None:
+    # A short run's average must not remember its first random values.
+    decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+    ema = jax.tree.map(lambda a, p: a * decay + p * (1 - decay), ema, params)
+  state = TrainState(state.step + 1, params, opt_state, ema)
+  return state, StepMetrics(loss, optax.global_norm(grads), metrics)
+
+
+def _weighted_sums(params, batch, key, loss_fn, accumulate):
+  """Sums of weight, and of weight * (loss, metrics, gradients)."""
+
+  def part(batch, key):
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, (weight, metrics)), grads = grad_fn(params, batch, key)
+    weight = weight.astype(jnp.float32)
+    return weight, jax.tree.map(
+      lambda x: x * weight.astype(x.dtype), (loss, metrics, grads)
+    )
+
+  if accumulate == 1:
+    return part(batch, key)
+  parts = jax.tree.map(
+    lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]),
+    batch,
+  )
+  keys = jax.random.split(key, accumulate)
+  shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts), keys[0])
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+  def add(total, inputs):
+    return jax.tree.map(jnp.add, total, part(*inputs)), None
+
+  return jax.lax.scan(add, zeros, (parts, keys))[0]

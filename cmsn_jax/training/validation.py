@@ -1,0 +1,83 @@
+"""Config values that can be checked before anything is read or written."""
+
+import ml_collections
+
+_CHOICES = {
+  'data.input': ('features', 'video'),
+  'extractor.channel_order': ('rgb', 'bgr'),
+  'stages.label_rule': ('centre', 'majority'),
+  'stages.loss': ('softmax', 'lmcl', 'vmcl', 'vmcl_arc'),
+  'stages.margin_form': ('worked_example', 'equation_7'),
+  'proposals.generator': ('stage_runs', 'stage_template'),
+  'proposals.required_rule': ('any', 'all'),
+  'proposals.stitch': ('pool', 'average'),
+  'nms.method': ('soft', 'greedy', 'none', 'threshold'),
+  'train.optimizer': ('adam', 'adamw', 'sgd'),
+  'train.schedule': ('constant', 'cosine'),
+  'train.dtype': ('float32', 'bfloat16'),
+  'evaluation.protocol': ('thumos', 'anet', 'top_k'),
+}
+_AT_LEAST = {
+  'windows.length': 2,
+  'data.pool': 0,
+  'train.batch_per_device': 1,
+  'train.accumulate': 1,
+  'train.stages_epochs': 1,
+  'train.evaluator_epochs': 1,
+  'train.log_every_steps': 1,
+  'train.eval_every_epochs': 1,
+  'evaluator.roi_bins': 1,
+  'evaluator.max_rois': 3,
+  'joint.members': 1,
+  'joint.steps': 1,
+  'joint.evaluations': 1,
+}
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+  """Checks what needs no data.
+
+  Raises:
+    ValueError: listing every value that cannot be.
+  """
+  flat = _flatten(config)
+  problems = [
+    f'config.{key} must be one of {", ".join(choices)}, got {flat[key]!r}'
+    for key, choices in _CHOICES.items()
+    if flat[key] not in choices
+  ]
+  problems += [
+    f'config.{key} must be at least {least}, got {flat[key]}'
+    for key, least in _AT_LEAST.items()
+    if flat[key] < least
+  ]
+  overlap = flat['windows.overlap']
+  if not 0 <= overlap < 1:
+    problems.append(
+      f'config.windows.overlap must be within [0, 1), got {overlap}'
+    )
+  ans, best = flat['evaluation.ans'], flat['evaluation.best_ans']
+  if not best or not set(best) <= set(ans):
+    problems.append(
+      f'config.evaluation.best_ans must be among evaluation.ans {tuple(ans)}, '
+      f'got {tuple(best)}'
+    )
+  if flat['nms.method'] == 'threshold' and (
+    flat['proposals.generator'] != 'stage_template'
+  ):
+    problems.append(
+      "config.nms.method 'threshold' needs proposals.generator "
+      "'stage_template', whose evaluator gives a probability a threshold"
+    )
+  if problems:
+    raise ValueError('; '.join(problems))
+
+
+def _flatten(config, prefix=''):
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, ml_collections.ConfigDict):
+      flat.update(_flatten(value, f'{prefix}{key}.'))
+    else:
+      flat[prefix + key] = value
+  return flat

@@ -1,0 +1,1 @@
+"""One config a file; default.py states every key."""

@@ -1,0 +1,51 @@
+"""What `:smoke` does to any config: seconds instead of minutes."""
+
+import ml_collections
+
+
+def apply(
+  config: ml_collections.ConfigDict, arg: str | None
+) -> ml_collections.ConfigDict:
+  """Shrinks a config where its argument is 'smoke'.
+
+  Where no data are given, generated sequences take their place.
+
+  Raises:
+    ValueError: on any other argument.
+  """
+  if not arg:
+    return config
+  if arg != 'smoke':
+    raise ValueError(f"the config argument must be 'smoke', got {arg!r}")
+  config.data.exclude_labels = ()
+  if config.data.input == 'video':
+    config.data.annotations = 'generated:5x40'
+    config.video.fps = 10.0
+    config.video.size = (36, 48)
+    config.video.crop = (32, 32)
+    config.extractor.widths = (4, 8, 8, 8, 8)
+    config.windows.length = 8
+  else:
+    config.data.annotations = 'generated:6x60'
+    config.data.features = ''
+    config.data.feature_fps = 0.0
+    config.data.pool = 1
+    config.windows.length = 64
+  config.joint.members = 2
+  config.joint.steps = 20
+  config.joint.width = 16
+  config.joint.dilations = (1, 2)
+  config.joint.pooled_width = 8
+  config.joint.hidden = 16
+  config.joint.proposals = 32
+  config.train.warmup_steps = 0
+  config.stages.width = 32
+  config.stages.lstm_width = 16
+  config.stages.lstm_layers = 1
+  config.evaluator.hidden = 32
+  config.evaluator.max_rois = 48
+  config.train.batch_per_device = 4
+  config.train.learning_rate = 3e-3
+  config.train.stages_epochs = 2
+  config.train.evaluator_epochs = 1
+  return config

@@ -1,0 +1,1 @@
+"""Command lines: flags only, one file a command."""

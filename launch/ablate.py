@@ -1,0 +1,108 @@
+r"""Trains the variants of an ablation table and prints it with our numbers.
+
+    python -m launch.ablate --table=5 --config=configs/rat_social.py \
+      --workdir=runs/table5 --config.data.annotations=A.json \
+      --config.data.features=DIR --seeds=3
+
+Each variant is a run of its own below --workdir: a stopped ablation goes on
+where it was.
+"""
+
+import json
+import os
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'What the variants change.', lock_config=True
+)
+_TABLE = flags.DEFINE_string('table', '', '4, 5 or 6 of the paper, or plus.')
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of all runs.')
+_SEEDS = flags.DEFINE_integer('seeds', 1, 'Runs of each variant.', 1)
+_SUBSET = flags.DEFINE_string(
+  'subset', '', 'Evaluated subset; empty: the held-out videos of each run.'
+)
+_PROTOCOL = flags.DEFINE_string('protocol', 'top_k', 'thumos, anet or top_k.')
+_ANS = flags.DEFINE_list('ans', ['50', '100', '200'], 'Numbers of proposals.')
+
+
+def main(argv):
+  """Trains and prints."""
+  del argv
+  from configs import ablations
+
+  cli.require(workdir=_WORKDIR.value, table=_TABLE.value)
+  if _TABLE.value not in ablations.TABLES:
+    raise ValueError(
+      f'--table must be one of {sorted(ablations.TABLES)}, got {_TABLE.value!r}'
+    )
+  cli.use_compilation_cache()
+  folder = pathlib.Path(_WORKDIR.value)
+  ans = tuple(int(an) for an in _ANS.value)
+  rows = {}
+  for row in ablations.TABLES[_TABLE.value]:
+    rows[row.name] = [
+      _run(row, seed, folder, ans) for seed in range(_SEEDS.value)
+    ]
+    print(_table(rows, ans), flush=True)
+  temporary = folder / f'table_{_TABLE.value}.md.tmp'
+  temporary.write_text(_table(rows, ans) + '\n')
+  os.replace(temporary, folder / f'table_{_TABLE.value}.md')
+  return 0
+
+
+def _run(row, seed, folder, ans):
+  """AR of one variant at each AN."""
+  from cmsn_jax import corpus, metrics
+  from cmsn_jax.data import training_data
+  from cmsn_jax.training import derive, loop
+
+  config = _CONFIG.value.copy_and_resolve_references()
+  config.update_from_flattened_dict(row.changes)
+  config.train.seed = seed
+  if row.phase == 'stages' and config.proposals.generator == 'stage_runs':
+    config.evaluator.enabled = False
+  changes = json.dumps(row.changes, sort_keys=True)
+  name = ''.join(c if c.isalnum() else '_' for c in f'{row.name}_{changes}')
+  workdir = folder / f'{name[:80]}_{row.phase}_{seed}'
+  data = training_data.open_data(config, workdir)
+  config = derive.derive(config, data)
+  loop.train_and_evaluate(config, workdir, data, quiet=cli.quiet())
+  trained = corpus.load(workdir)
+  videos = (
+    data.annotations.subset(_SUBSET.value) if _SUBSET.value else (data.held_out)
+  )
+  found = {
+    video_id: (p.proposals.segments, p.proposals.scores)
+    for video_id, p in trained.predictor.propose(data.source, videos)
+  }
+  truth = {video_id: video.segments for video_id, video in videos.items()}
+  result = metrics.evaluate(found, truth, protocol=_PROTOCOL.value, ans=ans)
+  return [result.ar_at_an[an] for an in ans]
+
+
+def _table(rows, ans):
+  """Markdown: mean, and spread (max - min) over the seeds."""
+  lines = [
+    '| variant | ' + ' | '.join(f'AR@{an}' for an in ans) + ' |',
+    '|---' * (1 + len(ans)) + '|',
+  ]
+  for name, runs in rows.items():
+    cells = []
+    for values in zip(*runs):
+      if any(value is None for value in values):
+        cells.append('-')
+        continue
+      mean = sum(values) / len(values)
+      spread = (max(values) - min(values)) if len(values) > 1 else 0.0
+      cells.append(f'{mean:.4f}' + (f' ±{spread / 2:.4f}' if spread else ''))
+    lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,262 @@
+"""Suite 'c3d': C3D's convolutions beside torch's channels_last_3d.
+
+Both sides hold the same weights and get the same clip. On a CPU the times are
+CPU seconds and torch runs on one thread, as it spins on more; the wall ratio is
+in the note. On an accelerator they are wall seconds of bfloat16. Runs are
+interleaved; the ratio is the median over the pairs. Peak memory is measured in
+a process of its own for each side; there `ours_s` is bytes.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cmsn_jax.features import c3d, variables
+
+_SIZE = 112
+
+
+def run_c3d(quick: bool = False) -> list[dict]:
+  """Rows of forward, forward + backward, peak memory and formulations.
+
+  Args:
+    quick: 16 frames instead of 96 (CPU) or 768 (accelerator), once.
+  Returns:
+    rows `{suite, work, ours_s, alternative, alternative_s, ratio, note}`.
+  """
+  frames = 16 if quick else 96 if _on_cpu() else 768
+  repeats = 1 if quick else 3 if _on_cpu() else 10
+  rows = run_size(frames, _SIZE, c3d.WIDTHS, repeats=repeats)
+  rows += run_formulations(frames, _SIZE, c3d.WIDTHS, repeats=repeats)
+  if _on_cpu():
+    rows += run_memory(frames, _SIZE)
+  return rows
+
+
+def run_size(
+  frames: int, size: int, widths: Sequence[int], *, repeats: int
+) -> list[dict]:
+  """Forward, and forward + backward, beside torch.
+
+  Args:
+    frames: of the clip, a multiple of 8.
+    size: height and width.
+    widths: of the five blocks.
+    repeats: interleaved pairs.
+  """
+  model, params, clip = make(frames, size, widths)
+  ours = jax_runs(model, params, clip)
+  theirs, reason = torch_runs(params, clip)
+  work = flops(frames, size, widths)
+  rows = []
+  for i, name in enumerate(('forward', 'forward + backward')):
+    row = _compare(ours[i], theirs and theirs[i], repeats)
+    # The first layer's input needs no gradient.
+    count = work[0] if i == 0 else work[1]
+    rate = f'{count / row.pop("wall_s") / 1e9:,.0f} GFLOP/s'
+    row['work'] = f'C3D 1 x {frames} x {size} x {size}, {name}'
+    row['alternative'] = 'torch' if theirs else f'torch: {reason}'
+    row['note'] = '; '.join(n for n in (reason, row['note'], rate) if n)
+    rows.append(row)
+  return rows
+
+
+def run_formulations(
+  frames: int, size: int, widths: Sequence[int], *, repeats: int
+) -> list[dict]:
+  """The formulation that this backend gets beside the other one."""
+  model, params, clip = make(frames, size, widths)
+  runs = {
+    name: jax_runs(model.clone(formulation=name), params, clip)
+    for name in ('concat2d', 'conv3d')
+  }
+  ours, other = ('concat2d', 'conv3d') if _on_cpu() else ('conv3d', 'concat2d')
+  rows = []
+  for i, name in enumerate(('forward', 'forward + backward')):
+    row = _compare(runs[ours][i], runs[other][i], repeats)
+    row.pop('wall_s')
+    row['work'] = f'C3D 1 x {frames} x {size} x {size} as {ours}, {name}'
+    row['alternative'] = f'as {other}'
+    rows.append(row)
+  return rows
+
+
+def run_memory(frames: int, size: int) -> list[dict]:
+  """Peak memory above that before the first run, in bytes."""
+  rows = []
+  for i, name in enumerate(('forward', 'forward + backward')):
+    ours, theirs = (
+      _peak_of(side, frames, size, i) for side in ('jax', 'torch')
+    )
+    known = isinstance(theirs, int)
+    shown = f'ours {ours / 1e9:.2f} GB' + (
+      f', torch {theirs / 1e9:.2f} GB' if known else ''
+    )
+    rows.append({
+      'suite': 'c3d',
+      'work': f'C3D 1 x {frames} x {size} x {size}, {name}, peak memory',
+      'ours_s': None,
+      'alternative': 'torch' if known else f'torch: {theirs}',
+      'alternative_s': None,
+      'ratio': ours / theirs if known else None,
+      'note': shown,
+    })  # fmt: skip
+  return rows
+
+
+def make(
+  frames: int, size: int, widths: Sequence[int]
+) -> tuple[c3d.C3D, Any, Any]:
+  """(module, variables, clip [1, f, h, w, 3])."""
+  dtype = jnp.float32 if _on_cpu() else jnp.bfloat16
+  model = c3d.C3D(widths=tuple(widths), dtype=dtype)
+  shape = (1, frames, size, size, 3)
+  params = variables.random(model, jax.ShapeDtypeStruct(shape, jnp.float32))
+  clip = np.random.default_rng(0).standard_normal(shape, np.float32)
+  return model, jax.device_put(params), jax.device_put(clip)
+
+
+def flops(frames: int, size: int, widths: Sequence[int]) -> tuple[int, int]:
+  """Multiplications and additions of (forward, forward + backward)."""
+  total = first = 0
+  last, f, side = 3, frames, size
+  for (names, window), width in zip(c3d.BLOCKS, widths):
+    for _ in names:
+      count = 2 * 27 * last * width * f * side * side
+      first = first or count
+      total, last = total + count, width
+    f, side = f // window[0], side // window[1]
+  return total, 3 * total - first
+
+
+def jax_runs(model, params, clip) -> tuple[Callable, Callable]:
+  """Our (forward, forward + backward)."""
+  forward = jax.jit(model.apply)
+  backward = jax.jit(
+    jax.grad(lambda p, x: jnp.sum(model.apply(p, x).astype(jnp.float32) ** 2))
+  )
+  return (
+    lambda: jax.block_until_ready(forward(params, clip)),
+    lambda: jax.block_until_ready(backward(params, clip)),
+  )
+
+
+def torch_runs(params, clip):
+  """Torch's (forward, forward + backward), and why there are none."""
+  try:
+    import torch
+  except ImportError:
+    return None, 'torch is not installed'
+  if not _on_cpu() and not torch.cuda.is_available():
+    return None, 'this torch has no accelerator'
+  device = 'cpu' if _on_cpu() else 'cuda'
+  if _on_cpu():
+    torch.set_num_threads(1)
+  net = torch_copy(params).to(device, memory_format=torch.channels_last_3d)
+  # As channels_last_3d this is the array's own order.
+  x = torch.tensor(np.asarray(clip), device=device).permute(0, 4, 1, 2, 3)
+
+  def run(backward):
+    with torch.autocast(device, torch.bfloat16, enabled=device == 'cuda'):
+      with torch.set_grad_enabled(backward):
+        outputs = net(x)
+    if backward:
+      net.zero_grad(set_to_none=True)
+      outputs.float().square().sum().backward()
+    if device == 'cuda':
+      torch.cuda.synchronize()
+    return outputs
+
+  return (lambda: run(False), lambda: run(True)), ''
+
+
+def torch_copy(params):
+  """Torch's layers with the weights of a `C3D`."""
+  import torch
+
+  layers = []
+  for names, window in c3d.BLOCKS:
+    for name in names:
+      layer = params['params'][name]
+      kernel = np.asarray(layer['kernel']).transpose(4, 3, 0, 1, 2)
+      conv = torch.nn.Conv3d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+      with torch.no_grad():
+        conv.weight.copy_(torch.tensor(kernel))
+        conv.bias.copy_(torch.tensor(np.asarray(layer['bias'])))
+      layers += [conv, torch.nn.ReLU(inplace=True)]
+    if max(window) > 1:
+      layers.append(torch.nn.MaxPool3d(window))
+  return torch.nn.Sequential(*layers)
+
+
+def print_peak(side: str, frames: int, size: int, which: int) -> None:
+  """Prints the peak memory of one run of one side, for `run_memory`."""
+  model, params, clip = make(frames, size, c3d.WIDTHS)
+  if side == 'jax':
+    runs, reason = jax_runs(model, params, clip), ''
+  else:
+    runs, reason = torch_runs(params, clip)
+  before = _peak()
+  if runs:
+    runs[which]()
+  print(json.dumps(reason or _peak() - before))
+
+
+def _peak() -> int:
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def _peak_of(side, frames, size, which) -> int | str:
+  code = (
+    'from launch.benchmarks import c3d; '
+    f'c3d.print_peak({side!r}, {frames}, {size}, {which})'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  return json.loads(done.stdout.splitlines()[-1])
+
+
+def _on_cpu() -> bool:
+  return jax.default_backend() == 'cpu'
+
+
+def _compare(ours, theirs, repeats) -> dict:
+  clock = time.process_time if _on_cpu() else time.perf_counter
+  runs = [run for run in (ours, theirs) if run]
+  times, walls = [[] for _ in runs], [[] for _ in runs]
+  for run in runs:
+    run()
+  for _ in range(repeats):
+    for run, spent, wall in zip(runs, times, walls):
+      start, start_wall = clock(), time.perf_counter()
+      run()
+      spent.append(clock() - start)
+      wall.append(time.perf_counter() - start_wall)
+  row = {
+    'suite': 'c3d',
+    'ours_s': statistics.median(times[0]),
+    'alternative_s': None,
+    'ratio': None,
+    'note': '',
+    'wall_s': statistics.median(walls[0]),
+  }
+  if theirs:
+    ratios = [a / c for a, c in zip(*times)]
+    wall = statistics.median(a / c for a, c in zip(*walls))
+    row['alternative_s'] = statistics.median(times[1])
+    row['ratio'] = statistics.median(ratios)
+    row['note'] = (
+      f'ratios {min(ratios):.2f}-{max(ratios):.2f}, wall ratio {wall:.2f}'
+    )
+  return row

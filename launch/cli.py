@@ -1,0 +1,163 @@
+"""What all commands share: flags, exit statuses, warnings in one line."""
+
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+# XLA warns of two tuning hints ("prefer-no-gather") that are no processor
+# features at all, on every load of a program from the compilation cache. Read
+# when jax is imported, so it stands here.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+_QUIET = flags.DEFINE_bool('quiet', False, 'Show no progress bars.')
+_TRACEBACK = flags.DEFINE_bool(
+  'traceback', False, 'Show the whole traceback of an error.'
+)
+
+
+class Failed(RuntimeError):
+  """The run failed; its message is the last line that a user sees."""
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+  """Runs a command: parses its flags, calls `main`, exits with its status.
+
+  0: done.  1: the run failed.  2: the call or its input is wrong (ValueError,
+  TypeError, FileNotFoundError...).  The last line says what happened.
+  """
+  warnings.showwarning = _show_warning
+  try:
+    app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+  except flags.Error as error:
+    _last_line(error)
+    sys.exit(2)
+
+
+def quiet() -> bool:
+  """Whether progress bars are off: by flag, or without a terminal."""
+  return _QUIET.value or not sys.stderr.isatty()
+
+
+def use_compilation_cache() -> None:
+  """Keeps compiled programs between runs, unless the user set a place.
+
+  The folder is named by the processor's features: a home directory may be
+  shared by machines that cannot run each other's programs.
+  """
+  import jax
+
+  if not jax.config.jax_compilation_cache_dir:
+    base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+    folder = pathlib.Path(base) / 'cmsn_jax' / f'xla-{_processor()}'
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+
+
+def _processor():
+  try:
+    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+    found = next(line for line in lines if line.startswith(('flags', 'Feat')))
+  except (OSError, StopIteration):
+    found = platform.processor()
+  text = f'{platform.machine()} {found}'
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def require(**values: object) -> None:
+  """Raises a ValueError that names the first flag without a value."""
+  for name, value in values.items():
+    if not value:
+      raise ValueError(f'--{name} is needed; see --help')
+
+
+def _parse(argv):
+  if any(text in ('--help', '-help', '-h', '--helpfull') for text in argv[1:]):
+    print(sys.modules['__main__'].__doc__)
+    print(flags.FLAGS.main_module_help())
+    print(flags.FLAGS.module_help(sys.modules[__name__]))
+    if 'config' in flags.FLAGS:
+      print('  --config.key=value: changes a key; see configs/default.py')
+    sys.exit(0)
+  try:
+    # Not app.parse_flags_with_usage, which ends with 1 on a misspelt flag.
+    return flags.FLAGS(argv)
+  except (flags.Error, ValueError, AttributeError, KeyError, OSError) as error:
+    # A config file that raises, or has not the key of an override.
+    _last_line(error)
+    sys.exit(2)
+
+
+def _guarded(main, argv):
+  logging.use_absl_handler()
+  # Orbax tells of every file it writes, and warns of being read-only, which is
+  # asked of it; JAX of every backend that is not there.
+  logging.get_absl_handler().addFilter(
+    lambda record: (
+      record.levelno >= 40
+      or not any(x in record.pathname for x in ('orbax', 'xla_bridge'))
+    )
+  )
+  if len(argv) > 1:
+    _last_line(f'unexpected argument {argv[1]!r}; flags look like --name=value')
+    return 2
+  logging.set_verbosity(logging.WARNING if _QUIET.value else logging.INFO)
+  try:
+    return main(argv) or 0
+  except Failed as error:
+    return _fail(error, 1)
+  except (ValueError, TypeError, OSError) as error:
+    return _fail(error, 2)
+  except KeyboardInterrupt:
+    return _fail('interrupted', 1)
+  except Exception as error:
+    return _fail(error, 1)
+
+
+def _fail(error, status):
+  if _TRACEBACK.value:
+    traceback.print_exc()
+  _last_line(error)
+  return status
+
+
+def _readable(error):
+  """The message, unwrapped from what libraries put around it."""
+  text = str(error)
+  if isinstance(error, AttributeError) and 'Did you mean' in text:
+    found = re.findall(r'Did you mean "([^"]*)" instead of "([^"]*)"', text)
+    if found:
+      return f'no config key {found[0][1]!r}; did you mean {found[0][0]!r}?'
+  return text
+
+
+def _last_line(error):
+  name = (
+    ''
+    if isinstance(
+      error,
+      (
+        str,
+        ValueError,
+        TypeError,
+        OSError,
+        AttributeError,
+        flags.Error,
+        Failed,
+      ),
+    )
+    else (f'{type(error).__name__}: ')
+  )
+  print(f'error: {name}{_readable(error)}', file=sys.stderr)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None):
+  del filename, lineno, line
+  print(f'{category.__name__}: {message}', file=file or sys.stderr)

@@ -1,0 +1,62 @@
+r"""Extracts features of videos: one <id>.npy a video, and features.json.
+
+    python -m launch.extract_features --config=configs/features_i3d.py \
+      --input=videos/ --output=features/
+
+Videos whose features are there already are skipped, so a run that was stopped
+goes on. A video that cannot be read is named at the end (exit status 1); the
+others are done all the same. `launch.train` reads the folder by
+--config.data.features=features/ and takes the rate from features.json.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'The extractor; see configs/features_*.py.', lock_config=True
+)
+_INPUT = flags.DEFINE_string(
+  'input', '', 'A video, a folder of videos, or a glob in quotes.'
+)
+_OUTPUT = flags.DEFINE_string('output', '', 'Folder for the features.')
+_ALLOW_DAMAGE = flags.DEFINE_bool(
+  'allow_damage', False, 'Read through damage in videos, with a warning.'
+)
+
+
+def main(argv):
+  """Extracts."""
+  del argv
+  cli.require(input=_INPUT.value, output=_OUTPUT.value)
+  if _CONFIG.value is None:
+    raise ValueError('--config is needed, e.g. configs/features_i3d.py')
+  cli.use_compilation_cache()
+  from cmsn_jax import feature_folder, video_features
+
+  videos = feature_folder.find(_INPUT.value)
+  made = video_features.from_config(_CONFIG.value.features)
+  result = feature_folder.extract(
+    made,
+    videos,
+    pathlib.Path(_OUTPUT.value),
+    allow_damage=_ALLOW_DAMAGE.value,
+    quiet=cli.quiet(),
+  )
+  print(feature_folder.summary(result, made))
+  if result.failures:
+    for video_id, error in result.failures.items():
+      print(f'failed: {video_id}: {error}', file=sys.stderr)
+    raise cli.Failed(
+      f'{len(result.failures)} of {len(videos)} videos failed, the others '
+      'are done'
+    )
+  return 0
+
+
+if __name__ == '__main__':
+  cli.run(main)

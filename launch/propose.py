@@ -1,0 +1,95 @@
+r"""Writes proposals for features or videos, with a trained run.
+
+    python -m launch.propose --workdir=runs/mine --input=features/ \
+      --output=proposals.json
+"""
+
+import pathlib
+import re
+
+from absl import flags
+
+from launch import cli
+
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
+_INPUT = flags.DEFINE_string(
+  'input', '', 'A video, a folder or glob of videos, or a features folder.'
+)
+_OUTPUT = flags.DEFINE_string('output', '', 'Proposals, ActivityNet JSON.')
+_CSV = flags.DEFINE_string('csv', '', 'The same as CSV, if wanted.')
+_ANNOTATIONS = flags.DEFINE_string(
+  'annotations', '', 'Take only the videos of --subset of this file.'
+)
+_SUBSET = flags.DEFINE_string('subset', '', 'Subset of --annotations.')
+_FEATURE_FPS = flags.DEFINE_float(
+  'feature_fps', 0.0, 'Snippets a second of the features, if they do not say.'
+)
+_PHASE = flags.DEFINE_enum(
+  'phase', 'all', ['all', 'stages'], "'stages' leaves the evaluator out."
+)
+_SAVE_STAGES = flags.DEFINE_string(
+  'save_stages', '', 'Folder for stage probabilities, which the report shows.'
+)
+
+
+_PLOTS = flags.DEFINE_string(
+  'plots', '', 'Folder for a picture of each video: proposals, stages, truth.'
+)
+_SHARD = flags.DEFINE_string(
+  'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
+)
+
+
+def main(argv):
+  """Proposes."""
+  del argv
+  cli.require(workdir=_WORKDIR.value, input=_INPUT.value, output=_OUTPUT.value)
+  cli.use_compilation_cache()
+  from cmsn_jax import corpus
+
+  failures = corpus.propose(
+    pathlib.Path(_WORKDIR.value),
+    _INPUT.value,
+    pathlib.Path(_OUTPUT.value),
+    csv=_CSV.value or None,
+    annotations=_ANNOTATIONS.value or None,
+    subset=_SUBSET.value or None,
+    feature_fps=_FEATURE_FPS.value or None,
+    phase=None if _PHASE.value == 'all' else _PHASE.value,
+    save_stages=_SAVE_STAGES.value or None,
+    shard=_parsed_shard(_SHARD.value),
+    quiet=cli.quiet(),
+  )
+  if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():
+    _draw()
+  if failures:
+    for video_id, error in failures.items():
+      print(f'failed: {video_id}: {error}')
+    raise cli.Failed(f'{len(failures)} videos failed, the others are done')
+  return 0
+
+
+def _draw():
+  from cmsn_jax import report_page, timeline_plots
+  from cmsn_jax.data import annotations, proposal_files
+
+  truth = None
+  if _ANNOTATIONS.value:
+    known = annotations.read(_ANNOTATIONS.value)
+    truth = known.subset(_SUBSET.value) if _SUBSET.value else known.videos
+  entries = report_page.entries(
+    proposal_files.read(_OUTPUT.value), truth, _SAVE_STAGES.value or None
+  )
+  number = timeline_plots.write_folder(_PLOTS.value, entries)
+  print(f'drew {number} videos in {_PLOTS.value}')
+
+
+def _parsed_shard(text):
+  found = re.fullmatch(r'(\d+)/(\d+)', text)
+  if not found or int(found[1]) >= int(found[2]):
+    raise ValueError(f'--shard must be i/n with i from 0 to n-1, got {text!r}')
+  return int(found[1]), int(found[2])
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,172 @@
+r"""Writes a page to look at: figures, curves, and each video's timeline.
+
+    python -m launch.report --proposals=proposals.json \
+      --annotations=annotations.json --subset=testing --videos=videos/ \
+      --stages=stages/ --output=report.html
+
+Everything but --proposals and --output may be left out. The page is one file
+that needs no network; only videos stay outside, linked relative to it.
+"""
+
+import pathlib
+import warnings
+
+from absl import flags
+
+from launch import cli
+
+_PROPOSALS = flags.DEFINE_string('proposals', '', 'Proposals, JSON.')
+_ANNOTATIONS = flags.DEFINE_string('annotations', '', 'Ground truth, JSON.')
+_SUBSET = flags.DEFINE_string(
+  'subset', '', 'Subset of --annotations; by default those with proposals.'
+)
+_EXCLUDE = flags.DEFINE_list(
+  'exclude_labels', [], 'Labels whose ground truth is left out.'
+)
+_VIDEOS = flags.DEFINE_string('videos', '', 'Folder of <id>.mp4 (.webm, ...).')
+_STAGES = flags.DEFINE_string(
+  'stages', '', 'Folder of <id>.npz that propose --save_stages wrote.'
+)
+_OUTPUT = flags.DEFINE_string('output', '', 'The page, HTML.')
+_TITLE = flags.DEFINE_string('title', '', 'Heading of the page.')
+_PROTOCOL = flags.DEFINE_enum(
+  'protocol', 'thumos', ['thumos', 'anet', 'top_k'], 'Of the headline figures.'
+)
+_ANS = flags.DEFINE_list(
+  'ans', ['10', '20', '50', '100', '200'], 'Numbers of proposals in the table.'
+)
+_FPS = flags.DEFINE_float(
+  'fps', 30.0, "Frames a second of the 'thumos' protocol's frame spans."
+)
+_MAX_PROPOSALS = flags.DEFINE_integer(
+  'max_proposals', 200, "A video's best that the timelines hold."
+)
+_MAX_SNIPPETS = flags.DEFINE_integer(
+  'max_snippets', 20_000, 'Longer stage sequences are averaged down to this.'
+)
+_TOP = flags.DEFINE_integer(
+  'top', 100, "A video's best that count for weak spots."
+)
+_FRAMES = flags.DEFINE_integer(
+  'frames', 0, 'Small frames of each video to put into the page (say 12).'
+)
+_TIMELINES = flags.DEFINE_string(
+  'timelines', '', 'Folder for a picture of each video, if wanted.'
+)
+_KIND = flags.DEFINE_enum(
+  'timeline_kind', 'png', ['png', 'svg', 'pdf'], 'Kind of these pictures.'
+)
+
+
+def main(argv):
+  """Writes the page."""
+  del argv
+  cli.require(proposals=_PROPOSALS.value, output=_OUTPUT.value)
+  ans = _whole_numbers(_ANS.value)
+  from cmsn_jax import report, report_page
+  from cmsn_jax.data import proposal_files
+
+  output = pathlib.Path(_OUTPUT.value)
+  proposals = proposal_files.read(_PROPOSALS.value)
+  truth, subset, notes = _truth(proposals)
+  entries = report_page.entries(proposals, truth, _STAGES.value or None)
+  if _VIDEOS.value:
+    entries = _with_videos(entries, output)
+  elif _FRAMES.value:
+    raise ValueError('--frames needs --videos, the folder to take them from')
+  page = report_page.page(
+    entries,
+    protocol=_PROTOCOL.value,
+    max_proposals=_MAX_PROPOSALS.value,
+    max_snippets=_MAX_SNIPPETS.value,
+    diagnostic_top=_TOP.value,
+    ans=ans,
+    metric_fps=_FPS.value,
+  )
+  given = [_PROPOSALS.value, _ANNOTATIONS.value, _STAGES.value, _VIDEOS.value]
+  size = report.write(
+    output,
+    page,
+    subset=subset,
+    title=_TITLE.value or 'Temporal action proposals',
+    sources=tuple(pathlib.Path(name).name for name in given if name),
+    notes=tuple(notes),
+  )
+  print(f'{output}: {len(entries)} videos, {size / 1e6:.1f} MB')
+  if _TIMELINES.value:
+    from cmsn_jax import timeline_plots
+
+    count = timeline_plots.write_folder(
+      _TIMELINES.value, entries, kind=_KIND.value
+    )
+    print(f'{_TIMELINES.value}: {count} pictures')
+
+
+def _whole_numbers(texts):
+  try:
+    return tuple(sorted({int(text) for text in texts}))
+  except ValueError:
+    raise ValueError(
+      f'--ans must be whole numbers like 50,100,200, got {",".join(texts)}'
+    ) from None
+
+
+def _truth(proposals):
+  """Ground truth by id (None without annotations), its subset, remarks."""
+  if not _ANNOTATIONS.value:
+    if _SUBSET.value or _EXCLUDE.value:
+      raise ValueError('--subset and --exclude_labels need --annotations')
+    return None, '', []
+  from cmsn_jax.data import annotations
+
+  chosen = annotations.read(_ANNOTATIONS.value)
+  notes = []
+  if _EXCLUDE.value:
+    chosen = chosen.without_labels(_EXCLUDE.value)
+    notes.append(f'Left out: labels {", ".join(_EXCLUDE.value)}.')
+  if _SUBSET.value:
+    return chosen.subset(_SUBSET.value), _SUBSET.value, notes
+  subsets = {
+    chosen.videos[video_id].subset
+    for video_id in proposals
+    if video_id in chosen.videos
+  }
+  if not subsets:
+    raise ValueError(
+      f'{_PROPOSALS.value} and {_ANNOTATIONS.value} share no video: proposals '
+      f'have ids like {next(iter(proposals), None)!r}, annotations like '
+      f'{next(iter(chosen.videos))!r}'
+    )
+  videos = {k: v for k, v in chosen.videos.items() if v.subset in subsets}
+  return videos, ', '.join(sorted(subsets)), notes
+
+
+def _with_videos(entries, output):
+  import dataclasses
+
+  from cmsn_jax import report_media, report_page
+
+  files = report_media.find(_VIDEOS.value, [e.video_id for e in entries])
+  result = []
+  for entry in entries:
+    file = files.get(entry.video_id)
+    if file is not None:
+      frames = ()
+      try:
+        if _FRAMES.value:
+          frames = tuple(
+            report_media.strip(file, entry.duration_sec, _FRAMES.value)
+          )
+      except ValueError as error:
+        warnings.warn(
+          f'no frames shown: {error}', report_page.ReportWarning, stacklevel=1
+        )
+      entry = dataclasses.replace(
+        entry, url=report_media.link(file, output), frames=frames
+      )
+    result.append(entry)
+  return result
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,100 @@
+r"""Trains both phases of CMSN, or goes on where the workdir stands.
+
+    python -m launch.train --config=configs/custom.py --workdir=runs/mine \
+      --config.data.annotations=annotations.json \
+      --config.data.features=features/
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from launch import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'The run; see configs/.', lock_config=True
+)
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
+_PHASE = flags.DEFINE_enum(
+  'phase',
+  'all',
+  ['all', 'stages', 'evaluator', 'joint'],
+  'Which phase to train.',
+)
+_INPUT_PIPELINE = flags.DEFINE_enum(
+  'input_pipeline', 'auto', ['auto', 'tf', 'thread'],
+  'How batches are loaded: tf.data, a thread, or tf.data where TensorFlow is '
+  'installed.',
+)  # fmt: skip
+_SIMULATE_DEVICES = flags.DEFINE_integer(
+  'simulate_devices', 0, 'Try several devices on one CPU.'
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator', '', 'host:port of process 0, for several processes.'
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', 0, 'Processes in all.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', -1, "This process's number.")
+
+
+def main(argv):
+  """Trains."""
+  del argv
+  cli.require(config=_CONFIG.value, workdir=_WORKDIR.value)
+  from launch import distributed
+
+  distributed.start(
+    _SIMULATE_DEVICES.value,
+    _COORDINATOR.value,
+    _NUM_PROCESSES.value,
+    _PROCESS_ID.value,
+  )
+  cli.use_compilation_cache()
+  from cmsn_jax.data import training_data
+  from cmsn_jax.training import derive, loop, validation
+
+  config = _CONFIG.value
+  validation.check(config)
+  workdir = pathlib.Path(_WORKDIR.value)
+  data = training_data.open_data(config, workdir)
+  config = derive.derive(config, data)
+  extra = {}
+  pipeline = _pipeline(_INPUT_PIPELINE.value)
+  if pipeline is not None:
+    extra['batches'] = pipeline
+  try:
+    loop.train_and_evaluate(
+      config,
+      workdir,
+      data,
+      phase=_PHASE.value,
+      quiet=cli.quiet(),
+      **extra,
+    )
+  except loop.Interrupted as stopped:
+    print(stopped)
+    return 0
+  except loop.NanLossError as error:
+    raise cli.Failed(error) from error
+  print(f'trained: {workdir}')
+  return 0
+
+
+def _pipeline(name):
+  """The tf.data pipeline, or None for the loop's own thread."""
+  if name == 'thread':
+    return None
+  try:
+    from cmsn_jax.data import input_pipeline
+  except ModuleNotFoundError as error:
+    if name == 'tf' or (error.name or '').split('.')[0] != 'tensorflow':
+      raise ValueError(
+        '--input_pipeline=tf needs TensorFlow: pip install -r '
+        'requirements-tf.txt'
+      ) from error
+    return None
+  return input_pipeline.batches
+
+
+if __name__ == '__main__':
+  cli.run(main)

@@ -1,0 +1,127 @@
+"""The commands as a user calls them: what they write, how they end."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+_DEFAULT = '--config=configs/default.py'
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _call(command, *flags, status=0, timeout=400):
+  done = subprocess.run(
+    [sys.executable, '-m', f'launch.{command}', *flags],
+    cwd=_ROOT, capture_output=True, text=True, timeout=timeout,
+  )  # fmt: skip
+  assert done.returncode == status, (done.stdout + done.stderr)[-3000:]
+  return done
+
+
+def _last_line(done):
+  return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+  ('flags', 'expected'),
+  [
+    ((_DEFAULT, '--config.train.sede=1'), "did you mean 'seed'"),
+    ((_DEFAULT, '--workdr=x'), 'workdr'),
+    ((_DEFAULT, '--phase=stage'), 'phase'),
+    ((_DEFAULT,), '--workdir is needed'),
+    (('--workdir=W',), '--config is needed'),
+    (('--workdir=W', '--config.train.seed=1'), 'config.train.seed'),
+    (('--workdir=W', '--config=configs/none.py'), 'none.py'),
+    (('--workdir=W', '--config=configs/custom.py:tiny'), "must be 'smoke'"),
+  ],
+)
+def test_a_wrong_call_of_train_ends_with_2_and_says_what(flags, expected):
+  done = _call('train', *flags, status=2)
+  assert expected in done.stderr, done.stderr[-2000:]
+
+
+def test_missing_data_ends_with_2_and_names_it(tmp_path):
+  done = _call('train', _DEFAULT, f'--workdir={tmp_path}', status=2)
+  assert 'config.data.annotations is empty' in _last_line(done)
+
+
+def test_no_trained_run_ends_with_2(tmp_path):
+  done = _call(
+    'propose', f'--workdir={tmp_path}', f'--input={tmp_path}',
+    f'--output={tmp_path}/p.json', status=2,
+  )  # fmt: skip
+  assert 'no trained model' in _last_line(done)
+
+
+@pytest.mark.slow
+def test_train_propose_evaluate_export_report(tmp_path):
+  run, output = tmp_path / 'run', tmp_path / 'p.json'
+  _call(
+    'train', '--config=configs/gestures.py:smoke', f'--workdir={run}',
+    '--config.data.annotations=generated:5x40', '--quiet',
+  )  # fmt: skip
+  annotations = run / 'generated' / 'annotations.json'
+  data = [
+    f'--input={run}/generated/features', f'--annotations={annotations}',
+    '--subset=testing',
+  ]  # fmt: skip
+  _call(
+    'propose', f'--workdir={run}', *data, f'--output={output}',
+    f'--csv={tmp_path}/p.csv', f'--save_stages={tmp_path}/stages',
+    f'--plots={tmp_path}/plots',
+  )  # fmt: skip
+  assert (tmp_path / 'p.csv').read_text().startswith('video,start,end,score')
+  assert list((tmp_path / 'plots').glob('*.png'))
+  truth = [
+    f'--proposals={output}', f'--annotations={annotations}', '--subset=testing',
+  ]  # fmt: skip
+  done = _call(
+    'evaluate', *truth, '--protocol=top_k', f'--output={tmp_path}/metrics'
+  )
+  assert 'top_k' in done.stdout
+  written = json.loads((tmp_path / 'metrics' / 'metrics.json').read_text())
+  assert written['protocol'] == 'top_k'
+  _call('export', f'--workdir={run}', f'--output={tmp_path}/export')
+  _check_export(tmp_path, run)
+  done = _call('inspect', '--config=configs/gestures.py', '--feature_dim=15')
+  assert 'GFLOP' in done.stdout
+
+
+def _check_export(tmp_path, run):
+  """The exported programs give what the predictor gives."""
+  from cmsn_jax import corpus, exported
+
+  trained = corpus.load(run)
+  model = exported.load(tmp_path / 'export')
+  features = np.load(next((run / 'generated' / 'features').glob('*.npy')))[:50]
+  probabilities, hidden = model.stages(features)
+  statistics = trained.statistics
+  inputs = (features - statistics.mean) / statistics.std
+  expected = trained.predictor.model.stage_scores(
+    trained.predictor.params['stages'],
+    *(np_to_jax(x[None]) for x in (inputs, np.ones(50, bool))),
+  )
+  np.testing.assert_allclose(
+    probabilities, expected.probabilities[0], atol=1e-5
+  )
+  starts, ends = np.array([0, 10, 20]), np.array([5, 30, 49])
+  scores = model.evaluator(hidden, starts, ends)
+  np.testing.assert_allclose(
+    scores,
+    trained.predictor.model.proposal_scores(
+      trained.predictor.params['evaluator'],
+      *(np_to_jax(x) for x in (hidden, starts, ends)),
+    ),
+    atol=1e-5,
+  )
+  with pytest.raises(ValueError, match=r'shape \[t, 16\], got \(50, 3\)'):
+    model.stages(features[:, :3])
+
+
+def np_to_jax(array):
+  import jax.numpy as jnp
+
+  return jnp.asarray(array)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmsn_jax import corpus
+from cmsn_jax.data import proposal_files, training_data
+from cmsn_jax.training import loop
+from configs import rat_social
+
+
+@given(
+  st.dictionaries(st.text('abcdef', min_size=1), st.floats(0.1, 1000.0)),
+  st.integers(1, 5),
+)
+def test_shares_are_disjoint_complete_and_balanced(seconds, count):
+  parts = [corpus.share(seconds, i, count) for i in range(count)]
+  assert sorted(sum(parts, [])) == sorted(seconds)
+  loads = [sum(seconds[v] for v in part) for part in parts]
+  # Longest first: no part exceeds another by more than one video.
+  if seconds:
+    assert max(loads) - min(loads) <= max(seconds.values()) + 1e-6
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A trained run on generated features, of which one more is damaged."""
+  workdir = tmp_path_factory.mktemp('run')
+  config = rat_social.get_config('smoke')
+  config.data.annotations = 'generated:5x40'
+  config.train.stages_epochs = 1
+  config.evaluator.enabled = False
+  data = training_data.open_data(config, workdir)
+  from cmsn_jax.training import derive
+
+  loop.train_and_evaluate(
+    derive.derive(config, data), workdir, data, quiet=True
+  )
+  return workdir
+
+
+@pytest.mark.slow
+def test_a_damaged_video_fails_alone_and_a_rerun_does_only_the_rest(
+  run, tmp_path
+):
+  features = tmp_path / 'features'
+  features.mkdir()
+  for path in (run / 'generated' / 'features').glob('*.npy'):
+    np.save(features / path.name, np.load(path))
+  bad = np.load(features / 'video_001.npy')
+  bad[-1, 0] = np.nan
+  np.save(features / 'video_001.npy', bad)
+  output = tmp_path / 'p.json'
+  failures = corpus.propose(
+    run, str(features), output, feature_fps=5.0, quiet=True,
+    save_stages=str(tmp_path / 'stages'),
+  )  # fmt: skip
+  assert set(failures) == {'video_001'}
+  assert 'video_001' in failures['video_001']
+  done = proposal_files.read(output)
+  assert len(done) == 4 and 'video_001' not in done
+  with np.load(tmp_path / 'stages' / 'video_000.npz') as saved:
+    assert saved['probabilities'].shape[1] == 6
+  np.save(features / 'video_001.npy', np.nan_to_num(bad))
+  assert not corpus.propose(
+    run, str(features), output, feature_fps=5.0, quiet=True
+  )
+  assert len(proposal_files.read(output)) == 5
+  # Shards give the same.
+  sharded = tmp_path / 's.json'
+  for i in range(2):
+    corpus.propose(
+      run, str(features), sharded, feature_fps=5.0, shard=(i, 2), quiet=True
+    )
+  for name, one in proposal_files.read(output).items():
+    other = proposal_files.read(sharded)[name]
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_features_of_another_width_or_rate_are_refused(run, tmp_path):
+  np.save(tmp_path / 'v.npy', np.zeros((50, 3), np.float32))
+  with pytest.raises(ValueError, match='3-dimensional.*trained on 16'):
+    corpus.propose(run, str(tmp_path), tmp_path / 'p.json', feature_fps=5.0)
+  np.save(tmp_path / 'v.npy', np.zeros((50, 16), np.float32))
+  with pytest.raises(ValueError, match='30 snippets a second.*trained on 5'):
+    corpus.propose(run, str(tmp_path), tmp_path / 'p.json', feature_fps=30.0)
+
+
+def test_no_run_and_no_subset(tmp_path):
+  with pytest.raises(ValueError, match='no trained model'):
+    corpus.load(tmp_path)

@@ -1,0 +1,175 @@
+"""Whole small runs: both phases, exact resume, and what stops a run."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from cmsn_jax import inference, proposals
+from cmsn_jax.data import training_data
+from cmsn_jax.training import checkpoints, loop, phases, run_folder
+from configs import rat_social
+
+
+def _config(**train):
+  config = rat_social.get_config('smoke')
+  config.data.annotations = 'generated:5x40'
+  config.windows.length = 32
+  config.train.batch_per_device = 1
+  config.train.update(train)
+  return config
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  return training_data.open_data(_config(), tmp_path_factory.mktemp('data'))
+
+
+def _newest(workdir, phase, kind='resume'):
+  manager = checkpoints.Checkpoints(workdir / phase / kind, read_only=True)
+  found = manager.restore_newest()
+  manager.close()
+  return found
+
+
+def _assert_same(a, b):
+  flat_a, tree_a = jax.tree.flatten(a)
+  flat_b, tree_b = jax.tree.flatten(b)
+  assert tree_a == tree_b
+  for x, y in zip(flat_a, flat_b, strict=True):
+    np.testing.assert_array_equal(x, y)
+
+
+class _Killed(BaseException):
+  """Stands for a kill: nothing may catch it."""
+
+
+def _killing(step):
+  def batches(loader, start, stop):
+    for k in range(start, stop):
+      if k == step:
+        raise _Killed
+      yield loader.batch(k)
+
+  return batches
+
+
+@pytest.mark.slow
+def test_both_phases_train_and_a_killed_run_ends_bit_equal(tmp_path, data):
+  config = _config(checkpoint_every_steps=2, ema=0.9)
+  whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+  result = loop.train_and_evaluate(config, whole, data, quiet=True)
+  assert set(result.metrics) >= {'ar_50', 'best_metric', 'stage_accuracy'}
+  for phase, step in (('stages', 3), ('evaluator', 1)):
+    with pytest.raises(_Killed):
+      loop.train_and_evaluate(
+        config, killed, data, phase=phase, batches=_killing(step), quiet=True
+      )
+    loop.train_and_evaluate(config, killed, data, phase=phase, quiet=True)
+  for phase in ('stages', 'evaluator'):
+    for kind in ('resume', 'best'):
+      a, b = _newest(whole, phase, kind), _newest(killed, phase, kind)
+      assert a.step == b.step
+      _assert_same(a.tree, b.tree)
+  # A finished run is left as it is.
+  again = loop.train_and_evaluate(config, whole, data, quiet=True)
+  assert again.metrics == result.metrics
+  lines = (whole / 'metrics.jsonl').read_text().splitlines()
+  assert any('evaluator/held_out/ar_50' in json.loads(line) for line in lines)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, data):
+  def batches(loader, start, stop):
+    for k in range(start, stop):
+      if k == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+      yield loader.batch(k)
+
+  before = signal.getsignal(signal.SIGTERM)
+  with pytest.raises(loop.Interrupted, match="step 2 of phase 'stages'"):
+    loop.train_and_evaluate(
+      _config(), tmp_path, data, phase='stages', batches=batches, quiet=True
+    )
+  assert _newest(tmp_path, 'stages').step == 2
+  assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_nan_loss_names_step_windows_and_the_last_good_checkpoint(
+  tmp_path, data
+):
+  def batches(loader, start, stop):
+    for k in range(start, stop):
+      batch = loader.batch(k)
+      if k == 1:
+        batch['inputs'] = np.full_like(batch['inputs'], np.nan)
+      yield batch
+
+  config = _config(checkpoint_every_steps=1)
+  with pytest.raises(loop.NanLossError) as error:
+    loop.train_and_evaluate(
+      config, tmp_path, data, phase='stages', batches=batches, quiet=True
+    )
+  message = str(error.value)
+  assert 'not finite at step 2' in message
+  assert 'video_0' in message
+  assert 'last good checkpoint: step 1' in message
+  assert _newest(tmp_path, 'stages').step == 1
+
+
+def test_another_config_in_the_same_workdir_is_refused(tmp_path):
+  run_folder.claim_config(tmp_path, _config())
+  # Nothing was trained yet: a mistyped value binds nobody.
+  run_folder.claim_config(tmp_path, _config(learning_rate=0.5))
+  run_folder.claim_config(tmp_path, _config())
+  (tmp_path / 'stages' / 'resume' / '7').mkdir(parents=True)
+  changed = _config(learning_rate=1.0)
+  with pytest.raises(run_folder.RunFolderError, match='learning_rate: 0.003'):
+    run_folder.claim_config(tmp_path, changed)
+  longer = _config(stages_epochs=9)
+  with pytest.warns(
+    run_folder.ConfigChangedWarning, match='train.stages_epochs: 2 -> 9'
+  ):
+    run_folder.claim_config(tmp_path, longer)
+
+
+def test_two_runs_in_one_workdir_are_refused(tmp_path):
+  with run_folder.locked(tmp_path):
+    with pytest.raises(run_folder.RunFolderError, match='another run is using'):
+      with run_folder.locked(tmp_path):
+        pass
+  with run_folder.locked(tmp_path):
+    pass
+
+
+def test_config_survives_json():
+  config = _config()
+  back = run_folder.from_json(run_folder.to_json(config))
+  assert back.to_dict() == config.to_dict()
+
+
+def test_no_model_yet(tmp_path):
+  with pytest.raises(run_folder.RunFolderError, match='no trained model'):
+    run_folder.read_best(tmp_path)
+
+
+def test_a_stage_network_without_candidates_stops_the_evaluator(
+  tmp_path, data, monkeypatch
+):
+  config = _config()
+  predictor = inference.create(config, {})
+  params = predictor.model.init_stages(
+    jax.random.key(0), config.windows.length, data.source.snippet_shape
+  )
+  monkeypatch.setattr(
+    predictor.__class__,
+    'candidates',
+    lambda self, probabilities: proposals.generate(
+      np.zeros(len(probabilities), np.int32)
+    ),
+  )
+  with pytest.raises(phases.NoCandidatesError, match='no candidate in any'):
+    phases.evaluator(config, data, predictor, params, 1, tmp_path, quiet=True)

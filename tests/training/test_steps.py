@@ -1,0 +1,172 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cmsn_jax.training import optimizer, parallel, steps
+
+
+def _loss(params, batch, key):
+  del key
+  error = batch['x'] @ params['w'] - batch['y']
+  mask = batch['mask']
+  count = mask.sum()
+  loss = jnp.sum(jnp.where(mask, error**2, 0)) / jnp.maximum(count, 1)
+  return loss, (count, {'positive': jnp.mean(error > 0)})
+
+
+def _batch(rng, size=16):
+  return {
+    'x': rng.normal(size=(size, 3)).astype(np.float32),
+    'y': rng.normal(size=size).astype(np.float32),
+    'mask': rng.uniform(size=size) < 0.6,
+  }
+
+
+def _params():
+  return {'w': jnp.array([0.3, -0.2, 0.1])}
+
+
+def _run(step_fn, batches):
+  tx = optax.sgd(0.1)
+  state = steps.create_state(_params(), tx)
+  for batch in batches:
+    state, metrics = step_fn(state, batch, jax.random.key(0))
+  return state, metrics
+
+
+def _single(**kwargs):
+  return jax.jit(
+    functools.partial(
+      steps.train_step, loss_fn=_loss, tx=optax.sgd(0.1), **kwargs
+    )
+  )
+
+
+def test_one_step_is_the_closed_form_gradient_step():
+  rng = np.random.default_rng(0)
+  batch = _batch(rng)
+  state, metrics = _run(_single(), [batch])
+  x, y = batch['x'][batch['mask']], batch['y'][batch['mask']]
+  w = np.asarray(_params()['w'])
+  grad = 2 * x.T @ (x @ w - y) / len(y)
+  np.testing.assert_allclose(state.params['w'], w - 0.1 * grad, atol=1e-6)
+  np.testing.assert_allclose(metrics.loss, np.mean((x @ w - y) ** 2), rtol=1e-5)
+  np.testing.assert_allclose(metrics.grad_norm, np.linalg.norm(grad), rtol=1e-5)
+
+
+@pytest.mark.parametrize('accumulate', [2, 4])
+def test_accumulation_gives_the_gradient_of_the_whole_batch(accumulate):
+  rng = np.random.default_rng(1)
+  batches = [_batch(rng) for _ in range(3)]
+  one, _ = _run(_single(), batches)
+  many, _ = _run(_single(accumulate=accumulate), batches)
+  np.testing.assert_allclose(one.params['w'], many.params['w'], atol=1e-6)
+
+
+def test_eight_devices_equal_one_on_the_same_global_batch():
+  assert jax.local_device_count() == 8
+  rng = np.random.default_rng(2)
+  batches = [_batch(rng) for _ in range(4)]
+  one, one_metrics = _run(_single(), batches)
+  step_fn = parallel.parallel_step(
+    steps.train_step, loss_fn=_loss, tx=optax.sgd(0.1)
+  )
+  many, many_metrics = _run(step_fn, [parallel.shard(b) for b in batches])
+  np.testing.assert_allclose(one.params['w'], many.params['w'], atol=1e-6)
+  np.testing.assert_allclose(one_metrics.loss, many_metrics.loss, rtol=1e-5)
+
+
+def test_a_batch_without_valid_entries_changes_nothing():
+  batch = _batch(np.random.default_rng(3))
+  batch['mask'][:] = False
+  state, metrics = _run(_single(), [batch])
+  np.testing.assert_array_equal(state.params['w'], _params()['w'])
+  assert metrics.loss == 0
+
+
+def test_ema_follows_the_parameters():
+  tx = optax.sgd(0.1)
+  state = steps.create_state(_params(), tx, ema=True)
+  step = jax.jit(
+    functools.partial(steps.train_step, loss_fn=_loss, tx=tx, ema_decay=0.999)
+  )
+  batch = _batch(np.random.default_rng(4))
+  expected = np.asarray(state.params['w'])
+  for i in range(5):
+    state, _ = step(state, batch, jax.random.key(0))
+    decay = min(0.999, (1 + i) / (10 + i))
+    expected = decay * expected + (1 - decay) * np.asarray(state.params['w'])
+  np.testing.assert_allclose(state.eval_params['w'], expected, rtol=1e-5)
+  assert not np.allclose(state.params['w'], expected)
+
+
+def test_shard_names_the_devices_that_do_not_divide():
+  with pytest.raises(ValueError, match='divisible by its 8 devices, got 12'):
+    parallel.shard({'x': np.zeros((12, 2))})
+
+
+def _network():
+  return {
+    'conv1a': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
+    'fc': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)},
+  }
+
+
+def _optimizer(name='sgd', **kwargs):
+  return optimizer.create(
+    name,
+    optax.constant_schedule(1.0),
+    weight_decay=kwargs.pop('weight_decay', 0.5),
+    momentum=0.0,
+    **kwargs,
+  )
+
+
+def test_weight_decay_touches_weights_only_and_frozen_layers_stay():
+  params = _network()
+  tx = _optimizer(frozen=('^conv1a/',))
+  zero = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = tx.update(zero, tx.init(params), params)
+  np.testing.assert_allclose(updates['fc']['kernel'], -0.5)
+  np.testing.assert_allclose(updates['fc']['bias'], 0)
+  np.testing.assert_allclose(updates['conv1a']['kernel'], 0)
+
+
+def test_frozen_expressions_that_match_nothing_or_all_are_errors():
+  with pytest.raises(ValueError, match="'conv9' matches no parameter"):
+    _optimizer(frozen=('conv9',)).init(_network())
+  with pytest.raises(ValueError, match='leaves nothing to train'):
+    _optimizer(frozen=('.',)).init(_network())
+
+
+def test_clipping_bounds_the_update():
+  tx = _optimizer(clip_norm=1.0, weight_decay=0.0)
+  params = _network()
+  grads = jax.tree.map(lambda p: 100.0 * p, params)
+  updates, _ = tx.update(grads, tx.init(params), params)
+  np.testing.assert_allclose(optax.global_norm(updates), 1.0, rtol=1e-5)
+
+
+def test_schedules():
+  rate = optimizer.schedule('cosine', 2.0, warmup_steps=4, total_steps=14)
+  np.testing.assert_allclose(rate(0), 0.0)
+  np.testing.assert_allclose(rate(2), 1.0)
+  np.testing.assert_allclose(rate(4), 2.0)
+  np.testing.assert_allclose(rate(9), 1.0, atol=1e-6)
+  np.testing.assert_allclose(rate(14), 0.0, atol=1e-6)
+  constant = optimizer.schedule('constant', 2.0, warmup_steps=0, total_steps=9)
+  assert constant(7) == 2.0
+  for bad in ('linear', ''):
+    with pytest.raises(ValueError, match="must be 'constant' or 'cosine'"):
+      optimizer.schedule(bad, 1.0, warmup_steps=0, total_steps=9)
+  with pytest.raises(ValueError, match='below the 9 steps'):
+    optimizer.schedule('constant', 1.0, warmup_steps=9, total_steps=9)
+
+
+def test_unknown_optimizer_is_an_error():
+  with pytest.raises(ValueError, match="'adam', 'adamw' or 'sgd', got 'lion'"):
+    _optimizer('lion')

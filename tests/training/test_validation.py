@@ -1,0 +1,48 @@
+import importlib
+import pathlib
+
+import pytest
+
+from cmsn_jax.training import validation
+from configs import default
+
+_CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
+_RUNS = sorted(
+  path.stem
+  for path in _CONFIGS.glob('*.py')
+  if 'get_config' in path.read_text()
+  and not path.stem.startswith(('features_', 'pretrain_'))
+)
+
+
+@pytest.mark.parametrize('name', _RUNS)
+def test_every_shipped_config_is_valid_and_has_a_docstring(name):
+  module = importlib.import_module(f'configs.{name}')
+  validation.check(module.get_config())
+  assert module.__doc__
+
+
+@pytest.mark.parametrize(
+  ('key', 'value', 'message'),
+  [
+    ('stages.loss', 'vmlc', 'stages.loss must be one of .*vmcl_arc'),
+    ('nms.method', 'softt', "nms.method must be one of .*got 'softt'"),
+    ('windows.length', 0, 'windows.length must be at least 2, got 0'),
+    ('windows.overlap', 1.0, 'overlap must be within'),
+    ('evaluation.best_ans', (7,), 'best_ans must be among'),
+    ('nms.method', 'threshold', "needs proposals.generator 'stage_template'"),
+  ],
+)
+def test_a_bad_value_is_named(key, value, message):
+  config = default.get_config()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(ValueError, match=message):
+    validation.check(config)
+
+
+def test_all_problems_come_at_once():
+  config = default.get_config()
+  config.stages.loss = 'x'
+  config.train.dtype = 'float16'
+  with pytest.raises(ValueError, match='stages.loss.*train.dtype'):
+    validation.check(config)
