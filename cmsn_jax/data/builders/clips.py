@@ -10,10 +10,10 @@ import threading
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 from jaxtyping import UInt8  # noqa: E402
+from PIL import Image  # noqa: E402
 
 _VALIDATION_SPLITS = ('validation', 'test')
 
@@ -57,7 +57,8 @@ class TfdsClips:
     frames = np.asarray(self._example(index)[self._video])[start:stop]
     height, width = self._size
     resized = [
-      cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+      # Pillow's filter widens with the scale: no aliasing when it shrinks.
+      Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
       for frame in frames
     ]
     return np.asarray(resized, np.uint8).reshape(-1, height, width, 3)
