@@ -70,14 +70,20 @@ def test_views_of_one_storage_keep_offset_and_strides(tmp_path):
 
 def test_common_wrappings_are_opened(tmp_path):
   model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-  optimizer = torch.optim.Adam(model.parameters())
-  model(torch.ones(4, 3)).sum().backward()
-  optimizer.step()
+  # As torch.optim.Adam's, without it: its first use imports Triton, which
+  # crashes a process that has TensorFlow and JAX loaded.
+  optimizer = {
+    'state': {
+      i: {'step': torch.tensor(1.0), 'exp_avg': p.detach(), 'exp_avg_sq': p**2}
+      for i, p in enumerate(model.parameters())
+    },
+    'param_groups': [{'lr': 1e-3, 'betas': (0.9, 0.999), 'params': [0, 1, 2]}],
+  }
   content = {
     'epoch': 3,
     'arch': 'c3d',
     'best_prec1': np.float64(0.5),
-    'optimizer': optimizer.state_dict(),
+    'optimizer': optimizer,
     'state_dict': model.state_dict(),
   }
   state = torch_files.read(save(tmp_path, content, 'made.pth.tar'))
