@@ -18,6 +18,7 @@ from cmsn_jax import (
   feature_folder,
   inference,
   result_files,
+  sharding,
   video_features,
 )
 from cmsn_jax.data import annotations as annotations_lib
@@ -155,7 +156,9 @@ def propose(
     seconds = {k: v for k, v in seconds.items() if k in videos}
     if known:
       _check_durations(source, seconds, known, failures)
-    own = share({k: v for k, v in seconds.items() if k not in failures}, *shard)
+    own = sharding.share(
+      {k: v for k, v in seconds.items() if k not in failures}, *shard
+    )
     results = result_files.Results(
       result_files.shard_path(output, *shard), trained.identity
     )
@@ -260,21 +263,6 @@ def run(
         bar.set_postfix_str(f'{bar.n / elapsed:.0f}x real time')
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)
-
-
-def share(lengths: dict[str, float], index: int, count: int) -> list[str]:
-  """The index-th of `count` parts of the videos, balanced by their lengths.
-
-  The longest videos go first, each to the part with least to do; every
-  process comes to the same split.
-  """
-  loads, own = [0] * count, []
-  for video_id in sorted(lengths, key=lambda v: (-lengths[v], v)):
-    part = loads.index(min(loads))
-    loads[part] += lengths[video_id]
-    if part == index:
-      own.append(video_id)
-  return sorted(own)
 
 
 def _chosen(ids: Iterable[str], known, subset, path) -> set[str]:

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import tqdm
 
-from cmsn_jax import video_features
+from cmsn_jax import sharding, video_features
 from cmsn_jax.data import (
   feature_files,
   json_files,
@@ -79,6 +79,7 @@ def extract(
   output: pathlib.Path,
   *,
   allow_damage: bool = False,
+  shard: tuple[int, int] = (0, 1),
   quiet: bool = False,
 ) -> Result:
   """Extracts the features of all videos that have none yet.
@@ -88,18 +89,25 @@ def extract(
     videos: files by id.
     output: folder of the features; made where it is missing.
     allow_damage: read through damage in videos, with a warning.
+    shard: (i, n): only the i-th of n parts, dealt out by duration.
     quiet: show no progress.
   Returns:
-    what happened; a video that cannot be read is a failure, not an error.
+    what happened to the part's videos; a video that cannot be read is a failure, not an error.
   Raises:
     ValueError: when the folder holds features of another extractor.
   """
   claim(output, features.record)
+  if shard[1] > 1:
+    # Done ones count too: every part must come to the same split at any time.
+    unreadable = {}
+    known = _durations(videos, unreadable)
+    lengths = {**known, **dict.fromkeys(unreadable, 0.0)}
+    videos = {key: videos[key] for key in sharding.share(lengths, *shard)}
   done = {path.stem for path in output.glob('*.npy')}
   result = Result([], sorted(set(videos) & done), {}, video_features.Clock())
   missing = {key: videos[key] for key in videos if key not in done}
   seconds = _durations(missing, result.failures)
-  bar = _Bar(sum(seconds.values()), features.extractor, quiet)
+  bar = _Bar(float(sum(seconds.values())), features.extractor, quiet)
   with bar, video_reader.VideoReader() as reader:
     for video_id in seconds:
       bar.video_id = video_id

@@ -1,5 +1,6 @@
 """What all commands share: flags, exit statuses, warnings in one line."""
 
+import errno
 import hashlib
 import os
 import pathlib
@@ -114,11 +115,20 @@ def _guarded(main, argv):
   except Failed as error:
     return _fail(error, 1)
   except (ValueError, TypeError, OSError) as error:
-    return _fail(error, 2)
+    return _fail(error, 1 if _is_of_the_machine(error) else 2)
   except KeyboardInterrupt:
     return _fail('interrupted', 1)
   except Exception as error:
     return _fail(error, 1)
+
+
+def _is_of_the_machine(error):
+  """Whether the machine failed, and not the call."""
+  return isinstance(error, OSError) and error.errno in (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+  )
 
 
 def _fail(error, status):

@@ -2,10 +2,13 @@
 
 import os
 
-# Environments in which jax.distributed finds its own coordinator.
+# Environments in which jax.distributed finds its own coordinator: what must be
+# set, and where the number of processes stands.
 _CLUSTER_VARIABLES = (
-  ('SLURM_JOB_ID', 'SLURM_NTASKS'),
-  ('OMPI_MCA_orte_hnp_uri', 'OMPI_COMM_WORLD_SIZE'),
+  # The list of nodes is that of `srun`: a script under sbatch alone is one
+  # process, however many tasks the job has.
+  (('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_PROCID'), 'SLURM_NTASKS'),
+  (('OMPI_MCA_orte_hnp_uri',), 'OMPI_COMM_WORLD_SIZE'),
 )
 
 
@@ -14,17 +17,19 @@ def start(
   coordinator: str = '',
   num_processes: int = 0,
   process_id: int = -1,
+  multi_host: bool = False,
 ) -> None:
   """Sets up devices and processes.
 
-  Without flags, several processes are found by themselves on Slurm, Open MPI
-  and Cloud TPU pods.
+  Without flags, several processes are found by themselves on Slurm (srun),
+  Open MPI 4 (mpirun) and Cloud TPU pods whose environment names the hosts.
 
   Args:
     simulate_devices: CPU devices to pretend; 0: what is there.
     coordinator: host:port of process 0.
     num_processes: in all.
     process_id: of this one.
+    multi_host: let JAX look for the others wherever it knows to.
 
   Raises:
     ValueError: if only some of the three are given.
@@ -42,13 +47,19 @@ def start(
     )
   if all(given):
     jax.distributed.initialize(coordinator, num_processes, process_id)
-  elif _on_a_cluster():
+  elif multi_host or _on_a_cluster():
     jax.distributed.initialize()
+  else:
+    return
+  from cmsn_jax.training import parallel
+
+  parallel.connect()
 
 
 def _on_a_cluster():
-  for name, size in _CLUSTER_VARIABLES:
-    if name in os.environ and int(os.environ.get(size, '1')) > 1:
-      return True
+  for names, size in _CLUSTER_VARIABLES:
+    if all(name in os.environ for name in names):
+      if int(os.environ.get(size, '1')) > 1:
+        return True
   # A TPU pod: more than one host serves it.
   return ',' in os.environ.get('TPU_WORKER_HOSTNAMES', '')

@@ -5,7 +5,8 @@ r"""Extracts features of videos: one <id>.npy a video, and features.json.
 
 Videos whose features are there already are skipped, so a run that was stopped
 goes on. A video that cannot be read is named at the end (exit status 1); the
-others are done all the same. `launch.train` reads the folder by
+others are done all the same. On many machines, start one job a --shard=0/n to
+--shard=n-1/n, with the same --output. `launch.train` reads the folder by
 --config.data.features=features/ and takes the rate from features.json.
 """
 
@@ -27,6 +28,9 @@ _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the features.')
 _ALLOW_DAMAGE = flags.DEFINE_bool(
   'allow_damage', False, 'Read through damage in videos, with a warning.'
 )
+_SHARD = flags.DEFINE_string(
+  'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
+)
 
 
 def main(argv):
@@ -36,8 +40,9 @@ def main(argv):
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
   cli.use_compilation_cache()
-  from cmsn_jax import feature_folder, video_features
+  from cmsn_jax import feature_folder, sharding, video_features
 
+  shard = sharding.parse(_SHARD.value)
   videos = feature_folder.find(_INPUT.value)
   made = video_features.from_config(_CONFIG.value.features)
   result = feature_folder.extract(
@@ -45,6 +50,7 @@ def main(argv):
     videos,
     pathlib.Path(_OUTPUT.value),
     allow_damage=_ALLOW_DAMAGE.value,
+    shard=shard,
     quiet=cli.quiet(),
   )
   print(feature_folder.summary(result, made))
@@ -52,10 +58,14 @@ def main(argv):
     for video_id, error in result.failures.items():
       print(f'failed: {video_id}: {error}', file=sys.stderr)
     raise cli.Failed(
-      f'{len(result.failures)} of {len(videos)} videos failed, the others '
+      f'{len(result.failures)} of {_count(result)} videos failed, the others '
       'are done'
     )
   return 0
+
+
+def _count(result):
+  return len(result.done) + len(result.skipped) + len(result.failures)
 
 
 if __name__ == '__main__':

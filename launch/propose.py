@@ -5,7 +5,6 @@ r"""Writes proposals for features or videos, with a trained run.
 """
 
 import pathlib
-import re
 
 from absl import flags
 
@@ -45,7 +44,7 @@ def main(argv):
   del argv
   cli.require(workdir=_WORKDIR.value, input=_INPUT.value, output=_OUTPUT.value)
   cli.use_compilation_cache()
-  from cmsn_jax import corpus
+  from cmsn_jax import corpus, sharding
 
   failures = corpus.propose(
     pathlib.Path(_WORKDIR.value),
@@ -57,7 +56,7 @@ def main(argv):
     feature_fps=_FEATURE_FPS.value or None,
     phase=None if _PHASE.value == 'all' else _PHASE.value,
     save_stages=_SAVE_STAGES.value or None,
-    shard=_parsed_shard(_SHARD.value),
+    shard=sharding.parse(_SHARD.value),
     quiet=cli.quiet(),
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():
@@ -82,13 +81,6 @@ def _draw():
   )
   number = timeline_plots.write_folder(_PLOTS.value, entries)
   print(f'drew {number} videos in {_PLOTS.value}')
-
-
-def _parsed_shard(text):
-  found = re.fullmatch(r'(\d+)/(\d+)', text)
-  if not found or int(found[1]) >= int(found[2]):
-    raise ValueError(f'--shard must be i/n with i from 0 to n-1, got {text!r}')
-  return int(found[1]), int(found[2])
 
 
 if __name__ == '__main__':

@@ -35,6 +35,9 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', 0, 'Processes in all.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', -1, "This process's number.")
+_MULTI_HOST = flags.DEFINE_bool(
+  'multi_host', False, 'Let JAX look for the other processes (Cloud TPU pods).'
+)
 
 
 def main(argv):
@@ -48,15 +51,25 @@ def main(argv):
     _COORDINATOR.value,
     _NUM_PROCESSES.value,
     _PROCESS_ID.value,
+    _MULTI_HOST.value,
   )
   cli.use_compilation_cache()
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import derive, loop, validation
+  from cmsn_jax.training import (
+    checkpoints,
+    derive,
+    loop,
+    parallel,
+    run_folder,
+    validation,
+  )
 
   config = _CONFIG.value
   validation.check(config)
   workdir = pathlib.Path(_WORKDIR.value)
-  data = training_data.open_data(config, workdir)
+  # Frames are decoded, and made-up data written, by one process.
+  with parallel.first_process_first():
+    data = training_data.open_data(config, workdir)
   config = derive.derive(config, data)
   extra = {}
   pipeline = _pipeline(_INPUT_PIPELINE.value)
@@ -74,7 +87,11 @@ def main(argv):
   except loop.Interrupted as stopped:
     print(stopped)
     return 0
-  except loop.NanLossError as error:
+  except (
+    loop.NanLossError,
+    run_folder.DiskError,
+    checkpoints.CheckpointError,
+  ) as error:
     raise cli.Failed(error) from error
   print(f'trained: {workdir}')
   return 0

@@ -1,25 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cmsn_jax import corpus
 from cmsn_jax.data import proposal_files, training_data
 from cmsn_jax.training import loop
 from configs import rat_social
-
-
-@given(
-  st.dictionaries(st.text('abcdef', min_size=1), st.floats(0.1, 1000.0)),
-  st.integers(1, 5),
-)
-def test_shares_are_disjoint_complete_and_balanced(seconds, count):
-  parts = [corpus.share(seconds, i, count) for i in range(count)]
-  assert sorted(sum(parts, [])) == sorted(seconds)
-  loads = [sum(seconds[v] for v in part) for part in parts]
-  # Longest first: no part exceeds another by more than one video.
-  if seconds:
-    assert max(loads) - min(loads) <= max(seconds.values()) + 1e-6
 
 
 @pytest.fixture(scope='module')

@@ -74,6 +74,25 @@ def test_folder_is_resumed_and_failures_are_kept_apart(videos, tmp_path):
   assert 'times real time' in text
 
 
+def test_parts_are_disjoint_and_together_all(videos, tmp_path):
+  made_videos.make(videos / 'c.mp4', num_frames=12)
+  output = tmp_path / 'features'
+  found = feature_folder.find(str(videos))
+  extract = lambda i: feature_folder.extract(
+    _features(), found, output, shard=(i, 2), quiet=True
+  )
+  # b is the longest; a and c go to the other part, which then has more, so
+  # that the unreadable one, of no length, joins b.
+  first = extract(0)
+  assert (first.done, list(first.failures)) == (['b'], ['broken'])
+  # What is done already does not move the others to another part.
+  second = extract(1)
+  assert (second.done, second.failures) == (['a', 'c'], {})
+  again = extract(0)
+  assert (again.done, again.skipped) == ([], ['b'])
+  assert feature_files.open_features(output).ids == ('a', 'b', 'c')
+
+
 def test_features_of_two_kinds_never_mix(videos, tmp_path):
   output = tmp_path / 'features'
   _run(videos, output)

@@ -84,7 +84,10 @@ def read(path: str | os.PathLike) -> dict[str, Shaped[np.ndarray, '...']]:
   try:
     with zipfile.ZipFile(path) as archive:
       tree = _Archive(path, archive).load()
-  except (zipfile.BadZipFile, EOFError, OSError) as error:
+  except CheckpointError:
+    raise
+  # A damaged archive can raise nearly anything out of zipfile.
+  except Exception as error:
     raise CheckpointError(
       f'{path} is a damaged or truncated checkpoint ({error}); copy or '
       'download it again'
@@ -156,7 +159,11 @@ class _Archive:
   def _check_sizes(self):
     # torch never compresses, so more content than file is a zip bomb.
     limit = self._path.stat().st_size
-    total = sum(entry.file_size for entry in self._entries.values())
+    # zipfile sets aside as much memory as either size says, before it reads.
+    total = sum(
+      max(entry.file_size, entry.compress_size)
+      for entry in self._entries.values()
+    )
     if total > limit or any(
       entry.compress_type != zipfile.ZIP_STORED
       for entry in self._entries.values()

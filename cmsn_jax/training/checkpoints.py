@@ -1,10 +1,11 @@
 """Checkpoints that are verified when read.
 
 Orbax writes atomically, but restores a flipped byte as a wrong weight without
-a word.  So every checkpoint carries checksums of its arrays, and reading falls
-back to the newest one that is whole.
+a word.  So every checkpoint carries checksums of its arrays and of its metadata,
+and reading falls back to the newest one that is whole.
 """
 
+import json
 import os
 import pathlib
 import warnings
@@ -81,7 +82,11 @@ class Checkpoints:
         say); what was committed before stays.
     """
     arrays = _flatten(tree)
-    record = {'meta': dict(meta), 'crc32': checksums(arrays)}
+    record = {
+      'meta': dict(meta),
+      'crc32': checksums(arrays),
+      'meta_crc32': _meta_checksum(meta),
+    }
     try:
       self._manager.save(
         step,
@@ -161,6 +166,10 @@ class Checkpoints:
       ) from error
     arrays = {name: np.asarray(value) for name, value in arrays.items()}
     wrong = _differences(expected, checksums(arrays))
+    # Written before metadata had a checksum: exactly the two other entries.
+    if record.keys() != {'meta', 'crc32'}:
+      if record.get('meta_crc32') != _meta_checksum(meta):
+        wrong.append('the metadata')
     if wrong:
       raise CheckpointError(
         f'checkpoint {self.directory / str(step)} is damaged: checksum of '
@@ -184,6 +193,7 @@ class Checkpoints:
       f'{what} in {self.directory} could not be written '
       f'({type(error).__name__}: {_first_line(error)}); '
       + (f'step {kept[-1]} is kept' if kept else 'there is none yet')
+      + '; once there is room, the same command goes on there'
     )
 
 
@@ -221,6 +231,10 @@ def checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
     data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
     sums[name] = zlib.crc32(data, zlib.crc32(head))
   return sums
+
+
+def _meta_checksum(meta):
+  return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
 
 
 def _flatten(tree):

@@ -2,10 +2,13 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from cmsn_jax import metrics
+from cmsn_jax import inference, metrics, sharding
+from cmsn_jax.data import proposal_files
 from cmsn_jax.stages import targets as stage_targets
+from cmsn_jax.training import parallel
 
 
 class Evaluation(NamedTuple):
@@ -30,6 +33,9 @@ NOTHING = Evaluation({}, np.zeros(0), None)
 def evaluate(config, data, predictor) -> Evaluation:
   """Proposes for the held-out videos and compares with the ground truth.
 
+  Each process proposes for its share of the videos; all come to the same
+  evaluation.
+
   Args:
     config: of the run.
     data: a `training_data.TrainingData`.
@@ -38,7 +44,7 @@ def evaluate(config, data, predictor) -> Evaluation:
   if not data.held_out:
     return NOTHING
   found, labels, probabilities, example = {}, [], [], None
-  for video_id, prediction in predictor.propose(data.source, data.held_out):
+  for video_id, prediction in _predictions(data, predictor).items():
     video = data.held_out[video_id]
     found[video_id] = prediction.proposals
     labels.append(stage_labels(config, video, data.source))
@@ -67,6 +73,33 @@ def stage_labels(config, video, source) -> np.ndarray:
     source.feature_fps,
     rule=config.stages.label_rule,
   )
+
+
+def _predictions(data, predictor):
+  """Of all held-out videos, made by all processes."""
+  numbers = {video_id: k for k, video_id in enumerate(data.held_out)}
+  own = sharding.share(
+    {v: data.source.num_snippets(v) for v in data.held_out},
+    jax.process_index(),
+    jax.process_count(),
+  )
+  arrays = {}
+  own.sort(key=numbers.get)
+  for video_id, one in predictor.propose(data.source, own):
+    number = numbers[video_id]
+    arrays[f'{number}.segments'] = one.proposals.segments
+    arrays[f'{number}.scores'] = one.proposals.scores
+    arrays[f'{number}.probabilities'] = one.probabilities
+  arrays = parallel.gather(arrays)
+  return {
+    video_id: inference.Prediction(
+      proposal_files.Proposals(
+        arrays[f'{number}.segments'], arrays[f'{number}.scores']
+      ),
+      arrays[f'{number}.probabilities'],
+    )
+    for video_id, number in numbers.items()
+  }
 
 
 def _average_recall(config, data, found):

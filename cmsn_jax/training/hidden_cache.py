@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import tqdm
-from jax.experimental import multihost_utils
 
 from cmsn_jax import inference, segments
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import targets
+from cmsn_jax.training import parallel
 
 
 class Entry(NamedTuple):
@@ -92,7 +92,7 @@ def build(
   if process == 0:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-  _barrier('hidden cache emptied')
+  parallel.barrier('hidden cache emptied')
   own = windows[process::processes]
   hidden, columns, offsets = None, ([], [], []), [0]
   scores = predictor.score_windows(source, own)
@@ -129,15 +129,10 @@ def build(
     ends=np.concatenate([*columns[1], np.zeros(0, np.int64)]).astype(np.int32),
     tiou=np.concatenate([*columns[2], np.zeros(0)]).astype(np.float32),
   )
-  _barrier('hidden cache written')
+  parallel.barrier('hidden cache written')
   if process == 0:
     temporary = directory / 'parts.json.tmp'
     temporary.write_text(json.dumps({'parts': min(processes, len(windows))}))
     os.replace(temporary, directory / 'parts.json')
-  _barrier('hidden cache complete')
+  parallel.barrier('hidden cache complete')
   return HiddenCache(directory)
-
-
-def _barrier(name):
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)

@@ -80,7 +80,7 @@ def joint(
 
   def init(key):
     return joint_network.init_members(
-      predictor.model,
+      predictor.members.model,
       key,
       settings.members,
       config.windows.length,
@@ -92,7 +92,7 @@ def joint(
     epochs=epochs,
     loader=loader,
     init=init,
-    loss_fn=_loss(config, predictor.model),
+    loss_fn=_loss(config, predictor.members.model),
     evaluate=evaluate,
     bundle=lambda params: {'joint': params},
     # Epochs are short where videos are few: by steps, not by epochs.

@@ -3,9 +3,8 @@
 import json
 import math
 import pathlib
-import signal
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.struct
 import jax
@@ -25,6 +24,7 @@ from cmsn_jax.training import (
   phases,
   run_folder,
   steps,
+  stopping,
   validation,
 )
 
@@ -72,6 +72,7 @@ def train_and_evaluate(
   Raises:
     NanLossError: when the loss stops being finite.
     Interrupted: after SIGTERM or SIGINT, once the state is saved.
+    run_folder.DiskError: when the disk is full.
     run_folder.RunFolderError: when another run holds the workdir, or it was
       started with another config.
   """
@@ -81,7 +82,11 @@ def train_and_evaluate(
     raise ValueError(
       f"phase must be 'all' or one of {names} with this config, got {phase!r}"
     )
-  with run_folder.locked(workdir), _stop_signal() as stop:
+  with (
+    run_folder.disk_errors_explained(workdir),
+    run_folder.locked(workdir),
+    stopping.StopSignal() as stop,
+  ):
     run_folder.claim_config(workdir, config)
     run = _Run(config, workdir, data, batches, stop, quiet)
     predictor = inference.create(config, {})
@@ -148,6 +153,7 @@ class _Run:
     tx = self._optimizer(phase, rate)
     state, best = self._restore(phase, tx)
     start = int(state.step)
+    parallel.require_same(start, 'the step to go on from')
     if start >= total:
       logging.info('%s: finished before (step %d)', phase.name, start)
       return best.metrics
@@ -180,16 +186,17 @@ class _Run:
         pending = step, metrics, window_ids
         done = step + 1
         last = done == total
+        stop = self.stop.reached()
         if last or done % eval_every == 0:
           self._log(phase, writer, progress, resume, *pending)
           pending = None
           best = self._evaluate(phase, writer, kept, state, best)
-        if last or done % save_every == 0 or self.stop.requested:
+        if last or done % save_every == 0 or stop:
           if pending is not None:
             self._log(phase, writer, progress, resume, *pending)
             pending = None
           self._save(phase, resume, state, best)
-        if self.stop.requested and not last:
+        if stop and not last:
           resume.wait()
           raise Interrupted(
             f'stopped at step {done} of phase {phase.name!r}; the same '
@@ -381,33 +388,3 @@ class _Progress:
 
   def close(self):
     self._bar.close()
-
-
-class _StopSignal:
-  """Remembers that SIGTERM or SIGINT came; a second SIGINT ends at once."""
-
-  def __init__(self):
-    self.requested = False
-
-  def __enter__(self):
-    self._before = {}
-    try:
-      for number in (signal.SIGTERM, signal.SIGINT):
-        self._before[number] = signal.signal(number, self._handle)
-    except ValueError:  # Not the main thread: signals are not ours to take.
-      pass
-    return self
-
-  def __exit__(self, *_: Any):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _handle(self, number, frame):
-    del frame
-    if self.requested and number == signal.SIGINT:
-      raise KeyboardInterrupt
-    self.requested = True
-    logging.warning('stopping after this step (signal %d)', number)
-
-
-_stop_signal = _StopSignal

@@ -1,11 +1,15 @@
 """Metrics of a run: TensorBoard events and one JSON line a record."""
 
+import contextlib
 import json
 import math
+import os
 import pathlib
 from typing import Protocol
 
 import tensorboardX
+from absl import logging
+from tensorboardX import record_writer
 
 
 class MetricWriter(Protocol):
@@ -18,11 +22,63 @@ class MetricWriter(Protocol):
     """Writes what is buffered."""
 
 
+# Paths that begin with it are opened by `_EventFiles`.
+_SCHEME = 'cmsn_jax'
+
+
+class _EventFile:
+  """An events file that ends where it cannot be written.
+
+  tensorboardX writes in a thread, which would die of a full disk; the next
+  events would then wait for it forever.
+  """
+
+  def __init__(self, path):
+    self._path = path
+    self._file = open(path, 'wb')
+
+  def write(self, data):
+    self._try('write', data)
+
+  def flush(self):
+    self._try('flush')
+
+  def close(self):
+    self._try('close')
+    self._file = None
+
+  def _try(self, method, *arguments):
+    if self._file is None:
+      return
+    try:
+      getattr(self._file, method)(*arguments)
+    except OSError as error:
+      logging.error('%s ends here: %s', self._path, error)
+      with contextlib.suppress(OSError):
+        self._file.close()
+      self._file = None
+
+
+class _EventFiles:
+  """What tensorboardX asks of a kind of file."""
+
+  def open(self, path):
+    return _EventFile(path.removeprefix(_SCHEME + ':'))
+
+  def directory_check(self, path):
+    os.makedirs(path.removeprefix(_SCHEME + ':'), exist_ok=True)
+
+
+record_writer.register_writer_factory(_SCHEME, _EventFiles())
+
+
 class WorkdirWriter:
   """Writes `<workdir>/tensorboard` and `<workdir>/metrics.jsonl`."""
 
   def __init__(self, workdir: pathlib.Path, prefix: str = ''):
-    self._events = tensorboardX.SummaryWriter(str(workdir / 'tensorboard'))
+    self._events = tensorboardX.SummaryWriter(
+      f'{_SCHEME}:{workdir / "tensorboard"}'
+    )
     self._lines = open(workdir / 'metrics.jsonl', 'a', encoding='utf-8')
     self._prefix = prefix
 
@@ -51,7 +107,9 @@ class WorkdirWriter:
   def close(self) -> None:
     """Writes what is buffered."""
     self._events.close()
-    self._lines.close()
+    # What a full disk left in its buffer was reported when it was written.
+    with contextlib.suppress(OSError):
+      self._lines.close()
 
 
 class NullWriter:

@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -39,6 +40,10 @@ class RunFolderError(ValueError):
   """A workdir that cannot be used as asked."""
 
 
+class DiskError(RuntimeError):
+  """The disk of a workdir is full, or fails."""
+
+
 class ConfigChangedWarning(UserWarning):
   """A run is continued with another config than it was started with."""
 
@@ -62,6 +67,30 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
         f'another run is using {workdir}; wait for it or use another --workdir'
       ) from None
     yield
+
+
+@contextlib.contextmanager
+def disk_errors_explained(workdir: pathlib.Path) -> Iterator[None]:
+  """Says of a full disk what is kept.
+
+  Raises:
+    DiskError: instead of the OSError of a full or failing disk.
+  """
+  try:
+    yield
+  except OSError as error:
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+      raise
+    kept = sorted(
+      f'{path.parent.parent.name} step {path.name}'
+      for path in workdir.glob('*/resume/*')
+      if path.name.isdigit()
+    )
+    raise DiskError(
+      f'{workdir} cannot be written ({error.strerror}); kept are '
+      f'{", ".join(kept) or "no checkpoints yet"}. Make room; the same command '
+      'goes on there'
+    ) from error
 
 
 def claim_config(

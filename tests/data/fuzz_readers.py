@@ -9,6 +9,8 @@ it tries many more than the tests do:
 
 import argparse
 import collections
+import functools
+import importlib.util
 import io
 import json
 import pathlib
@@ -27,9 +29,13 @@ from cmsn_jax.data import (
   feature_files,
   importers,
   proposal_files,
+  video,
   video_ids,
   video_lengths,
+  video_reader,
 )
+from cmsn_jax.features import torch_files
+from tests.data import made_videos
 
 MAX_SECONDS = 5.0
 MAX_BYTES = 100e6
@@ -93,14 +99,14 @@ def _csv_features():
 
 
 def check_annotations(read):
-  for video_id, video in read.videos.items():
+  for video_id, one in read.videos.items():
     assert video_ids.problem(video_id) is None
-    assert video.subset in annotations.SUBSETS
-    assert 0 < video.duration_sec <= 1e7
-    assert np.isfinite(video.segments).all()
-    assert (video.segments[:, 0] >= 0).all()
-    assert (video.segments[:, 0] < video.segments[:, 1]).all()
-    assert all(isinstance(label, str) and label for label in video.labels)
+    assert one.subset in annotations.SUBSETS
+    assert 0 < one.duration_sec <= 1e7
+    assert np.isfinite(one.segments).all()
+    assert (one.segments[:, 0] >= 0).all()
+    assert (one.segments[:, 0] < one.segments[:, 1]).all()
+    assert all(isinstance(label, str) and label for label in one.labels)
 
 
 def check_proposals(read):
@@ -128,6 +134,42 @@ def read_features(path):
     assert rows.shape == (store.num_snippets(video_id), store.dim)
     assert rows.dtype == np.float32 and np.isfinite(rows).all()
   return store
+
+
+def _mp4():
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / 'v1.mp4'
+    made_videos.make(path, num_frames=12, size=(48, 64))
+    return path.read_bytes()
+
+
+def _pth():
+  import torch
+
+  file = io.BytesIO()
+  content = {'w': torch.tensor(_array()), 'half': torch.ones(3).half()}
+  torch.save({'state_dict': content, 'epoch': 3}, file)
+  return file.getvalue()
+
+
+@functools.cache
+def _worker():
+  return video_reader.VideoReader(timeout_sec=MAX_SECONDS)
+
+
+def read_video(path):
+  """Reads a video as the commands do: its header here, frames in a worker."""
+  info = video.probe(path)
+  assert 0 < info.duration_sec < float('inf') and info.fps > 0
+  count = 0
+  for chunk in _worker().frames(path, fps=10.0, size=(24, 32)):
+    assert chunk.shape[1:] == (24, 32, 3)
+    count += len(chunk)
+  assert count
+
+
+def check_state(read):
+  assert all(isinstance(value, np.ndarray) for value in read.values())
 
 
 def read_thumos(path):
@@ -176,7 +218,10 @@ READERS = {
   'npz, stored': (_stored_npz(), 'v1.npz', read_features, lambda _: None),
   'csv features': (_csv_features(), 'v1.csv', read_features, lambda _: None),
   'h5': (_h5(), 'all.h5', read_features, lambda _: None),
+  'mp4': (_mp4(), 'v1.mp4', read_video, lambda _: None),
 }  # fmt: skip
+if importlib.util.find_spec('torch'):
+  READERS['pth'] = _pth, 'w.pth', torch_files.read, check_state
 # Files that must lie beside the damaged one.
 COMPANIONS = {
   'thumos14': {
@@ -187,9 +232,12 @@ COMPANIONS = {
 }
 
 
+@functools.cache
 def good(name):
   """The undamaged file of a reader."""
   content = READERS[name][0]
+  if callable(content):
+    content = content()
   return content.encode() if isinstance(content, str) else content
 
 

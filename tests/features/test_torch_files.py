@@ -2,6 +2,7 @@ import collections
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -238,3 +239,31 @@ def test_other_files_are_named(tmp_path):
     torch_files.read(save(tmp_path, {'epoch': 3}))
   with pytest.raises(ValueError, match='found a list'):
     torch_files.read(save(tmp_path, [torch.ones(2)]))
+
+
+def _in_directory(path, offset, value):
+  """Overwrites bytes of the first entry of the archive's directory."""
+  data = bytearray(path.read_bytes())
+  at = data.find(b'PK\x01\x02') + offset
+  data[at : at + len(value)] = value
+  path.write_bytes(data)
+  return path
+
+
+def test_a_stored_size_beyond_the_file_takes_no_memory(tmp_path):
+  path = save(tmp_path, {'a': torch.ones(2)})
+  _in_directory(path, 20, (1 << 30).to_bytes(4, 'little'))
+  tracemalloc.start()
+  with pytest.raises(torch_files.CheckpointError, match='not read'):
+    torch_files.read(path)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 1 << 24
+
+
+def test_an_entry_name_that_is_no_text_is_an_error_of_ours(tmp_path):
+  path = save(tmp_path, {'a': torch.ones(2)})
+  _in_directory(path, 46, b'\xa9')
+  _in_directory(path, 8, (1 << 11).to_bytes(2, 'little'))
+  with pytest.raises(torch_files.CheckpointError, match='damaged or trunc'):
+    torch_files.read(path)

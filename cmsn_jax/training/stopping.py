@@ -1,0 +1,53 @@
+"""Being asked to stop: SIGTERM from schedulers, Ctrl-C from people."""
+
+import os
+import signal
+from typing import Any
+
+import jax
+from absl import logging
+from jax.experimental import multihost_utils
+
+
+class StopSignal:
+  """Remembers that SIGTERM or SIGINT came; a second SIGINT ends at once.
+
+  Of several processes, one may be told before the others, or it alone. JAX
+  has them all agree on the step at which to stop; it hears SIGTERM itself.
+  """
+
+  def __init__(self):
+    self._requested = False
+    self._calls = 0
+
+  def reached(self) -> bool:
+    """Whether to stop after this step; to be asked once a step."""
+    self._calls += 1
+    if jax.process_count() > 1:
+      return multihost_utils.reached_preemption_sync_point(self._calls)
+    return self._requested
+
+  def __enter__(self):
+    numbers = [signal.SIGINT]
+    if jax.process_count() == 1:
+      numbers.append(signal.SIGTERM)
+    self._before = {}
+    try:
+      for number in numbers:
+        self._before[number] = signal.signal(number, self._handle)
+    except ValueError:  # Not the main thread: signals are not ours to take.
+      pass
+    return self
+
+  def __exit__(self, *_: Any):
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
+
+  def _handle(self, number, frame):
+    del frame
+    if self._requested and number == signal.SIGINT:
+      raise KeyboardInterrupt
+    self._requested = True
+    logging.warning('stopping after this step (signal %d)', number)
+    if jax.process_count() > 1:
+      os.kill(os.getpid(), signal.SIGTERM)  # For JAX to tell the others.
