@@ -18,8 +18,10 @@ from cmsn_jax import proposals as proposals_lib
 from cmsn_jax.data import proposal_files
 from cmsn_jax.data import windows as windows_lib
 
-# Windows computed in one call.
+# Windows computed in one call, fewer where they hold more pixels than this: the
+# full-size network needs gigabytes for a single one.
 _BATCH = 8
+_BATCH_PIXELS = 2**23
 # Least padded number of proposals that the evaluator scores in one call; the
 # numbers above are its doublings, so that few programs are compiled.
 _MIN_ROIS = 64
@@ -142,7 +144,7 @@ class Predictor:
   ) -> Iterator[WindowScores]:
     """Stage scores of any windows, in the order given."""
     pending = None
-    for group in _batched(_read(source, places, on_error), _BATCH):
+    for group in _batched(_read(source, places, on_error), self._length):
       batch = [window for window, _ in group]
       outputs = self._compute([snippets for _, snippets in group], batch)
       # One batch is computed while the host works on the one before.
@@ -168,9 +170,10 @@ class Predictor:
     rows = self._length * (
       len(arrays[0]) // batch[0].length if batch[0].length else 1
     )
+    size = batch_size((rows, *arrays[0].shape[1:]))
     inputs = np.stack([windows_lib.pad(a, rows) for a in arrays])
-    inputs = windows_lib.pad(inputs, _BATCH)
-    lengths = np.array([w.length for w in batch] + [0] * (_BATCH - len(batch)))
+    inputs = windows_lib.pad(inputs, size)
+    lengths = np.array([w.length for w in batch] + [0] * (size - len(batch)))
     mask = np.arange(self._length)[None, :] < lengths[:, None]
     return self._stage_scores(self._params['stages'], inputs, mask)
 
@@ -248,6 +251,18 @@ class Predictor:
     _, first = np.unique(found[order], axis=0, return_index=True)
     order = order[np.sort(first)][:most]
     return order, scores[order]
+
+
+def batch_size(window_shape: tuple[int, ...]) -> int:
+  """Windows computed in one call.
+
+  Args:
+    window_shape: (t, d) of features, (f, h, w, 3) of frames.
+  """
+  if len(window_shape) == 2:
+    return _BATCH
+  frames, height, width, _ = window_shape
+  return min(_BATCH, max(1, _BATCH_PIXELS // (frames * height * width)))
 
 
 def hop_snippets(config: ml_collections.ConfigDict) -> int:
@@ -353,10 +368,13 @@ def _read(source, places, on_error):
     yield window, snippets
 
 
-def _batched(items, size):
+def _batched(items, length):
+  """Lists of (window, snippets), as many as are computed in one call."""
   items = iter(items)
-  while batch := list(itertools.islice(items, size)):
-    yield batch
+  for window, snippets in items:
+    rows = len(snippets) // max(window.length, 1) * length
+    size = batch_size((rows, *snippets.shape[1:]))
+    yield [(window, snippets), *itertools.islice(items, size - 1)]
 
 
 def _unbatch(batch, outputs):

@@ -165,3 +165,10 @@ def test_windows_are_read_once_and_in_order():
   found = list(_predictor().score_windows(source, places))
   assert [w.start for w in found] == [w.start for w in places]
   assert [len(w.hidden) for w in found] == [w.length for w in places]
+
+
+def test_large_windows_are_computed_alone():
+  assert inference.batch_size((4096, 1024)) == 8
+  assert inference.batch_size((128, 32, 40, 3)) == 8  # the demo's
+  assert inference.batch_size((128, 112, 112, 3)) == 5
+  assert inference.batch_size((768, 112, 112, 3)) == 1  # the paper's
