@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import ml_collections
 import numpy as np
 
-from cmsn_jax import model as model_lib
 from cmsn_jax import nms, segments
 from cmsn_jax import proposals as proposals_lib
 from cmsn_jax.data import proposal_files
@@ -48,7 +46,7 @@ class Prediction(NamedTuple):
   probabilities: np.ndarray
 
 
-def create(config: ml_collections.ConfigDict, params: dict[str, Any]):
+def create(config: Any, params: dict[str, Any]):
   """The predictor of the config's generator, with given parameters.
 
   Raises:
@@ -74,12 +72,14 @@ class Predictor:
     config: of the run that trained them.
     params: {'stages': ..., 'evaluator': ...}; without 'evaluator' candidates
       keep their pre-scores and no NMS is applied (Table 4).
+    model: what computes, with `stage_scores` and `proposal_scores` as
+      `model.Model` has them; None: the networks that the config describes.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict, params: dict[str, Any]):
+  def __init__(self, config: Any, params: dict[str, Any], model: Any = None):
     self._config = config
     self._params = jax.device_put(params)
-    self.model = model_lib.build(config)
+    self.model = _networks(config) if model is None else model
     self._stage_scores = jax.jit(self.model.stage_scores)
     self._proposal_scores = jax.jit(self.model.proposal_scores)
     self._length = config.windows.length
@@ -211,7 +211,7 @@ class Predictor:
     ):
       count = _bucket(len(block), _MIN_ROIS)
       hidden = windows_lib.pad(window.hidden[start : start + length], length)
-      out[block] = self._proposal_scores(
+      scores = self._proposal_scores(
         self._params['evaluator'],
         hidden,
         windows_lib.pad(
@@ -220,7 +220,9 @@ class Predictor:
         windows_lib.pad(
           (candidates.ends[block] - start).astype(np.int32), count
         ),
-      )[: len(block)]
+      )
+      # Cut on the host: on the device each length would be a program.
+      out[block] = np.asarray(scores)[: len(block)]
     return out
 
   def suppress(
@@ -265,7 +267,7 @@ def batch_size(window_shape: tuple[int, ...]) -> int:
   return min(_BATCH, max(1, _BATCH_PIXELS // (frames * height * width)))
 
 
-def hop_snippets(config: ml_collections.ConfigDict) -> int:
+def hop_snippets(config: Any) -> int:
   """Snippets between neighbouring windows.
 
   Raises:
@@ -322,6 +324,13 @@ def blocks(
     stop = min(stop, begin + _MAX_ROIS)
     yield order[begin:stop], start, length
     begin = stop
+
+
+def _networks(config):
+  # Flax is imported where networks are built: exported models do without it.
+  from cmsn_jax import model
+
+  return model.build(config)
 
 
 def _bucket(number, least):

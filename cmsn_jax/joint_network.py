@@ -9,12 +9,14 @@ evaluator shapes the features that it pools, and it never sees the overfitted
 stages of its own training videos as if they were typical.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
@@ -139,6 +141,77 @@ class JointNetwork(nn.Module):
     return encoding, self.evaluate(encoding.pooled, segments, train=train)
 
 
+@dataclasses.dataclass(frozen=True)
+class Members:
+  """Several networks that predict together.
+
+  One after another, unrolled: a vmapped convolution becomes a grouped one, and
+  inside a loop CPUs compute convolutions four times slower.
+
+  Attributes:
+    model: what each of them is.
+  """
+
+  model: JointNetwork
+
+  @property
+  def reach(self) -> int:
+    """Snippets on either side that an encoded snippet depends on."""
+    return dilated.reach(self.model.dilations)
+
+  def encode(
+    self, params: Any, inputs: Float[Array, 'b t d'], mask: Bool[Array, 'b t']
+  ) -> Float[Array, 'm b t c']:
+    """What the evaluator pools, by each member; see `JointNetwork.encode`."""
+
+    def encode(own):
+      return self.model.apply(
+        {'params': own}, inputs, mask, method=self.model.encode
+      ).pooled
+
+    return jnp.stack([encode(own) for own in _unstacked(params)])
+
+  def evaluate(
+    self,
+    params: Any,
+    pooled: Float[Array, 'm t c'],
+    segments: Float[Array, 'n 2'],
+  ) -> tuple[Float[Array, 'n k'], Float[Array, 'n 2']]:
+    """P(tIoU >= t) and border offsets, averaged over the members."""
+
+    def evaluate(own, features):
+      outputs = self.model.apply(
+        {'params': own},
+        features[None],
+        segments[None],
+        method=self.model.evaluate,
+      )
+      return jax.nn.sigmoid(outputs.logits[0]), outputs.offsets[0]
+
+    found = [evaluate(*pair) for pair in zip(_unstacked(params), pooled)]
+    match, offsets = zip(*found)
+    return sum(match) / len(found), sum(offsets) / len(found)
+
+
+def build(config: ml_collections.ConfigDict) -> JointNetwork:
+  """The network that a config describes."""
+  settings = config.joint
+  return JointNetwork(
+    width=settings.width,
+    dilations=tuple(settings.dilations),
+    dropout=settings.dropout,
+    pooled_width=settings.pooled_width,
+    hidden=settings.hidden,
+    inner_bins=settings.inner_bins,
+    context_bins=settings.context_bins,
+    border=settings.border,
+    typical_duration=settings.typical_duration,
+    loss=config.stages.loss,
+    scale=config.stages.scale,
+    dtype=jnp.dtype(config.train.dtype),
+  )
+
+
 class LossWeights(NamedTuple):
   """Weights of the three parts of the loss."""
 
@@ -208,3 +281,7 @@ def init_members(
 def member(tree: Any, index: int) -> Any:
   """One member's share of a tree whose leaves are stacked by member."""
   return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def _unstacked(tree):
+  return [member(tree, i) for i in range(len(jax.tree.leaves(tree)[0]))]

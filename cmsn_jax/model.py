@@ -123,9 +123,13 @@ class Model:
     hidden: Float[Array, 't c'],
     starts: Int[Array, ' n'],
     ends: Int[Array, ' n'],
+    levels: int | None = None,
   ) -> Float[Array, ' n']:
-    """Expected tIoU of proposals from snippet `starts` to `ends` inclusive."""
-    rois = roi_pooling.roi_max_pool(hidden, starts, ends, self.roi_bins)
+    """Expected tIoU of proposals from snippet `starts` to `ends` inclusive.
+
+    `levels` as in `roi_pooling.roi_max_pool`.
+    """
+    rois = roi_pooling.roi_max_pool(hidden, starts, ends, self.roi_bins, levels)
     return jax.nn.sigmoid(self.evaluator.apply({'params': params}, rois))
 
 

@@ -10,20 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
-from cmsn_jax import (
-  inference,
-  joint_network,
-  nms,
-  template_proposals,
-  threshold_nms,
-)
+from cmsn_jax import inference, nms, template_proposals, threshold_nms
 from cmsn_jax.data import proposal_files
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.stages import dilated
 
 # Snippets that are encoded in one call, the reach on either side included.
 _PIECE = 2048
@@ -42,15 +33,22 @@ class TemplatePredictor:
   Args:
     config: of the run that trained them, `derive.derive`d.
     params: {'joint': parameters of all members, stacked}, or {}.
+    members: what computes, as `joint_network.Members` does; None: the networks
+      that the config describes.
   """
 
-  def __init__(self, config: ml_collections.ConfigDict, params: dict[str, Any]):
+  def __init__(self, config: Any, params: dict[str, Any], members: Any = None):
     self._config = config
     self._params = jax.device_put(params)
-    self.model = build(config)
-    self._encode = jax.jit(self._encode_members)
-    self._evaluate = jax.jit(self._evaluate_members)
-    self._reach = dilated.reach(self.model.dilations)
+    self.members = _networks(config) if members is None else members
+    self._encode = jax.jit(self.members.encode)
+    self._evaluate = jax.jit(self.members.evaluate)
+    self._reach = self.members.reach
+
+  @property
+  def params(self) -> dict[str, Any]:
+    """The parameters it predicts with."""
+    return self._params
 
   def with_params(self, params: dict[str, Any]) -> 'TemplatePredictor':
     """The same predictor, compiled programs included, on other parameters."""
@@ -142,7 +140,7 @@ class TemplatePredictor:
       mask = np.arange(size)[None, :] < len(features)
       piece = self._encode(
         self._params['joint'], windows_lib.pad(features, size)[None], mask
-      )
+      )[:, 0]
       if out is None:
         shape = (piece.shape[0], total, piece.shape[2])
         out = np.zeros(shape, np.float32)
@@ -177,7 +175,7 @@ class TemplatePredictor:
     if not len(segments):
       return match, offsets
     length = segments[:, 1] - segments[:, 0]
-    margin = self.model.border + 1
+    margin = self._config.joint.border + 1
     low = np.min(segments[:, 0] - length / 2) - margin
     high = np.max(segments[:, 1] + length / 2) + margin
     low = max(0, int(np.floor(low)))
@@ -198,60 +196,12 @@ class TemplatePredictor:
       offsets[start:stop] = found[1][: len(part)]
     return match, offsets
 
-  # Members one after another, unrolled: see `joint_phase`.
 
-  def _encode_members(self, params, inputs, mask):
-    def encode(own):
-      return self.model.apply(
-        {'params': own}, inputs, mask, method=self.model.encode
-      ).pooled[0]
+def _networks(config):
+  # Flax is imported where networks are built: exported models do without it.
+  from cmsn_jax import joint_network
 
-    count = _count(params)
-    return jnp.stack(
-      [encode(joint_network.member(params, i)) for i in range(count)]
-    )
-
-  def _evaluate_members(self, params, pooled, segments):
-    def evaluate(own, features):
-      outputs = self.model.apply(
-        {'params': own},
-        features[None],
-        segments[None],
-        method=self.model.evaluate,
-      )
-      return jax.nn.sigmoid(outputs.logits[0]), outputs.offsets[0]
-
-    count = _count(params)
-    match, offsets = zip(
-      *(
-        evaluate(joint_network.member(params, i), pooled[i])
-        for i in range(count)
-      )
-    )
-    return sum(match) / count, sum(offsets) / count
-
-
-def build(config: ml_collections.ConfigDict) -> joint_network.JointNetwork:
-  """The network that a config describes."""
-  settings = config.joint
-  return joint_network.JointNetwork(
-    width=settings.width,
-    dilations=tuple(settings.dilations),
-    dropout=settings.dropout,
-    pooled_width=settings.pooled_width,
-    hidden=settings.hidden,
-    inner_bins=settings.inner_bins,
-    context_bins=settings.context_bins,
-    border=settings.border,
-    typical_duration=settings.typical_duration,
-    loss=config.stages.loss,
-    scale=config.stages.scale,
-    dtype=jnp.dtype(config.train.dtype),
-  )
-
-
-def _count(params):
-  return len(jax.tree.leaves(params)[0])
+  return joint_network.Members(joint_network.build(config))
 
 
 def _mended(segments, offsets, total):

@@ -40,7 +40,9 @@ def predictor():
     durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
   )  # fmt: skip
   empty = template_inference.TemplatePredictor(config, {})
-  params = joint_network.init_members(empty.model, jax.random.key(0), 2, 32, 7)
+  params = joint_network.init_members(
+    empty.members.model, jax.random.key(0), 2, 32, 7
+  )
   return empty.with_params({'joint': params})
 
 

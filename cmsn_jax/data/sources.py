@@ -7,11 +7,10 @@ A source hides whether snippets are feature rows or runs of frames.  It has
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-
-from cmsn_jax.data import feature_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +25,8 @@ class FeatureSource:
   """Feature rows, pooled over time and standardised, read slice by slice.
 
   Args:
-    store: feature files of all videos.
+    store: features of all videos: `dim`, `ids`, `num_snippets(video_id)`,
+      `read(video_id, start, stop)`, as `feature_files.FeatureStore` has them.
     feature_fps: snippets a second in the files.
     pool: this many neighbouring rows become one snippet: their mean and, with
       `deviation`, the logarithm of their deviation.
@@ -40,7 +40,7 @@ class FeatureSource:
 
   def __init__(
     self,
-    store: feature_files.FeatureStore,
+    store: Any,
     feature_fps: float,
     *,
     pool: int = 1,
@@ -132,7 +132,7 @@ _BLOCK = 1 << 16
 
 
 def statistics_of(
-  store: feature_files.FeatureStore,
+  store: Any,
   video_ids: Iterable[str],
   pool: int = 1,
   deviation: bool = False,

@@ -58,6 +58,7 @@ def roi_max_pool(
   starts: Int[Array, ' n'],
   ends: Int[Array, ' n'],
   num_bins: int = 4,
+  levels: int | None = None,
 ) -> Float[Array, 'n r d']:
   """Channel-wise maxima over `num_bins` equal parts of each proposal.
 
@@ -70,6 +71,8 @@ def roi_max_pool(
     starts: first snippet of each proposal, [n].
     ends: last snippet, inclusive, [n].
     num_bins: r (see `bin_borders`).
+    levels: no bin is of 2^levels snippets or more; None: as many as t asks
+      for. To be given where t is symbolic; the table is then made in one.
   Returns:
     [n, r, d], of the features' dtype.
   Raises:
@@ -83,6 +86,8 @@ def roi_max_pool(
     )
   starts, ends = jnp.clip(starts, 0, t - 1), jnp.clip(ends, 0, t - 1)
   first, last = bin_borders(starts, ends, num_bins)
+  if levels is not None:
+    return _range_max(features, first, last, levels)
   longest = -(-t // num_bins) + 1
   levels = min(longest, t).bit_length()
   channels = max(1, _MAX_TABLE_ENTRIES // (levels * t))

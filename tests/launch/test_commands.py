@@ -85,43 +85,19 @@ def test_train_propose_evaluate_export_report(tmp_path):
   written = json.loads((tmp_path / 'metrics' / 'metrics.json').read_text())
   assert written['protocol'] == 'top_k'
   _call('export', f'--workdir={run}', f'--output={tmp_path}/export')
-  _check_export(tmp_path, run)
+  _check_export(tmp_path, run, output)
   done = _call('inspect', '--config=configs/gestures.py', '--feature_dim=15')
   assert 'GFLOP' in done.stdout
 
 
-def _check_export(tmp_path, run):
-  """The exported programs give what the predictor gives."""
-  from cmsn_jax import corpus, exported
+def _check_export(tmp_path, run, output):
+  """The exported model proposes what launch.propose wrote."""
+  from cmsn_jax import exported
+  from cmsn_jax.data import proposal_files
 
-  trained = corpus.load(run)
   model = exported.load(tmp_path / 'export')
-  features = np.load(next((run / 'generated' / 'features').glob('*.npy')))[:50]
-  probabilities, hidden = model.stages(features)
-  statistics = trained.statistics
-  inputs = (features - statistics.mean) / statistics.std
-  expected = trained.predictor.model.stage_scores(
-    trained.predictor.params['stages'],
-    *(np_to_jax(x[None]) for x in (inputs, np.ones(50, bool))),
-  )
-  np.testing.assert_allclose(
-    probabilities, expected.probabilities[0], atol=1e-5
-  )
-  starts, ends = np.array([0, 10, 20]), np.array([5, 30, 49])
-  scores = model.evaluator(hidden, starts, ends)
-  np.testing.assert_allclose(
-    scores,
-    trained.predictor.model.proposal_scores(
-      trained.predictor.params['evaluator'],
-      *(np_to_jax(x) for x in (hidden, starts, ends)),
-    ),
-    atol=1e-5,
-  )
-  with pytest.raises(ValueError, match=r'shape \[t, 16\], got \(50, 3\)'):
-    model.stages(features[:, :3])
-
-
-def np_to_jax(array):
-  import jax.numpy as jnp
-
-  return jnp.asarray(array)
+  for video_id, expected in proposal_files.read(output).items():
+    features = np.load(run / 'generated' / 'features' / f'{video_id}.npy')
+    segments, scores = model.propose(features)
+    np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
+    assert len(segments) == len(expected.segments) > 0
