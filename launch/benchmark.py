@@ -19,14 +19,18 @@ from launch import cli
 
 # Suite -> (module of launch.benchmarks, function).
 _SUITES = {
+  'limits': ('limits', 'run_limits'),
   'nms': ('host', 'run_nms'),
   'metrics': ('host', 'run_metrics'),
   'lstm': ('lstm', 'run_lstm'),
   'c3d': ('c3d', 'run_c3d'),
   'decode': ('decode', 'run_decode'),
   'backbones': ('backbones', 'run_backbones'),
-  'train': ('chain', 'run_train'),
+  'input': ('loading', 'run_input'),
+  'train': ('loading', 'run_train'),
+  'scaling': ('scaling', 'run_scaling'),
   'propose': ('chain', 'run_propose'),
+  'growth': ('growth', 'run_growth'),
 }
 _SUITE = flags.DEFINE_enum('suite', 'all', ['all', *_SUITES], 'What to time.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the JSON and Markdown.')
@@ -99,6 +103,11 @@ def _write(folder, rows):
     temporary.write_text(content)
     os.replace(temporary, folder / name)
   print(f'wrote {folder}/benchmark.json and .md')
+  if any('curve' in row for row in rows):
+    from launch.benchmarks import growth
+
+    growth.plot(rows, folder / 'growth.png')
+    print(f'wrote {folder}/growth.png')
 
 
 if __name__ == '__main__':
