@@ -10,7 +10,6 @@ import flax.struct
 import jax
 import ml_collections
 import numpy as np
-import tqdm
 from absl import logging
 
 from cmsn_jax import inference, timeline_plots
@@ -254,6 +253,8 @@ class _Run:
         f'{sum(x.size for x in jax.tree.leaves(params)):,}',
       )  # fmt: skip
       return state, _Best()
+    windows = batch_size(self.config)
+    run_folder.check_batch(folder, found.meta.get('windows'), windows)
     logging.info('%s: continues after step %d', phase.name, found.step)
     best = _Best(
       found.meta['best_metric'] if found.meta['best'] else -math.inf,
@@ -346,6 +347,7 @@ class _Run:
       {
         'phase': phase.name,
         'config': run_folder.to_json(self.config),
+        'windows': batch_size(self.config),
         'best_metric': best.metric if best.metrics else None,
         'best': best.metrics,
       },
@@ -371,8 +373,8 @@ class _Progress:
   def __init__(self, name, start, total, per_epoch, rate, quiet):
     self._per_epoch = per_epoch
     self.rate = rate
-    self._bar = tqdm.tqdm(
-      total=total, initial=start, desc=name, unit='step', disable=quiet,
+    self._bar = progress_lib.bar(
+      total=total, initial=start, desc=name, unit='step', quiet=quiet,
       mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 

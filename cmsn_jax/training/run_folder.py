@@ -26,6 +26,9 @@ from cmsn_jax.training import checkpoints
 # Moved data are no exception: other data under an old run would go unnoticed.
 _MAY_CHANGE = (
   'data.frames_cache',
+  # On another number of devices; the windows a step must stay as many.
+  'train.batch_per_device',
+  'train.accumulate',
   'train.stages_epochs',
   'train.evaluator_epochs',
   'train.eval_every_epochs',
@@ -125,6 +128,21 @@ def claim_config(
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(to_json(config), indent=2) + '\n')
     os.replace(temporary, path)
+
+
+def check_batch(folder: pathlib.Path, saved: int | None, windows: int) -> None:
+  """Checks that a step takes as many windows as when a checkpoint was saved.
+
+  Raises:
+    RunFolderError: if not: steps and epochs would mean something else.
+  """
+  if saved not in (None, windows):
+    raise RunFolderError(
+      f'{folder} was saved with {saved} windows a step, now it would be '
+      f'{windows}. On another number of devices, choose '
+      'train.batch_per_device and train.accumulate so that batch_per_device x '
+      f'accumulate x devices is {saved}'
+    )
 
 
 def differences(old: dict, new: dict, prefix: str = '') -> list[str]:

@@ -136,6 +136,24 @@ def test_another_config_in_the_same_workdir_is_refused(tmp_path):
     run_folder.claim_config(tmp_path, longer)
 
 
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_same_windows_a_step_only(tmp_path, data):
+  train = lambda **kwargs: loop.train_and_evaluate(
+    _config(**kwargs), tmp_path, data, phase='stages', quiet=True
+  )
+  train(batch_per_device=2, stages_epochs=1)
+  more = dict(stages_epochs=2)
+  with (
+    pytest.warns(run_folder.ConfigChangedWarning),
+    pytest.raises(run_folder.RunFolderError, match='16 windows .* be 8'),
+  ):
+    train(batch_per_device=1, **more)
+  with pytest.warns(
+    run_folder.ConfigChangedWarning, match='accumulate: 1 -> 2'
+  ):
+    train(batch_per_device=1, accumulate=2, **more)
+
+
 def test_two_runs_in_one_workdir_are_refused(tmp_path):
   with run_folder.locked(tmp_path):
     with pytest.raises(run_folder.RunFolderError, match='another run is using'):
