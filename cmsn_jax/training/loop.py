@@ -10,6 +10,7 @@ import flax.struct
 import jax
 import ml_collections
 import numpy as np
+import tqdm
 from absl import logging
 
 from cmsn_jax import inference, timeline_plots
@@ -373,8 +374,8 @@ class _Progress:
   def __init__(self, name, start, total, per_epoch, rate, quiet):
     self._per_epoch = per_epoch
     self.rate = rate
-    self._bar = progress_lib.bar(
-      total=total, initial=start, desc=name, unit='step', quiet=quiet,
+    self._bar = tqdm.tqdm(
+      total=total, initial=start, desc=name, unit='step', disable=quiet,
       mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 
