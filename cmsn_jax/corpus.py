@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 from absl import logging
 
 from cmsn_jax import (
   extracting_store,
   feature_folder,
   inference,
+  progress,
   result_files,
   sharding,
   video_features,
@@ -28,6 +28,7 @@ from cmsn_jax.data import (
   frame_source,
   sources,
   video,
+  video_files,
   video_reader,
 )
 from cmsn_jax.features import c3d
@@ -52,12 +53,18 @@ class Trained(NamedTuple):
   identity: str
 
 
-def load(workdir: pathlib.Path, phase: str | None = None) -> Trained:
+def load(
+  workdir: pathlib.Path,
+  phase: str | None = None,
+  changes: dict[str, Any] | None = None,
+) -> Trained:
   """Reads the best parameters of a run.
 
   Args:
     workdir: of the run.
     phase: 'stages' leaves the evaluator out; None: the last one trained.
+    changes: config keys that inference shall see otherwise than the run's
+      config has them, e.g. {'nms.method': 'soft'}.
 
   Raises:
     run_folder.RunFolderError: if it holds no trained model.
@@ -65,6 +72,7 @@ def load(workdir: pathlib.Path, phase: str | None = None) -> Trained:
   """
   found = run_folder.read_best(workdir, phase)
   config = run_folder.from_json(found.meta['config'])
+  config.update_from_flattened_dict(changes or {})
   params = found.tree['params']
   identity = hashlib.sha256(json.dumps(found.meta, sort_keys=True).encode())
   for leaf in jax.tree.leaves(params):
@@ -187,6 +195,12 @@ def _open(trained, path, feature_fps, failures, stack):
     return source, {
       v: source.num_snippets(v) / source.feature_fps for v in source.ids
     }
+  if os.path.isdir(path) and not video_files.holds_videos(path):
+    raise ValueError(
+      f'{path} holds neither features (.npy, .npz, .csv) nor videos '
+      f'({" ".join(sorted(video_files.SUFFIXES))}); give a folder that holds '
+      'them itself, not in folders below it'
+    )
   paths, seconds = feature_folder.find(path), {}
   for video_id, file in list(paths.items()):
     try:
@@ -248,9 +262,9 @@ def run(
   todo = [v for v in video_ids if v not in results.done]
   if len(todo) < len(video_ids):
     logging.info('%d videos are done already', len(video_ids) - len(todo))
-  with tqdm.tqdm(
+  with progress.bar(
     total=round(sum(seconds[v] for v in todo)), unit='s of video',
-    unit_scale=True, desc='propose', disable=quiet,
+    unit_scale=True, desc='propose', quiet=quiet,
   ) as bar:  # fmt: skip
     for video_id, prediction in predict(todo):
       if save_stages:

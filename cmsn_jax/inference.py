@@ -15,6 +15,7 @@ from cmsn_jax import nms, segments
 from cmsn_jax import proposals as proposals_lib
 from cmsn_jax.data import proposal_files
 from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.stages import decoding
 
 # Windows computed in one call, fewer where they hold more pixels than this: the
 # full-size network needs gigabytes for a single one.
@@ -158,7 +159,7 @@ class Predictor:
     """Candidate proposals of one window or one stitched video (Sec. 3.2)."""
     settings = self._config.proposals
     return proposals_lib.generate(
-      probabilities.argmax(axis=1).astype(np.int32),
+      decoding.decode(probabilities, settings.decoder),
       probabilities,
       decay_rate=settings.decay_rate,
       split=settings.split_runs,

@@ -157,6 +157,9 @@ def _proposals():
   # 'stage_runs' is Sec. 3.2; 'stage_template' scores every (start, duration)
   # by how well the stage probabilities fit the six-stage template.
   proposals.generator = 'stage_runs'
+  # Stage of a snippet: 'argmax' as Sec. 3.2, or 'grammar', the most probable
+  # sequence in the order of Sec. 3.1 ('stage_runs' only).
+  proposals.decoder = 'argmax'
   # i of Eq. 1, per snippet.
   proposals.decay_rate = 0.09
   # Split a run where End or Follow is followed by Ready or Start.

@@ -5,7 +5,7 @@ r"""Trains the variants of an ablation table and prints it with our numbers.
       --config.data.features=DIR --seeds=3
 
 Each variant is a run of its own below --workdir: a stopped ablation goes on
-where it was.
+where it was. Variants that differ in inference alone share a run.
 """
 
 import json
@@ -20,7 +20,9 @@ from launch import cli
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'What the variants change.', lock_config=True
 )
-_TABLE = flags.DEFINE_string('table', '', '4, 5 or 6 of the paper, or plus.')
+_TABLE = flags.DEFINE_string(
+  'table', '', '4, 5 or 6 of the paper, decoder, or plus.'
+)
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of all runs.')
 _SEEDS = flags.DEFINE_integer('seeds', 1, 'Runs of each variant.', 1)
 _SUBSET = flags.DEFINE_string(
@@ -67,12 +69,12 @@ def _run(row, seed, folder, ans):
   if row.phase == 'stages' and config.proposals.generator == 'stage_runs':
     config.evaluator.enabled = False
   changes = json.dumps(row.changes, sort_keys=True)
-  name = ''.join(c if c.isalnum() else '_' for c in f'{row.name}_{changes}')
+  name = ''.join(c for c in changes if c.isalnum() or c == '_') or 'as_given'
   workdir = folder / f'{name[:80]}_{row.phase}_{seed}'
   data = training_data.open_data(config, workdir)
   config = derive.derive(config, data)
   loop.train_and_evaluate(config, workdir, data, quiet=cli.quiet())
-  trained = corpus.load(workdir)
+  trained = corpus.load(workdir, changes=row.at_inference)
   videos = (
     data.annotations.subset(_SUBSET.value) if _SUBSET.value else (data.held_out)
   )

@@ -10,7 +10,7 @@ def test_every_row_changes_keys_that_are_there(table):
   names = set()
   for row in ablations.TABLES[table]:
     config = base.get_config()
-    config.update_from_flattened_dict(row.changes)
+    config.update_from_flattened_dict({**row.changes, **row.at_inference})
     validation.check(config)
     names.add(row.name)
   assert len(names) == len(ablations.TABLES[table])

@@ -172,3 +172,22 @@ def test_large_windows_are_computed_alone():
   assert inference.batch_size((128, 32, 40, 3)) == 8  # the demo's
   assert inference.batch_size((128, 112, 112, 3)) == 5
   assert inference.batch_size((768, 112, 112, 3)) == 1  # the paper's
+
+
+def test_mixed_lengths_compile_a_handful_of_programs():
+  # Scores were once cut on the device: a program for each number of proposals.
+  compiled = []
+
+  def listen(name, seconds, **unused):
+    del seconds
+    if name.endswith('backend_compile_duration'):
+      compiled.append(name)
+
+  lengths = {f'v{n}': n for n in (1, 7, 31, 32, 50, 90, 130, 200, 333, 500)}
+  predictor, source = _predictor(), _Source(lengths)
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    list(predictor.propose(source, lengths))
+  finally:
+    jax.monitoring.unregister_event_duration_listener(listen)
+  assert 1 <= len(compiled) <= 6

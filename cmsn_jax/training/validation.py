@@ -9,6 +9,7 @@ _CHOICES = {
   'stages.loss': ('softmax', 'lmcl', 'vmcl', 'vmcl_arc'),
   'stages.margin_form': ('worked_example', 'equation_7'),
   'proposals.generator': ('stage_runs', 'stage_template'),
+  'proposals.decoder': ('argmax', 'grammar'),
   'proposals.required_rule': ('any', 'all'),
   'proposals.stitch': ('pool', 'average'),
   'nms.method': ('soft', 'greedy', 'none', 'threshold'),
