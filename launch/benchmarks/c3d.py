@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.features import c3d, variables
+from launch.benchmarks import limits
 
 _SIZE = 112
 
@@ -33,11 +34,11 @@ def run_c3d(quick: bool = False) -> list[dict]:
   Returns:
     rows `{suite, work, ours_s, alternative, alternative_s, ratio, note}`.
   """
-  frames = 16 if quick else 96 if _on_cpu() else 768
-  repeats = 1 if quick else 3 if _on_cpu() else 10
+  frames = 16 if quick else 96 if limits.on_cpu() else 768
+  repeats = 1 if quick else 3 if limits.on_cpu() else 10
   rows = run_size(frames, _SIZE, c3d.WIDTHS, repeats=repeats)
   rows += run_formulations(frames, _SIZE, c3d.WIDTHS, repeats=repeats)
-  if _on_cpu():
+  if limits.on_cpu():
     rows += run_memory(frames, _SIZE)
   return rows
 
@@ -62,7 +63,8 @@ def run_size(
     row = _compare(ours[i], theirs and theirs[i], repeats)
     # The first layer's input needs no gradient.
     count = work[0] if i == 0 else work[1]
-    rate = f'{count / row.pop("wall_s") / 1e9:,.0f} GFLOP/s'
+    row.pop('wall_s')
+    rate = limits.share(count / row['ours_s'])
     row['work'] = f'C3D 1 x {frames} x {size} x {size}, {name}'
     row['alternative'] = 'torch' if theirs else f'torch: {reason}'
     row['note'] = '; '.join(n for n in (reason, row['note'], rate) if n)
@@ -79,7 +81,9 @@ def run_formulations(
     name: jax_runs(model.clone(formulation=name), params, clip)
     for name in ('concat2d', 'conv3d')
   }
-  ours, other = ('concat2d', 'conv3d') if _on_cpu() else ('conv3d', 'concat2d')
+  ours, other = (
+    ('concat2d', 'conv3d') if limits.on_cpu() else ('conv3d', 'concat2d')
+  )
   rows = []
   for i, name in enumerate(('forward', 'forward + backward')):
     row = _compare(runs[ours][i], runs[other][i], repeats)
@@ -117,7 +121,7 @@ def make(
   frames: int, size: int, widths: Sequence[int]
 ) -> tuple[c3d.C3D, Any, Any]:
   """(module, variables, clip [1, f, h, w, 3])."""
-  dtype = jnp.float32 if _on_cpu() else jnp.bfloat16
+  dtype = jnp.float32 if limits.on_cpu() else jnp.bfloat16
   model = c3d.C3D(widths=tuple(widths), dtype=dtype)
   shape = (1, frames, size, size, 3)
   params = variables.random(model, jax.ShapeDtypeStruct(shape, jnp.float32))
@@ -156,10 +160,10 @@ def torch_runs(params, clip):
     import torch
   except ImportError:
     return None, 'torch is not installed'
-  if not _on_cpu() and not torch.cuda.is_available():
+  if not limits.on_cpu() and not torch.cuda.is_available():
     return None, 'this torch has no accelerator'
-  device = 'cpu' if _on_cpu() else 'cuda'
-  if _on_cpu():
+  device = 'cpu' if limits.on_cpu() else 'cuda'
+  if limits.on_cpu():
     torch.set_num_threads(1)
   net = torch_copy(params).to(device, memory_format=torch.channels_last_3d)
   # As channels_last_3d this is the array's own order.
@@ -227,12 +231,8 @@ def _peak_of(side, frames, size, which) -> int | str:
   return json.loads(done.stdout.splitlines()[-1])
 
 
-def _on_cpu() -> bool:
-  return jax.default_backend() == 'cpu'
-
-
 def _compare(ours, theirs, repeats) -> dict:
-  clock = time.process_time if _on_cpu() else time.perf_counter
+  clock = time.process_time if limits.on_cpu() else time.perf_counter
   runs = [run for run in (ours, theirs) if run]
   times, walls = [[] for _ in runs], [[] for _ in runs]
   for run in runs:

@@ -60,6 +60,14 @@ def copy_bytes() -> float:
   return 2 * _COPY_BYTES / _seconds(lambda: negated(x))
 
 
+def share(flops: float) -> str:
+  """A rate in words, beside that of the large matrix product."""
+  return (
+    f'{flops / 1e9:,.0f} GFLOP/s{_unit()}, {flops / matmul_flops():.0%} of the '
+    'matrix product'
+  )
+
+
 def on_cpu() -> bool:
   """Whether JAX computes on the CPU."""
   return jax.default_backend() == 'cpu'

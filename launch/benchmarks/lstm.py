@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.stages import bilstm
+from launch.benchmarks import limits
 
 _WIDTH = 512
 _CPU_SIZES = ((1, 96), (1, 768), (16, 96))
@@ -30,7 +31,7 @@ def run_lstm(quick: bool = False) -> list[dict]:
   Returns:
     rows `{suite, work, ours_s, alternative, alternative_s, ratio, note}`.
   """
-  sizes = _CPU_SIZES if _on_cpu() else _ACCELERATOR_SIZES
+  sizes = _CPU_SIZES if limits.on_cpu() else _ACCELERATOR_SIZES
   if quick:
     sizes = sizes[:1]
   rows = []
@@ -73,17 +74,16 @@ def run_size(
     row = _compare(ours[i], theirs and theirs[i], not i and floor, repeats)
     row['work'] = f'BiLSTM 2 x {width}, {b} x {t}, {work}'
     row['alternative'] = alternative if theirs else f'{alternative}: {reason}'
-    row['note'] = '; '.join(note for note in (reason, row['note']) if note)
+    # A layer's two directions: width (then 2 x width) + width inputs, 4 gates.
+    products = 2 * b * t * 2 * 4 * width * (2 * width + 3 * width)
+    rate = limits.share((1, 3)[i] * products / row['ours_s'])
+    row['note'] = '; '.join(n for n in (reason, row['note'], rate) if n)
     rows.append(row)
   return rows
 
 
-def _on_cpu() -> bool:
-  return jax.default_backend() == 'cpu'
-
-
 def _compare(ours, theirs, floor, repeats):
-  clock = time.process_time if _on_cpu() else time.perf_counter
+  clock = time.process_time if limits.on_cpu() else time.perf_counter
   runs = [run for run in (ours, theirs, floor) if run]
   times = [[] for _ in runs]
   walls = [[] for _ in runs]
@@ -134,11 +134,11 @@ def _torch_runs(params, inputs):
     import torch
   except ImportError:
     return None, 'torch is not installed'
-  if not _on_cpu() and not torch.cuda.is_available():
+  if not limits.on_cpu() and not torch.cuda.is_available():
     return None, 'this torch has no accelerator'
-  if _on_cpu():
+  if limits.on_cpu():
     torch.set_num_threads(1)
-  device = 'cpu' if _on_cpu() else 'cuda'
+  device = 'cpu' if limits.on_cpu() else 'cuda'
   net = torch_copy(params).to(device)
   x = torch.tensor(np.asarray(inputs), device=device, requires_grad=True)
 
