@@ -125,15 +125,18 @@ def build(
   folder = pathlib.Path(folder)
   frames_format = frames_format or frame_store.Format()
   frame_store.write_format(folder, frames_format)
+  planned = plan(folder, videos, frames_format)
+  logging.info('%s: %s', folder, planned)
+  failed = dict(planned.unusable)
+  for words in failed.values():
+    logging.error('left out: %s', words)
+  # Any number of processes may look at once.
+  if not planned.to_decode and not any(folder.glob('*.tmp')):
+    return Report({}, planned.present, failed)
   with _only_one(folder):
     for leftover in folder.glob('*.tmp'):
       leftover.unlink()
-    planned = plan(folder, videos, frames_format)
-    logging.info('%s: %s', folder, planned)
     _check_space(folder, planned)
-    failed = dict(planned.unusable)
-    for words in failed.values():
-      logging.error('left out: %s', words)
     decoded = _decode_all(
       folder, videos, frames_format, planned, failed,
       num_workers or os.cpu_count() or 1, allow_damage, progress,

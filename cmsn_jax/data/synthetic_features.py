@@ -61,7 +61,8 @@ def generate(
     features += noise * drifting_noise(features.shape, rng)
     video_id = f'video_{number:03d}'
     target = folder / 'features' / f'{video_id}.npy'
-    temporary = target.with_suffix('.tmp')
+    # Several processes may write the same files at once.
+    temporary = target.with_suffix(f'.{os.getpid()}.tmp')
     with open(temporary, 'wb') as file:
       np.save(file, features.astype(np.float32))
     os.replace(temporary, target)

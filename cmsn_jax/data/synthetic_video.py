@@ -95,7 +95,8 @@ def generate(
 
 def encode(path: pathlib.Path, frames, rate: fractions.Fraction):
   """Writes uint8 RGB frames to an h264 mp4, whole or not at all."""
-  temporary = path.with_name(path.name + '.tmp')
+  # Several processes may write the same file at once.
+  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   convert = video_decoder.reformatter()
   with contextlib.ExitStack() as stack:
     stack.callback(temporary.unlink, missing_ok=True)

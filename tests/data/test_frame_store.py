@@ -151,13 +151,17 @@ def test_changed_or_damaged_entries_are_made_again(videos, tmp_path):
   assert report.decoded == {'a': 75}
 
 
-def test_another_format_or_builder_is_refused(videos, built):
+def test_another_format_or_builder_is_refused(videos, built, tmp_path):
   with pytest.raises(frame_store.FrameStoreError, match='use another folder'):
     frame_store_build.build(built, videos, progress=False)
-  with open(built / '.lock', 'w') as file:
+  with open(tmp_path / '.lock', 'w') as file:
     fcntl.flock(file, fcntl.LOCK_EX)
     with pytest.raises(frame_store.FrameStoreError, match='another process'):
-      frame_store_build.build(built, videos, RAW, progress=False)
+      frame_store_build.build(tmp_path, videos, RAW, progress=False)
+  with open(built / '.lock', 'w') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    report = frame_store_build.build(built, videos, RAW, progress=False)
+  assert (report.decoded, set(report.present)) == ({}, set(videos))
 
 
 def test_every_damaged_byte_is_noticed(videos, tmp_path):
