@@ -3,11 +3,12 @@
 import json
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 
 from cmsn_jax import metrics as metrics_lib
+from cmsn_jax.data import annotation_checks, json_files, proposal_files
 from cmsn_jax.data import annotations as annotations_lib
-from cmsn_jax.data import json_files, proposal_files
 
 _NAMED = 10
 
@@ -40,6 +41,7 @@ def evaluate_files(
     truth = truth.without_labels(exclude_labels)
   videos = truth.subset(subset)
   found = proposal_files.read(proposals)
+  _warn_past_end(proposals, found, videos)
   try:
     return metrics_lib.evaluate(
       {k: (v.segments, v.scores) for k, v in found.items()},
@@ -51,6 +53,27 @@ def evaluate_files(
       f'{os.fspath(proposals)} against the {subset} subset of '
       f'{os.fspath(annotations)}: {error}'
     ) from error
+
+
+def _warn_past_end(path, found, videos):
+  """Another rate, unit or cut of the videos shows in ends past theirs."""
+  past = {}
+  for video_id in found.keys() & videos.keys():
+    ends = found[video_id].segments[:, 1] - videos[video_id].duration_sec
+    count = int((ends > annotation_checks.PAST_END_TOLERANCE_SEC).sum())
+    if count:
+      past[video_id] = count, float(ends.max())
+  if not past:
+    return
+  worst = max(past, key=lambda video_id: past[video_id][1])
+  warnings.warn(
+    f'{os.fspath(path)}: {sum(n for n, _ in past.values())} proposals in '
+    f'{len(past)} of {len(found.keys() & videos.keys())} videos end past the '
+    f'video (most in {worst}: by {past[worst][1]:.1f} s), counted as they are; '
+    'are they in seconds, and of the right feature rate?',
+    proposal_files.ProposalFileWarning,
+    stacklevel=3,
+  )
 
 
 def write(metrics: metrics_lib.Metrics, folder: str | os.PathLike) -> None:

@@ -11,9 +11,8 @@ import pathlib
 import time
 
 import numpy as np
-import tqdm
 
-from cmsn_jax import sharding, video_features
+from cmsn_jax import progress, sharding, video_features
 from cmsn_jax.data import (
   feature_files,
   json_files,
@@ -136,10 +135,11 @@ class _Bar:
 
   def __init__(self, total_sec: float, extractor, quiet: bool):
     self._fps, self._start = extractor.fps, time.monotonic()
-    self._bar = tqdm.tqdm(
+    self._bar = progress.bar(
       total=round(total_sec, 1),
-      disable=quiet,
+      quiet=quiet,
       desc=extractor.name,
+      unit='s of video',
       bar_format='{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of '
       'video [{elapsed}<{remaining}{postfix}]',
     )

@@ -18,7 +18,9 @@ from absl import app, flags, logging
 # when jax is imported, so it stands here.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-_QUIET = flags.DEFINE_bool('quiet', False, 'Show no progress bars.')
+_QUIET = flags.DEFINE_bool(
+  'quiet', False, 'Show no progress, and no notes but warnings.'
+)
 _TRACEBACK = flags.DEFINE_bool(
   'traceback', False, 'Show the whole traceback of an error.'
 )
@@ -43,8 +45,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def quiet() -> bool:
-  """Whether progress bars are off: by flag, or without a terminal."""
-  return _QUIET.value or not sys.stderr.isatty()
+  """Whether progress is not shown; see `cmsn_jax.progress` for where it is."""
+  return _QUIET.value
 
 
 def use_compilation_cache() -> None:
@@ -82,10 +84,12 @@ def require(**values: object) -> None:
 def _parse(argv):
   if any(text in ('--help', '-help', '-h', '--helpfull') for text in argv[1:]):
     print(sys.modules['__main__'].__doc__)
-    print(flags.FLAGS.main_module_help())
-    print(flags.FLAGS.module_help(sys.modules[__name__]))
+    own = flags.FLAGS.main_module_help()
+    print('Flags:\n' + own.strip().partition('\n')[2])
     if 'config' in flags.FLAGS:
-      print('  --config.key=value: changes a key; see configs/default.py')
+      print('  --config.key=value: Changes a key; see configs/default.py.')
+    shared = flags.FLAGS.module_help(sys.modules[__name__])
+    print('\nOf all commands:\n' + shared.strip().partition('\n')[2])
     sys.exit(0)
   try:
     # Not app.parse_flags_with_usage, which ends with 1 on a misspelt flag.

@@ -75,3 +75,9 @@ def test_features_of_another_width_or_rate_are_refused(run, tmp_path):
 def test_no_run_and_no_subset(tmp_path):
   with pytest.raises(ValueError, match='no trained model'):
     corpus.load(tmp_path)
+
+
+def test_a_folder_of_neither_features_nor_videos_is_called_so(tmp_path):
+  (tmp_path / 'deeper').mkdir()
+  with pytest.raises(ValueError, match='neither features .* nor videos'):
+    corpus._open(None, str(tmp_path), None, {}, None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax import evaluation, metrics
+from cmsn_jax.data import proposal_files
 
 
 def _annotations(path, videos):
@@ -73,6 +74,17 @@ def test_errors_name_the_files(files, tmp_path):
     evaluation.evaluate_files(*files, 'test')
   with pytest.raises(FileNotFoundError, match='none.json'):
     evaluation.evaluate_files(tmp_path / 'none.json', files[1], 'testing')
+
+
+def test_proposals_past_the_end_of_the_video_are_warned_of(files, tmp_path):
+  # 100 s long; half a second over is rounding.
+  found = {'a': [[90, 100.4, 0.9], [0, 160, 0.8]], 'b': [[400, 900, 0.7]]}
+  path = _proposals(tmp_path / 'late.json', found)
+  with pytest.warns(
+    proposal_files.ProposalFileWarning,
+    match=r'2 proposals in 2 of 2 videos .* in b: by 800\.0 s',
+  ):
+    evaluation.evaluate_files(path, files[1], 'testing')
 
 
 def test_write(files, tmp_path):

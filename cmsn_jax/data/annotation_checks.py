@@ -17,6 +17,10 @@ NO_LABEL = 'action'
 _MAX_DURATION_SEC = 1e7
 _MAX_RATE = 1e6
 _MAX_SHOWN = 100
+_VIDEO_KEYS = (
+  'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'url', 'resolution',
+)  # fmt: skip
+_ITEM_KEYS = ('segment', 'label', 'past_end')
 
 
 class AnnotationError(ValueError):
@@ -79,6 +83,11 @@ def suggestion(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
   return f' (did you mean {close[0]!r}?)' if close else ''
 
 
+def _unknown(entry: dict, known: tuple[str, ...]) -> list[str]:
+  """Keys that may be a misspelt one: those that mean nothing else."""
+  return [str(key) for key in entry if key not in known]
+
+
 def _database(document: object, source: str) -> dict:
   expected = 'expected {"database": {"<video id>": {"subset": …}}}'
   if not isinstance(document, dict):
@@ -114,11 +123,8 @@ class _Checker:
 
   def finish(self) -> None:
     if self._problems:
-      n = len(self._problems)
-      raise AnnotationError(
-        f'{self._source}: {n} problem{"s" if n > 1 else ""} found',
-        tuple(self._problems),
-      )
+      count = json_files.problems_found(len(self._problems))
+      raise AnnotationError(f'{self._source}: {count}', tuple(self._problems))
     for what, places in self._repairs.items():
       shown = '; '.join(places[:5]) + ('; …' if len(places) > 5 else '')
       warnings.warn(
@@ -139,7 +145,7 @@ class _Checker:
     subset = self._subset(video_id, entry)
     duration = self._positive(video_id, entry, 'duration', _MAX_DURATION_SEC)
     if duration is None and 'duration' not in entry:
-      close = suggestion('duration', map(str, entry))
+      close = suggestion('duration', _unknown(entry, _VIDEO_KEYS))
       self.problem(
         video_id, f'no "duration"{close}, expected the seconds of the video'
       )
@@ -204,7 +210,7 @@ class _Checker:
       found = (
         f'found annotations {json_files.shown(items)}'
         if 'annotations' in entry
-        else f'no "annotations"{suggestion("annotations", map(str, entry))}'
+        else f'no "annotations"{suggestion("annotations", _unknown(entry, _VIDEO_KEYS))}'
       )
       self.problem(
         video_id,
@@ -249,7 +255,7 @@ class _Checker:
       found = (
         f'found segment {json_files.shown(pair)}'
         if 'segment' in item
-        else f'no "segment"{suggestion("segment", map(str, item))}'
+        else f'no "segment"{suggestion("segment", _unknown(item, _ITEM_KEYS))}'
       )
       self.problem(where, f'{found}, expected [start, end] in seconds')
       return None

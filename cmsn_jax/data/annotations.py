@@ -73,15 +73,15 @@ class Annotations:
     Raises:
       ValueError: if the name is none of `SUBSETS` or no video is in it.
     """
+    counts = collections.Counter(v.subset for v in self.videos.values())
+    has = ', '.join(f'{n} {subset}' for subset, n in counts.items())
     if name not in SUBSETS:
       raise ValueError(
         f'unknown subset {name!r}{annotation_checks.suggestion(name, SUBSETS)}, expected one '
-        f'of {", ".join(SUBSETS)}'
+        f'of {", ".join(SUBSETS)}; the file has {has}'
       )
     chosen = {k: v for k, v in self.videos.items() if v.subset == name}
     if not chosen:
-      counts = collections.Counter(v.subset for v in self.videos.values())
-      has = ', '.join(f'{n} {subset}' for subset, n in counts.items())
       raise ValueError(f'no video in subset {name!r}; the file has {has}')
     return chosen
 

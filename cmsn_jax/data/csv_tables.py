@@ -142,7 +142,8 @@ def _rows(path, reader, columns, width) -> list[Row]:
     rows.append(Row(reader.line_num, values))
   if problems:
     shown = '\n  '.join(problems[:100])
-    raise TableError(f'{path}: {len(problems)} problems found\n  {shown}')
+    count = json_files.problems_found(len(problems))
+    raise TableError(f'{path}: {count}\n  {shown}')
   if not rows:
     raise TableError(f'{path}: found a header but no rows')
   return rows

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float, Float32
 
-from cmsn_jax.data import feature_files
+from cmsn_jax.data import feature_files, json_files
 
 # Rates this close count as one grid: an hour drifts by less than a snippet.
 _SAME_RATE = 1e-5
@@ -193,7 +193,7 @@ class ConcatStore(feature_files.FeatureStore):
     if problems:
       shown = '\n'.join(f'  {problem}' for problem in problems[:100])
       raise feature_files.FeatureFileError(
-        f'{self.path}: {len(problems)} problems found\n{shown}'
+        f'{self.path}: {json_files.problems_found(len(problems))}\n{shown}'
       )
 
 

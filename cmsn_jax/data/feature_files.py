@@ -141,7 +141,7 @@ class FeatureStore:
     if problems:
       shown = '\n'.join(f'  {problem}' for problem in problems[:100])
       raise FeatureFileError(
-        f'{self.path}: {len(problems)} problems found\n{shown}'
+        f'{self.path}: {json_files.problems_found(len(problems))}\n{shown}'
       )
 
   def _first_dim(self) -> int:

@@ -12,9 +12,9 @@ import threading
 import warnings
 from collections.abc import Mapping
 
-import tqdm
 from absl import logging
 
+from cmsn_jax import progress as progress_lib
 from cmsn_jax.data import frame_store, video, video_ids, video_reader
 
 
@@ -152,11 +152,11 @@ def _decode_all(
   decoded = {}
   order = sorted(planned.to_decode, key=planned.to_decode.get, reverse=True)
   stop = threading.Event()
-  bar = tqdm.tqdm(
+  bar = progress_lib.bar(
     total=sum(planned.to_decode.values()),
     unit='frames',
     unit_scale=True,
-    disable=not progress,
+    quiet=not progress,
     desc='decoding',
   )
   readers = queue.SimpleQueue()

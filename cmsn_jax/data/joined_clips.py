@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 from jaxtyping import UInt8
 
+from cmsn_jax import progress as progress_lib
 from cmsn_jax.data import annotations, synthetic_video, video, video_files
 
 SHARES = (0.6, 0.2, 0.2)
@@ -104,8 +104,8 @@ def join(
   output = pathlib.Path(output)
   (output / 'videos').mkdir(parents=True, exist_ok=True)
   made = {}
-  with tqdm.tqdm(
-    total=sum(videos), desc='joining', disable=not progress
+  with progress_lib.bar(
+    total=sum(videos), desc='joining', unit='video', quiet=not progress
   ) as bar:
     for k, subset in enumerate(annotations.SUBSETS):
       rng = np.random.default_rng([seed, 1, k])

@@ -100,7 +100,9 @@ def shown(value: object, limit: int = 60) -> str:
   if isinstance(value, (dict, list)):
     kind = 'an object' if isinstance(value, dict) else 'a list'
     if len(value) > 4 or any(isinstance(v, (dict, list)) for v in value):
-      return f'{kind} of {len(value)} entries'
+      return f'{kind} of {len(value)} entr{"y" if len(value) == 1 else "ies"}'
+  if isinstance(value, (dict, list)) and not value:
+    return f'an empty {"object" if isinstance(value, dict) else "list"}'
   if isinstance(value, dict):
     return f'an object with {", ".join(shown(key, 20) for key in value)}'
   if isinstance(value, int) and abs(value) >= 10**18:
@@ -125,7 +127,15 @@ def replacing(path: PathLike, mode: str = 'w') -> Iterator[IO]:
     with open(temporary, mode, **text) as file:
       yield file
     os.replace(temporary, path)
-  except BaseException:
+  except BaseException as error:
     with contextlib.suppress(OSError):
       os.remove(temporary)
+    if isinstance(error, OSError) and error.filename == temporary:
+      # The file that was asked for, not the one that takes its place.
+      raise OSError(error.errno, error.strerror, path) from error
     raise
+
+
+def problems_found(number: int) -> str:
+  """'1 problem found', '2 problems found', …"""
+  return f'{number} problem{"" if number == 1 else "s"} found'

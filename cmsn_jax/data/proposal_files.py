@@ -96,7 +96,7 @@ def read(path: json_files.PathLike) -> dict[str, Proposals]:
     results[video_id] = proposals.best_first()
   if problems:
     raise ProposalFileError(
-      f'{path}: {len(problems)} problems found', tuple(problems)
+      f'{path}: {json_files.problems_found(len(problems))}', tuple(problems)
     )
   if odd:
     warnings.warn(

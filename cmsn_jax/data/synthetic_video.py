@@ -15,9 +15,9 @@ import pathlib
 
 import av
 import numpy as np
-import tqdm
 from jaxtyping import Float, UInt8
 
+from cmsn_jax import progress as progress_lib
 from cmsn_jax.data import synthetic_script, video_decoder
 
 # Amplitudes are in picture heights.
@@ -71,7 +71,9 @@ def generate(
   scripts = {}
   subsets = synthetic_script.subsets(num_videos)
   for number, subset in enumerate(
-    tqdm.tqdm(subsets, desc='rendering', disable=not progress)
+    progress_lib.bar(
+      subsets, desc='rendering', unit='video', quiet=not progress
+    )
   ):
     rng = np.random.default_rng([seed, 2, number])
     rate = fractions.Fraction(

@@ -55,6 +55,13 @@ def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   return found
 
 
+def holds_videos(folder: str | os.PathLike) -> bool:
+  """Whether a folder has a video file directly in it."""
+  return any(
+    file.suffix.lower() in SUFFIXES for file in pathlib.Path(folder).iterdir()
+  )
+
+
 def checked_path(path: str | os.PathLike) -> str:
   """Absolute path of an existing, non-empty regular file, or VideoError."""
   path = os.fspath(path)

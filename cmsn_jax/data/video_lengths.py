@@ -108,7 +108,7 @@ def _of_csv(path: str) -> dict[str, Length]:
       problems.append(f'{where}: another duration of {video_id} than before')
   if problems:
     raise annotation_checks.AnnotationError(
-      f'{path}: {len(problems)} problems found', tuple(problems)
+      f'{path}: {json_files.problems_found(len(problems))}', tuple(problems)
     )
   return lengths
 

@@ -235,11 +235,7 @@ function calibration(rows) {
       (v) => v.toFixed(1), 'predicted score', 'real tIoU with the nearest truth');
     plot.root.append(
       svg('line', { class: 'diagonal', x1: plot.x(0), y1: plot.y(0),
-        x2: plot.x(1), y2: plot.y(1) }),
-      svg('text', { class: 'note', 'text-anchor': 'end', transform:
-        `translate(${plot.x(0.97)} ${plot.y(0.97) + 15}) rotate(${
-          (-180 / Math.PI) * Math.atan2(plot.y(0) - plot.y(1),
-            plot.x(1) - plot.x(0))})` }, 'score = tIoU'));
+        x2: plot.x(1), y2: plot.y(1) }));
     const most = Math.max(...rows.map((row) => row.count));
     plot.root.append(svg('path', { class: 'line main',
       d: pathOf(plot, rows.map((row) => [row.score, row.tiou])) }));
@@ -259,6 +255,12 @@ function calibration(rows) {
       group.addEventListener('pointerleave', () => tooltip.hide());
       plot.root.append(group);
     }
+    // Above the whiskers, which would cross it out.
+    plot.root.append(svg('text', { class: 'note', 'text-anchor': 'end',
+      'pointer-events': 'none', transform:
+        `translate(${plot.x(0.97)} ${plot.y(0.97) + 15}) rotate(${
+          (-180 / Math.PI) * Math.atan2(plot.y(0) - plot.y(1),
+            plot.x(1) - plot.x(0))})` }, 'score = tIoU'));
     return plot.root;
   };
 }
@@ -322,7 +324,7 @@ function confusionTable(counts, names) {
     ...row.map((count, j) => {
       const share = sums[i] ? count / sums[i] : 0;
       return el('td', { class: `cell${i === j ? ' right' : ''}${
-        share > 0.55 ? ' strong' : ''}`, style: { '--share': share.toFixed(3) },
+        share > 0.7 ? ' strong' : ''}`, style: { '--share': share.toFixed(3) },
       title: `${plural(count, 'snippet')} of ${names[i]} predicted as ${names[j]}` },
       sums[i] ? percent(share, 0) : '–');
     }),

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-import tqdm
 from absl import logging
 
+from cmsn_jax import progress
 from cmsn_jax.data import clips as clips_lib
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.features import c3d, clip_classifier, variables, weights
@@ -106,7 +106,9 @@ class _Run:
     )
     key = jax.random.key(settings.seed)
     writer = metric_writer.WorkdirWriter(self.workdir)
-    bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=self.quiet)
+    bar = progress.bar(
+      total=total, initial=start, unit='step', desc='train', quiet=self.quiet
+    )
     save_every = settings.checkpoint_every_steps or per_epoch
     try:
       for step, batch in enumerate(self._batches(start, total), start):

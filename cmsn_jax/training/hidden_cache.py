@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 
-from cmsn_jax import inference, segments
+from cmsn_jax import inference, progress, segments
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import targets
 from cmsn_jax.training import parallel
@@ -96,10 +95,10 @@ def build(
   own = windows[process::processes]
   hidden, columns, offsets = None, ([], [], []), [0]
   scores = predictor.score_windows(source, own)
-  progress = tqdm.tqdm(
-    scores, 'evaluator: candidates', len(own), unit='window', disable=quiet
+  scores = progress.bar(
+    scores, 'evaluator: candidates', len(own), unit='window', quiet=quiet
   )
-  for row, (window, found) in enumerate(zip(own, progress, strict=True)):
+  for row, (window, found) in enumerate(zip(own, scores, strict=True)):
     if hidden is None:
       shape = (len(own), length, found.hidden.shape[1])
       hidden = np.lib.format.open_memmap(

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-import tqdm
 from absl import logging
 
+from cmsn_jax import progress
 from cmsn_jax.data import clips as clips_lib
 from cmsn_jax.data import flow
 from cmsn_jax.data import windows as windows_lib
@@ -130,7 +130,9 @@ class _Run:
     step_fn = parallel.parallel_step(train_step, loss_fn=self._loss, tx=tx)
     key = jax.random.key(settings.seed)
     writer = metric_writer.WorkdirWriter(self.workdir)
-    bar = tqdm.tqdm(total=total, initial=start, unit='step', disable=self.quiet)
+    bar = progress.bar(
+      total=total, initial=start, unit='step', desc='train', quiet=self.quiet
+    )
     try:
       for step, batch in enumerate(self._batches(start, total), start):
         batch.pop('window')

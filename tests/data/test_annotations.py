@@ -183,6 +183,28 @@ def test_all_problems_come_at_once(write):
   assert sum(problem.startswith('a, entry') for problem in found) == 2
 
 
+def test_a_missing_duration_suggests_no_key_that_means_something_else(write):
+  document = good()
+  del document['database']['a']['duration']
+  assert problems_of(write(document)) == (
+    'a: no "duration", expected the seconds of the video',
+  )
+  document['database']['a']['durration'] = 10
+  (problem,) = problems_of(write(document))
+  assert 'no "duration" (did you mean \'durration\'?)' in problem
+
+
+def test_an_unknown_subset_is_answered_with_those_there_are(write):
+  read = annotations.read(write(good()))
+  with pytest.raises(ValueError, match='the file has 1 training, 1 testing'):
+    read.subset('test')
+
+
+def test_an_empty_database_is_called_so(write):
+  (problem,) = problems_of(write({'database': {}}))
+  assert 'found an empty object as "database"' in problem
+
+
 def test_a_message_does_not_grow_without_end(write):
   document = good()
   document['database']['a']['annotations'] = [{}] * 5000
@@ -218,7 +240,7 @@ def test_ordinary_ids_pass(write, video_id):
     ('', 'line 1'),
     ('{"database": {', 'not valid JSON, line 1'),
     ('[]', 'expected {"database"'),
-    ('{"database": {}}', 'an object'),
+    ('{"database": {}}', 'an empty object'),
     ('{"database": 3}', 'found 3'),
     ('{"results": {}}', 'a proposals file'),
     ('{"video1": {}}', 'no "database"'),

@@ -133,7 +133,7 @@ def test_errors_and_warnings(tmp_path):
   assert 'v' in store and 'w' not in store
   with pytest.raises(ValueError, match=r'20.0 s .*10.0 s'):
     store.read('v')
-  with pytest.raises(ValueError, match='1 problems found'):
+  with pytest.raises(ValueError, match='1 problem found'):
     store.check()
 
 

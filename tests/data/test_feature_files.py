@@ -141,7 +141,7 @@ def test_widths_that_differ(saver, tmp_path):
   for call in (store.read, store.num_snippets):
     with pytest.raises(ERROR, match='b has 4-dim.*a says 3'):
       call('b')
-  with pytest.raises(ERROR, match='1 problems found'):
+  with pytest.raises(ERROR, match='1 problem found'):
     store.check()
 
 

@@ -1,0 +1,82 @@
+"""Progress of long work: a bar in a terminal, else a line now and then."""
+
+import sys
+
+import tqdm
+
+# Seconds between lines where standard error is a file or a pipe.
+_EVERY_SEC = 30.0
+_LINE = (
+  '{desc}: {percentage:3.0f}%, {n_fmt} of {total_fmt} {unit} '
+  '[{elapsed}<{remaining}, {rate_fmt}{postfix}]'
+)
+
+
+def bar(*args, quiet: bool = False, **options) -> tqdm.tqdm:
+  """A `tqdm.tqdm` that suits where standard error goes.
+
+  In a terminal the bar; in a log file a line each half minute, so that one can
+  see that the work goes on and how long it will take; nothing if `quiet`.
+
+  Args:
+    *args: of `tqdm.tqdm`.
+    quiet: show nothing.
+    **options: of `tqdm.tqdm`; `desc`, `unit` and `total` shape the line.
+  """
+  if not quiet and not sys.stderr.isatty():
+    options |= {
+      'file': _Lines(),
+      'bar_format': _LINE,
+      'delay': _EVERY_SEC,
+      'mininterval': _EVERY_SEC,
+      'maxinterval': 2 * _EVERY_SEC,
+      'dynamic_ncols': False,
+      'ncols': 160,
+    }
+  return tqdm.tqdm(*args, disable=quiet, **options)
+
+
+class StepBar:
+  """Training steps: epoch, loss, speed and time left.
+
+  Args:
+    name: of the phase.
+    start: steps done before.
+    total: steps in all.
+    per_epoch: steps an epoch.
+    rate: step -> learning rate.
+    quiet: show nothing.
+  """
+
+  def __init__(self, name, start, total, per_epoch, rate, quiet):
+    self._per_epoch = per_epoch
+    self.rate = rate
+    self._bar = bar(
+      total=total, initial=start, desc=name, unit='step', quiet=quiet,
+      mininterval=0.5, dynamic_ncols=True,
+    )  # fmt: skip
+
+  def epoch(self, done):
+    return done / self._per_epoch
+
+  def update(self, step, values):
+    self._bar.set_postfix(
+      epoch=f'{self.epoch(step + 1):.2f}', loss=f'{values["loss"]:.4f}',
+      refresh=False,
+    )  # fmt: skip
+    self._bar.update()
+
+  def close(self):
+    self._bar.close()
+
+
+class _Lines:
+  """What a bar draws over itself, line by line."""
+
+  def write(self, text):
+    text = text.strip()
+    if text:
+      print(text, file=sys.stderr)
+
+  def flush(self):
+    sys.stderr.flush()

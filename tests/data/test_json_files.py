@@ -1,0 +1,41 @@
+import pytest
+
+from cmsn_jax.data import json_files
+
+
+@pytest.mark.parametrize(
+  ('value', 'expected'),
+  [
+    ({}, 'an empty object'),
+    ([], 'an empty list'),
+    ({'a': 1}, "an object with 'a'"),
+    ([1, 2], '[1, 2]'),
+    ([[1]], 'a list of 1 entry'),
+    ([0] * 5, 'a list of 5 entries'),
+  ],
+)
+def test_shown(value, expected):
+  assert json_files.shown(value) == expected
+
+
+def test_problems_found():
+  assert json_files.problems_found(1) == '1 problem found'
+  assert json_files.problems_found(2) == '2 problems found'
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path):
+  folder = tmp_path / 'a.json'
+  folder.mkdir()
+  with (
+    pytest.raises(IsADirectoryError) as caught,
+    json_files.replacing(folder) as file,
+  ):
+    file.write('{}')
+  assert caught.value.filename == str(folder)
+  assert '.tmp' not in str(caught.value)
+  # A name this long leaves no room for a temporary one.
+  path = tmp_path / ('x' * 252)
+  with pytest.raises(OSError) as caught, json_files.replacing(path):
+    pass
+  assert caught.value.filename == str(path)
+  assert not list(tmp_path.glob('*.tmp'))
