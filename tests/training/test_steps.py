@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from cmsn_jax.training import optimizer, parallel, steps
 
@@ -170,3 +171,23 @@ def test_schedules():
 def test_unknown_optimizer_is_an_error():
   with pytest.raises(ValueError, match="'adam', 'adamw' or 'sgd', got 'lion'"):
     _optimizer('lion')
+
+
+def test_a_step_moves_nothing_but_its_batch_between_host_and_devices():
+  rng = np.random.default_rng(3)
+  batches = [parallel.shard(_batch(rng)) for _ in range(3)]
+  step_fn = parallel.parallel_step(
+    steps.train_step, loss_fn=_loss, tx=optax.sgd(0.1)
+  )
+  state = steps.create_state(_params(), optax.sgd(0.1))
+  state, _ = step_fn(state, batches[0], jax.random.key(0))
+  mesh = state.params['w'].sharding.mesh
+  split = NamedSharding(mesh, PartitionSpec('devices'))
+  key = jax.device_put(jax.random.key(0), NamedSharding(mesh, PartitionSpec()))
+  state, _ = step_fn(state, jax.device_put(batches[1], split), key)
+  placed = jax.device_put(batches[2], split)
+  with jax.transfer_guard('disallow'):
+    state, metrics = step_fn(state, placed, key)
+    jax.block_until_ready((state, metrics))
+    with pytest.raises(Exception, match='Disallowed host-to-device'):
+      step_fn(state, batches[2], key)
