@@ -30,6 +30,7 @@ _SUITES = {
   'train': ('loading', 'run_train'),
   'scaling': ('scaling', 'run_scaling'),
   'propose': ('chain', 'run_propose'),
+  'streaming': ('streaming', 'run_streaming'),
   'growth': ('growth', 'run_growth'),
 }
 _SUITE = flags.DEFINE_enum('suite', 'all', ['all', *_SUITES], 'What to time.')
