@@ -191,7 +191,7 @@ class Checkpoints:
     what = 'a checkpoint' if step is None else f'checkpoint {step}'
     return CheckpointError(
       f'{what} in {self.directory} could not be written '
-      f'({type(error).__name__}: {_first_line(error)}); '
+      f'({_reason(error)}); '
       + (f'step {kept[-1]} is kept' if kept else 'there is none yet')
       + '; once there is room, the same command goes on there'
     )
@@ -267,6 +267,13 @@ def _like(state, tree):
 def _differences(expected, found):
   names = expected.keys() | found.keys()
   return sorted(n for n in names if expected.get(n) != found.get(n))
+
+
+def _reason(error):
+  # Deep in what the storage layer says of it.
+  if 'No space left' in str(error):
+    return 'No space left on device'
+  return f'{type(error).__name__}: {_first_line(error)}'
 
 
 def _first_line(error):
