@@ -73,10 +73,16 @@ class StepBar:
 class _Lines:
   """What a bar draws over itself, line by line."""
 
+  def __init__(self):
+    self._count = None
+
   def write(self, text):
     text = text.strip()
-    if text:
+    # A bar draws itself once more when it is closed.
+    count = text.partition('[')[0]
+    if text and count != self._count:
       print(text, file=sys.stderr)
+      self._count = count
 
   def flush(self):
     sys.stderr.flush()

@@ -19,6 +19,9 @@ _INPUT = flags.DEFINE_enum(
 )  # fmt: skip
 _VIDEOS = flags.DEFINE_integer('videos', 30, 'Generated sequences.', 3)
 _SECONDS = flags.DEFINE_float('seconds', 60.0, 'Mean length of a sequence.')
+_SMOKE = flags.DEFINE_bool(
+  'smoke', False, 'A tiny network, for seconds: to see that all parts run.'
+)
 _ANS = (10, 20, 50, 100)
 
 
@@ -66,7 +69,7 @@ def main(argv):
 def _generate(workdir):
   """Writes the data; returns the config of a run on them."""
   from cmsn_jax.data import synthetic_features, synthetic_video
-  from configs import demo
+  from configs import demo, smoke
 
   video = _INPUT.value == 'video'
   maker = synthetic_video if video else synthetic_features
@@ -74,6 +77,7 @@ def _generate(workdir):
     workdir / 'data', num_videos=_VIDEOS.value, duration_sec=_SECONDS.value
   )
   config = demo.get_config('' if video else 'features')
+  config = smoke.apply(config, 'smoke' if _SMOKE.value else None)
   config.data.annotations = str(annotations)
   if video:
     config.data.videos = str(workdir / 'data' / 'videos')

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import csv
 import io
+import json
 import os
 import pathlib
 import re
@@ -21,13 +22,18 @@ _names = [page.name for page in _PAGES]
 
 
 def _commands(page):
-  """The python commands of a page's sh blocks, comments left out."""
-  text = page.read_text(encoding='utf-8')
-  for block in re.findall(r'```sh\n(.*?)```', text, re.S):
+  """The python commands of a page's blocks, comments left out."""
+  return _commands_of(page.read_text(encoding='utf-8'))
+
+
+def _commands_of(text):
+  blocks = re.findall(r'```sh\n(.*?)```', text, re.S)
+  # Blocks by indentation, too, in whole: a line may go on in the next one.
+  blocks += re.findall(r'(?:^    .*\n?)+', text, re.M)
+  for block in blocks:
     for line in block.replace('\\\n', ' ').splitlines():
-      words = shlex.split(line, comments=True)
-      if words[:2] == ['python', '-m']:
-        yield words
+      if line.strip().startswith('python -m'):
+        yield shlex.split(line, comments=True)
 
 
 @pytest.mark.parametrize('page', _PAGES, ids=_names)
@@ -38,24 +44,63 @@ def test_links_lead_somewhere(page):
       assert (page.parent / target).exists(), target
 
 
+def _mentioned(page):
+  """Every other mention: `launch.x --flag=… --flag …` in running text."""
+  text = page.read_text(encoding='utf-8')
+  text = re.sub(r'```.*?```', '', text, flags=re.S)
+  for code in re.findall(r'`([^`\n]+)`', text):
+    words = code.removeprefix('python -m ').split()
+    if words and re.fullmatch(r'launch\.\w+', words[0]):
+      yield ['python', '-m', words[0], *(w for w in words if w[:2] == '--')]
+
+
 @pytest.mark.parametrize('page', _PAGES, ids=_names)
 def test_commands_and_their_flags_exist(page):
   shared = (_ROOT / 'launch' / 'cli.py').read_text()
   config = ast.unparse(
     ast.parse((_ROOT / 'configs' / 'default.py').read_text())
   )
-  for words in _commands(page):
+  for words in [*_commands(page), *_mentioned(page)]:
     if not words[2].startswith('launch.'):
       continue
     source = _ROOT / (words[2].replace('.', '/') + '.py')
     assert source.exists(), words
     known = source.read_text() + shared
+    keys = config + _config_of(words)
     for word in words[3:]:
       name = word.removeprefix('--').partition('=')[0]
       if name.startswith('config.'):
-        assert f'{name.removeprefix("config.")} = ' in config, word
+        assert f'{name.removeprefix("config.")} = ' in keys, word
       else:
-        assert re.search(rf"DEFINE_\w+\(\s*'{name}'", known), (words[2], word)
+        pattern = rf"DEFINE_\w+\(\s*'{name}'"
+        negated = rf"DEFINE_bool\(\s*'{name.removeprefix('no')}'"
+        assert re.search(f'{pattern}|{negated}', known), (words[2], word)
+
+
+def _config_of(words):
+  """Source of the config file that a command names, which must exist."""
+  for word in words:
+    if word.startswith('--config='):
+      path = _ROOT / word.removeprefix('--config=').partition(':')[0]
+      assert path.exists(), word
+      defaults = _ROOT / 'configs' / 'features_default.py'
+      return ast.unparse(ast.parse(path.read_text())) + ast.unparse(
+        ast.parse(defaults.read_text())
+      )
+  return ''
+
+
+def test_config_files_and_commands_that_pages_name_exist():
+  for page in _PAGES:
+    text = page.read_text(encoding='utf-8')
+    for name in re.findall(r'\bconfigs/(\w+)\.py', text):
+      assert (_ROOT / 'configs' / f'{name}.py').exists(), (page.name, name)
+    for name in re.findall(r'\blaunch\.(\w+)', text):
+      path = _ROOT / 'launch' / name
+      assert path.is_dir() or path.with_suffix('.py').exists(), (
+        page.name,
+        name,
+      )
 
 
 @pytest.mark.parametrize('page', _DOCS, ids=[page.name for page in _DOCS])
@@ -129,37 +174,137 @@ def test_the_worked_example_prints_what_the_page_says():
   assert printed.getvalue() == expected
 
 
-@pytest.mark.slow
-def test_own_data_step_by_step(tmp_path):
-  """Runs the page's commands on generated sequences, shrunk to seconds."""
-  from cmsn_jax.data import annotations, synthetic_features
+# Runs commands one after the other in one process, so that what each of them
+# would load and compile anew is there already.
+_RUNNER = """
+import json, runpy, sys, time
+from absl import app, flags
+app.define_help_flags()
+for words in json.load(sys.stdin):
+  before = set(flags.FLAGS)
+  for name in [n for n in sys.modules if n.split('.')[0] == 'launch']:
+    del sys.modules[name]
+  sys.argv = words
+  try:
+    runpy.run_module(words[0], run_name='__main__', alter_sys=True)
+  except SystemExit as end:
+    if end.code:
+      sys.exit(f'{words} ended with {end.code}')
+  for name in set(flags.FLAGS) - before:
+    delattr(flags.FLAGS, name)
+  print(words[0], 'took', time.process_time(), 's of processor time so far')
+"""
+
+
+def _run_all(commands, folder, timeout):
+  done = subprocess.run(
+    [sys.executable, '-c', _RUNNER],
+    cwd=folder,
+    env=os.environ | {'PYTHONPATH': f'{_ROOT}{os.pathsep}.'},
+    input=json.dumps(commands),
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  return done
+
+
+@pytest.fixture
+def own_data(tmp_path):
+  """A user's folder: labels.csv, features/, new_features/ and videos/."""
+  from cmsn_jax.data import annotations, synthetic_features, synthetic_video
 
   made = synthetic_features.generate(
     tmp_path / 'made', num_videos=6, duration_sec=60.0
   )
-  shutil.copytree(tmp_path / 'made' / 'features', tmp_path / 'features')
+  for name in ('features', 'new_features'):
+    shutil.copytree(tmp_path / 'made' / 'features', tmp_path / name)
   with open(tmp_path / 'labels.csv', 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(['video', 'start', 'end', 'label', 'subset'])
     for video in annotations.read(made).videos.values():
       for (start, end), label in zip(video.segments, video.labels):
         writer.writerow([video.video_id, start, end, label, video.subset])
-  environment = os.environ | {'PYTHONPATH': str(_ROOT)}
-  for words in _commands(_ROOT / 'docs' / 'own_data.md'):
-    if words[2] in ('launch.extract_features', 'launch.join_clips'):
-      continue  # Needs videos and weights, or clips.
-    words = [
-      word.replace('configs/custom.py', f'{_ROOT}/configs/custom.py:smoke')
-      for word in words[1:]
-    ]
-    done = subprocess.run(
-      [sys.executable, *words],
-      cwd=tmp_path,
-      env=environment,
-      capture_output=True,
-      text=True,
-      timeout=600,
-    )
-    assert done.returncode == 0, (words, done.stderr[-2000:])
+  synthetic_video.generate(
+    tmp_path, num_videos=3, duration_sec=20.0, size=(48, 64)
+  )
+  # One is enough to read.
+  for path in sorted((tmp_path / 'videos').glob('*.mp4'))[1:]:
+    path.unlink()
+  # An extractor that needs no weights: the one of the documentation.
+  text = (_ROOT / 'docs' / 'extractors.md').read_text(encoding='utf-8')
+  (code,) = re.findall(r'```python\n(.*?)```', text, re.S)
+  (tmp_path / 'my_backbone.py').write_text(code, encoding='utf-8')
+  return tmp_path
+
+
+def _shrunk(words):
+  """A documented command, made to last seconds; its arguments otherwise."""
+  configs = f'{_ROOT}/configs'
+  module, *rest = words[2:]
+  if module == 'launch.extract_features':
+    backbone = '--config.features.extractor=my_backbone'
+    assert rest[0].startswith('--config=configs/features_')
+    rest = [f'--config={configs}/features_default.py', backbone, *rest[1:]]
+    rest = [word.replace('=features/', '=extracted/') for word in rest]
+  rest = [
+    word.replace('configs/custom.py', f'{configs}/custom.py:smoke')
+    for word in rest
+  ]
+  return [module, *rest]
+
+
+def _own_data_of_the_readme():
+  text = (_ROOT / 'README.md').read_text(encoding='utf-8')
+  part = text.partition('## Your own data')[2].partition('\n## ')[0]
+  return list(_commands_of(part))
+
+
+def test_own_data_of_the_readme(own_data):
+  """Runs the five commands as they stand, but for the size of the network."""
+  commands = [_shrunk(words) for words in _own_data_of_the_readme()]
+  assert [words[0].removeprefix('launch.') for words in commands] == [
+    'convert_annotations', 'extract_features', 'train', 'propose', 'evaluate',
+  ]  # fmt: skip
+  done = _run_all(commands, own_data, 300)
+  assert 'top_k' in done.stdout
+  assert len(list((own_data / 'extracted').glob('*.npy'))) == 1
+  found = json.loads((own_data / 'proposals.json').read_text())
+  assert len(found['results']) == 6
+  assert (own_data / 'metrics' / 'metrics.json').exists()
+
+
+def test_quick_start(tmp_path):
+  """What `make demo` runs, with a tiny network on three generated sequences."""
+  page = (_ROOT / 'docs' / 'quick_start.md').read_text(encoding='utf-8')
+  assert re.findall(r'```sh\n(.*?)```', page, re.S) == ['make demo\n']
+  makefile = (_ROOT / 'Makefile').read_text()
+  recipe = re.search(r'^demo:.*\n\t(.*)$', makefile, re.M)[1]
+  words = shlex.split(recipe.replace('$(BIN)/', ''))
+  assert words[:2] == ['python', '-m']
+  small = ['--smoke', '--input=features', '--videos=5', '--seconds=40']
+  done = _run_all([[*words[2:], *small]], tmp_path, 300)
+  for line in ('thumos    CMSN', 'top_k     random', 'runs/demo/report.html'):
+    assert line in done.stdout
+  assert (tmp_path / 'runs' / 'demo' / 'report.html').stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_own_data_step_by_step(own_data):
+  """Runs the page's commands on generated sequences, shrunk to seconds."""
+  commands = _commands(_ROOT / 'docs' / 'own_data.md')
+  _run_all([_shrunk(words) for words in commands], own_data, 600)
   for name in ('labels.json', 'proposals.csv', 'report.html', 'metrics'):
-    assert (tmp_path / name).exists(), name
+    assert (own_data / name).exists(), name
+  text = (_ROOT / 'docs' / 'own_data.md').read_text(encoding='utf-8')
+  (code,) = re.findall(r'```python\n(.*?)```', text, re.S)
+  found = json.loads((own_data / 'proposals.json').read_text())['results']
+  name, expected = next(iter(found.items()))
+  code = code.replace('rat_01', name) + 'print(len(segments))\n'
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=own_data, capture_output=True, text=True, timeout=300,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-2000:]
+  assert int(done.stdout) == len(expected) > 0

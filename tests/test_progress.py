@@ -34,7 +34,8 @@ def test_lines_where_there_is_no_terminal(shown):
   lines = shown(False, 0.0).splitlines()
   assert lines[0].startswith('work:   0%, 0 of 3 video [')
   assert lines[-1].startswith('work: 100%, 3 of 3 video [')
-  assert not any(' \r' in line for line in lines)
+  assert not any('\r' in line for line in lines)
+  assert len(lines) == len({line.partition('[')[0] for line in lines})
 
 
 def test_short_work_shows_no_line(shown):
