@@ -10,10 +10,10 @@ import flax.struct
 import jax
 import ml_collections
 import numpy as np
-import tqdm
 from absl import logging
 
 from cmsn_jax import inference, timeline_plots
+from cmsn_jax import progress as progress_lib
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.training import (
@@ -92,7 +92,10 @@ def train_and_evaluate(
     predictor = inference.create(config, {})
     metrics = {}
     for name in names if phase == 'all' else (phase,):
-      metrics = run.train(_phase(name, config, workdir, data, predictor, quiet))
+      metrics = run.finished(name)
+      if metrics is None:
+        phase_ = _phase(name, config, workdir, data, predictor, quiet)
+        metrics = run.train(phase_)
     if 'evaluator' in names and phase in ('all', 'evaluator'):
       _compare(run_folder.read_best(workdir, 'stages').meta['metrics'], metrics)
     return Result(metrics)
@@ -144,6 +147,27 @@ class _Run:
     self.config, self.workdir, self.data = config, workdir, data
     self.batches, self.stop, self.quiet = batches, stop, quiet
 
+  def finished(self, name: str) -> dict[str, float] | None:
+    """Best metrics of a trained evaluator; None: there is something to do.
+
+    Looked at before its phase is made, since that mines candidates anew.
+    """
+    folder = self.workdir / name / 'resume'
+    if name != 'evaluator' or not folder.is_dir():
+      return None
+    total = phases.evaluator_steps(
+      self.config, self.data, batch_size(self.config)
+    )
+    manager = checkpoints.Checkpoints(folder)
+    found = manager.restore_newest()
+    manager.close()
+    step = 0 if found is None else found.step
+    parallel.require_same(step, 'the step to go on from')
+    if step < total:
+      return None
+    logging.info('%s: finished before (step %d)', name, step)
+    return found.meta['best']
+
   def train(self, phase: phases.Phase) -> dict[str, float]:
     """Trains one phase to its end; returns its best metrics."""
     settings = self.config.train
@@ -172,7 +196,9 @@ class _Run:
     save_every = settings.checkpoint_every_steps or (
       phase.eval_every or per_epoch
     )
-    progress = _Progress(phase.name, start, total, per_epoch, rate, self.quiet)
+    progress = progress_lib.StepBar(
+      phase.name, start, total, per_epoch, rate, self.quiet
+    )
     pending = None
     try:
       for step, batch in enumerate(
@@ -366,28 +392,3 @@ def _picture(example):
     proposals=prediction.proposals.segments,
     scores=prediction.proposals.scores,
   )
-
-
-class _Progress:
-  """A bar with loss, speed and time left."""
-
-  def __init__(self, name, start, total, per_epoch, rate, quiet):
-    self._per_epoch = per_epoch
-    self.rate = rate
-    self._bar = tqdm.tqdm(
-      total=total, initial=start, desc=name, unit='step', disable=quiet,
-      mininterval=0.5, dynamic_ncols=True,
-    )  # fmt: skip
-
-  def epoch(self, done):
-    return done / self._per_epoch
-
-  def update(self, step, values):
-    self._bar.set_postfix(
-      epoch=f'{self.epoch(step + 1):.2f}', loss=f'{values["loss"]:.4f}',
-      refresh=False,
-    )  # fmt: skip
-    self._bar.update()
-
-  def close(self):
-    self._bar.close()

@@ -165,6 +165,17 @@ def evaluator(
   )
 
 
+def evaluator_steps(
+  config: ml_collections.ConfigDict,
+  data: training_data.TrainingData,
+  batch_size: int,
+) -> int:
+  """Steps of `evaluator`, known without mining candidates."""
+  unread = lambda window, rng: {}
+  loader = _loader(config, unread, _windows(config, data), batch_size)
+  return config.train.evaluator_epochs * loader.steps_per_epoch
+
+
 def _stage_loss(config, model: model_lib.Model, class_weights):
   settings = config.stages
   margins = cosine_margin.margin_matrix(
