@@ -37,7 +37,7 @@ from cmsn_jax.data import (
 from cmsn_jax.features import torch_files
 from tests.data import made_videos
 
-MAX_SECONDS = 5.0
+MAX_SECONDS = 30.0  # wall time, on machines that do other things too
 MAX_BYTES = 100e6
 EXTREMES = [
   b'-1', b'0', b'1e999', b'-1e308', b'NaN', b'Infinity', b'null', b'true',

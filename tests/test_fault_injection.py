@@ -1,0 +1,37 @@
+"""A few of each fault; as a program, fault_injection tries many."""
+
+import pytest
+
+from tests import corpus_faults, fault_injection
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+  return fault_injection.Runs(tmp_path_factory.mktemp('runs'), epochs=8)
+
+
+def test_kills(runs):
+  assert 'bit-equal' in fault_injection.kill_training(runs, 4)
+
+
+def test_sigterm(runs):
+  assert 'bit-equal' in fault_injection.terminate_training(runs, 1)
+
+
+def test_full_disk(runs):
+  outcome = fault_injection.fill_disk(runs, 1)
+  if outcome.startswith('not tried'):
+    pytest.skip(outcome)
+  assert 'bit-equal' in outcome
+
+
+@pytest.mark.parametrize('kind', ['flip', 'cut'])
+def test_damaged_checkpoints(runs, kind):
+  outcome = fault_injection.damage_checkpoints(runs, 20, kind)
+  assert 'the one before was used' in outcome
+
+
+def test_corpus(tmp_path):
+  assert len(list(corpus_faults.rows(tmp_path, 1))) == 3
