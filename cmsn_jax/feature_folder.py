@@ -198,7 +198,7 @@ def summary(result: Result, features: video_features.VideoFeatures) -> str:
   if clock.frames:
     lines.append(
       f'{result.video_sec:.1f} s of video in {clock.total_sec:.1f} s: '
-      f'{result.video_sec / clock.total_sec:.2f} times real time; '
+      f'{result.video_sec / clock.total_sec:.3g} times real time; '
       f'{clock.frames} frames, waited for decoding {clock.decode_sec:.1f} s'
     )
     if features.flow_method:
