@@ -38,6 +38,9 @@ _MAY_CHANGE = (
   'evaluation.',
 )
 
+# Keys that came after runs had been saved, and what those runs did.
+_LATER_KEYS = {'proposals.decoder': 'argmax'}
+
 
 class RunFolderError(ValueError):
   """A workdir that cannot be used as asked."""
@@ -110,7 +113,8 @@ def claim_config(
     workdir.glob('*/best/[0-9]*')
   )
   if path.exists() and begun:
-    changes = differences(json.loads(path.read_text()), to_json(config))
+    saved = _completed(json.loads(path.read_text()))
+    changes = differences(saved, to_json(config))
     fixed = [c for c in changes if not c.startswith(_MAY_CHANGE)]
     if fixed:
       raise RunFolderError(
@@ -163,14 +167,23 @@ def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> ml_collections.ConfigDict:
-  """The config that `to_json` wrote."""
+  """The config that `to_json` wrote, with the keys that came later."""
 
   def tuples(value):
     if isinstance(value, dict):
       return {key: tuples(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
-  return ml_collections.ConfigDict(tuples(values)).lock()
+  return ml_collections.ConfigDict(tuples(_completed(values))).lock()
+
+
+def _completed(values):
+  """A saved config with the keys that it is too old to have."""
+  values = json.loads(json.dumps(values))
+  for name, old in _LATER_KEYS.items():
+    section, key = name.split('.')
+    values.setdefault(section, {}).setdefault(key, old)
+  return values
 
 
 def read_best(

@@ -200,3 +200,14 @@ def test_a_stage_network_without_candidates_stops_the_evaluator(
   )
   with pytest.raises(phases.NoCandidatesError, match='no candidate in any'):
     phases.evaluator(config, data, predictor, params, 1, tmp_path, quiet=True)
+
+
+def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
+  run_folder.claim_config(tmp_path, _config())
+  (tmp_path / 'stages' / 'best' / '3').mkdir(parents=True)
+  saved = json.loads((tmp_path / 'config.json').read_text())
+  del saved['proposals']['decoder']
+  (tmp_path / 'config.json').write_text(json.dumps(saved))
+  assert run_folder.from_json(saved).proposals.decoder == 'argmax'
+  run_folder.claim_config(tmp_path, _config())
+  assert 'decoder' in (tmp_path / 'config.json').read_text()
