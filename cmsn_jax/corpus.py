@@ -171,9 +171,9 @@ def propose(
       result_files.shard_path(output, *shard), trained.identity
     )
 
-    def predict(video_ids):
+    def predict(video_ids, bar):
       return trained.predictor.propose(
-        source, video_ids, on_error=failures.__setitem__
+        _Followed(source, bar), video_ids, on_error=failures.__setitem__
       )
 
     run(own, predict, results, failures, seconds, save_stages,
@@ -228,6 +228,22 @@ def _open(trained, path, feature_fps, failures, stack):
   return feature_source(trained, store, feature_fps), seconds
 
 
+class _Followed:
+  """A source that moves a bar as its videos are read."""
+
+  def __init__(self, source, bar: progress.VideoBar):
+    self._source, self._bar = source, bar
+    self.feature_fps = source.feature_fps
+
+  def num_snippets(self, video_id):
+    return self._source.num_snippets(video_id)
+
+  def read(self, video_id, start, stop):
+    snippets = self._source.read(video_id, start, stop)
+    self._bar.reached(video_id, start / self.feature_fps)
+    return snippets
+
+
 def _holds_features(path):
   if os.path.isdir(path):
     names = (name.lower() for name in os.listdir(path))
@@ -250,7 +266,7 @@ def _check_durations(source, seconds, known, failures):
 
 def run(
   video_ids: list[str],
-  predict: Callable[[list[str]], Iterator[tuple[str, inference.Prediction]]],
+  predict: Callable[..., Iterator[tuple[str, inference.Prediction]]],
   results: result_files.Results,
   failures: dict[str, str],
   seconds: dict[str, float],
@@ -262,19 +278,14 @@ def run(
   todo = [v for v in video_ids if v not in results.done]
   if len(todo) < len(video_ids):
     logging.info('%d videos are done already', len(video_ids) - len(todo))
-  with progress.bar(
-    total=round(sum(seconds[v] for v in todo)), unit='s of video',
-    unit_scale=True, desc='propose', quiet=quiet,
-  ) as bar:  # fmt: skip
-    for video_id, prediction in predict(todo):
+  with progress.VideoBar(
+    {v: seconds[v] for v in todo}, 'propose', quiet
+  ) as bar:
+    for video_id, prediction in predict(todo, bar):
       if save_stages:
         _write_stages(save_stages, video_id, prediction, feature_fps)
       results.add(video_id, prediction.proposals)
-      bar.set_postfix_str(video_id, refresh=False)
-      bar.update(round(seconds[video_id]))
-      elapsed = bar.format_dict['elapsed']
-      if elapsed:
-        bar.set_postfix_str(f'{bar.n / elapsed:.0f}x real time')
+      bar.done(video_id)
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)
 

@@ -86,3 +86,41 @@ class _Lines:
 
   def flush(self):
     sys.stderr.flush()
+
+
+class VideoBar:
+  """Seconds of video, which also move while one long video is worked on.
+
+  Args:
+    seconds: of each video.
+    name: of the work.
+    quiet: show nothing.
+  """
+
+  def __init__(self, seconds: dict[str, float], name: str, quiet: bool):
+    self._seconds = seconds
+    self._reached = dict.fromkeys(seconds, 0.0)
+    self._bar = bar(
+      total=round(sum(seconds.values())), unit='s of video', unit_scale=True,
+      desc=name, quiet=quiet,
+    )  # fmt: skip
+
+  def reached(self, video_id: str, second: float | int) -> None:
+    """Moves to a second of a video; what was reached before stays."""
+    second = min(second, self._seconds[video_id])
+    self._bar.update(max(0.0, second - self._reached[video_id]))
+    self._reached[video_id] = max(second, self._reached[video_id])
+    elapsed = self._bar.format_dict['elapsed']
+    if elapsed:
+      speed = self._bar.n / elapsed
+      self._bar.set_postfix_str(f'{speed:.1f}x real time', refresh=False)
+
+  def done(self, video_id: str) -> None:
+    """A video is done."""
+    self.reached(video_id, self._seconds[video_id])
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    self._bar.close()

@@ -56,3 +56,14 @@ def test_steps_tell_epoch_and_loss(capsys, monkeypatch):
   last = capsys.readouterr().err.splitlines()[-1]
   assert last.startswith('stages: 100%, 4 of 4 step [')
   assert 'epoch=2.00, loss=0.5000' in last
+
+
+def test_a_long_video_moves_the_bar_before_it_is_done():
+  with progress.VideoBar({'a': 100.0, 'b': 50.0}, 'propose', False) as bar:
+    seen = []
+    for video_id, second in (('a', 40), ('a', 20), ('a', 500), ('b', 10)):
+      bar.reached(video_id, second)
+      seen.append(bar._bar.n)
+    bar.done('b')
+    seen.append(bar._bar.n)
+  assert seen == [40, 40, 100, 110, 150]
