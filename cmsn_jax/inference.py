@@ -158,7 +158,7 @@ class Predictor:
   def candidates(self, probabilities: np.ndarray) -> proposals_lib.Candidates:
     """Candidate proposals of one window or one stitched video (Sec. 3.2)."""
     settings = self._config.proposals
-    return proposals_lib.generate(
+    found = proposals_lib.generate(
       decoding.decode(probabilities, settings.decoder),
       probabilities,
       decay_rate=settings.decay_rate,
@@ -166,6 +166,8 @@ class Predictor:
       stage_set=tuple(settings.required_stages),
       stage_rule=settings.required_rule,
     )
+    most = settings.max_candidates or None
+    return proposals_lib.Candidates(*(column[:most] for column in found))
 
   def _compute(self, arrays, batch):
     rows = self._length * (

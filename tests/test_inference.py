@@ -191,3 +191,12 @@ def test_mixed_lengths_compile_a_handful_of_programs():
   finally:
     jax.monitoring.unregister_event_duration_listener(listen)
   assert 1 <= len(compiled) <= 6
+
+
+def test_only_the_best_candidates_are_evaluated_if_asked():
+  probabilities = np.eye(6)[[0, 1, 2, 2, 3, 3, 4, 4, 5, 0]]
+  every = _predictor().candidates(probabilities)
+  best = _predictor(max_candidates=3).candidates(probabilities)
+  assert len(every.starts) > 3
+  for few, all_ in zip(best, every, strict=True):
+    np.testing.assert_array_equal(few, all_[:3])

@@ -26,9 +26,12 @@ def test_the_stopwatch_counts_waiting_apart_from_work():
   assert watch.total - watch.waited >= 0.06
 
 
-@pytest.mark.parametrize('make', [chain.paper, chain.template])
-def test_both_chains_propose(make):
-  predictor, source = make(300)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'make, steps', [(chain.paper, 60), (chain.template, 2)]
+)
+def test_both_chains_propose(make, steps):
+  predictor, source = make(300, steps=steps)
   [(name, prediction)] = predictor.propose(source, ['v'])
   assert name == 'v'
   assert prediction.probabilities.shape == (300, 6)

@@ -1,5 +1,6 @@
 import importlib
 import pathlib
+import re
 
 import pytest
 
@@ -46,3 +47,19 @@ def test_all_problems_come_at_once():
   config.train.dtype = 'float16'
   with pytest.raises(ValueError, match='stages.loss.*train.dtype'):
     validation.check(config)
+
+
+def test_every_key_is_read_somewhere():
+  # `proposals.max_candidates` once was in the config and nowhere else.
+  root = pathlib.Path(__file__).parents[2]
+  files = [*(root / 'cmsn_jax').rglob('*.py'), *(root / 'launch').rglob('*.py')]
+  code = '\n'.join(path.read_text() for path in files)
+  keys = [
+    f'{section}.{key}'
+    for section, values in default.get_config().items()
+    for key in values
+  ]
+  unread = [
+    name for name in keys if not re.search(rf'\.{name.split(".")[1]}\b', code)
+  ]
+  assert len(keys) > 50 and not unread
