@@ -8,6 +8,7 @@ a process of its own for each side; there `ours_s` is bytes.
 """
 
 import json
+import pathlib
 import resource
 import statistics
 import subprocess
@@ -111,7 +112,7 @@ def run_memory(frames: int, size: int) -> list[dict]:
       'ours_s': None,
       'alternative': 'torch' if known else f'torch: {theirs}',
       'alternative_s': None,
-      'ratio': ours / theirs if known else None,
+      'ratio': ours / max(theirs, 1) if known else None,
       'note': shown,
     })  # fmt: skip
   return rows
@@ -209,15 +210,29 @@ def print_peak(side: str, frames: int, size: int, which: int) -> None:
     runs, reason = jax_runs(model, params, clip), ''
   else:
     runs, reason = torch_runs(params, clip)
-  before = _peak()
+  before = _resident()
   if runs:
     runs[which]()
   print(json.dumps(reason or _peak() - before))
 
 
 def _peak() -> int:
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak if sys.platform == 'darwin' else peak * 1024
+  try:
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(status.partition('VmHWM:')[2].split()[0])
+  except (OSError, IndexError):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024
+
+
+def _resident() -> int:
+  """Bytes now; where the system can, the peak begins anew from here."""
+  try:
+    pathlib.Path('/proc/self/clear_refs').write_text('5')
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(status.partition('VmRSS:')[2].split()[0])
+  except (OSError, IndexError):
+    return _peak()
 
 
 def _peak_of(side, frames, size, which) -> int | str:
