@@ -6,8 +6,10 @@ r"""A template for your own data: give the two paths, and the rate.
 
 Suits 5 to 30 snippets a second, 20 to 300 features, sequences from 20 s to
 hours. The rate is brought down so that a median instance spans about 20
-snippets; where no videos are in subset "validation", a fifth of the training
-videos are held out to choose on.
+snippets. Videos of subset "validation" are proposed for at the end of training,
+to report AR; nothing is chosen on them. Without such videos nothing is held
+out: all train, and no AR is reported. --config.data.holdout=0.2 holds a fifth
+of the training videos out.
 """
 
 from configs import default, plus, smoke

@@ -46,7 +46,8 @@ def _data():
   data.frames_cache = ''
   data.train_subset = 'training'
   # Choices (best epoch, NMS) are made on this subset.  Where the annotations
-  # have no such videos, `holdout` of the training videos take its place.
+  # have no 'validation' videos, `holdout` of the training videos take its place
+  # (0: none); any other name must have videos.
   data.eval_subset = 'validation'
   data.holdout = 0.2
   # Go on without the videos that have annotations but no file (a warning

@@ -20,6 +20,9 @@ from cmsn_jax.data import (
   video_files,
 )
 
+# The one that data may lack: configs/default.py names it, whatever the data.
+_EVAL_SUBSET = 'validation'
+
 
 class MissingVideoWarning(UserWarning):
   """Annotated videos have no features or frames and are left out."""
@@ -202,17 +205,21 @@ def split(
 ) -> tuple[dict[str, annotations_lib.Video], dict[str, annotations_lib.Video]]:
   """Training videos and those to choose on.
 
-  Where no video is in `eval_subset`, every 1/holdout-th training video, in the
-  order of their names, is held out instead.
+  Where no video is in the subset 'validation', which `eval_subset` is unless it
+  is set, every 1/holdout-th training video, in the order of their names, is
+  held out instead.
 
   Raises:
-    ValueError: if there is no training video or no training instance.
+    ValueError: if there is no training video or no training instance, or no
+      video in an `eval_subset` other than 'validation'.
   """
-  train = annotations.subset(train_subset) if train_subset else {}
+  train = {}
+  if train_subset:
+    train = _subset(annotations, 'train_subset', train_subset)
   subsets = {video.subset for video in annotations.videos.values()}
   held_out = {}
-  if eval_subset in subsets:
-    held_out = annotations.subset(eval_subset)
+  if eval_subset in subsets or eval_subset not in ('', _EVAL_SUBSET):
+    held_out = _subset(annotations, 'eval_subset', eval_subset)
   elif holdout > 0 and len(train) > 1:
     every = max(2, round(1 / holdout))
     names = sorted(train)[every // 2 :: every]
@@ -222,6 +229,12 @@ def split(
       'no %r videos: %d of the %r videos are held out to choose on: %s',
       eval_subset, len(held_out), train_subset, ', '.join(names),
     )  # fmt: skip
+  if not held_out:
+    logging.info(
+      'no %r videos, and nothing is held out: all %d %r videos are trained on, '
+      'no AR is reported on the way; --config.data.holdout=0.2 holds a fifth out',
+      eval_subset, len(train), train_subset,
+    )  # fmt: skip
   if not any(len(video.segments) for video in train.values()):
     raise ValueError(
       f'no training instance: subset {train_subset!r} has {len(train)} videos '
@@ -229,6 +242,13 @@ def split(
       'Check config.data.annotations, train_subset and exclude_labels'
     )
   return train, held_out
+
+
+def _subset(annotations, key, name):
+  try:
+    return annotations.subset(name)
+  except ValueError as error:
+    raise ValueError(f'config.data.{key}: {error}') from None
 
 
 def feature_rate(

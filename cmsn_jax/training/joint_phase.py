@@ -68,9 +68,11 @@ def joint(
     process_count=jax.process_count(),
   )
   epochs = max(1, math.ceil(settings.steps / loader.steps_per_epoch))
+  total = epochs * loader.steps_per_epoch
   logging.info(
-    'joint: %d windows, %d steps an epoch, %d epochs',
-    len(windows), loader.steps_per_epoch, epochs,
+    'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
+    'epochs: %d)',
+    len(windows), loader.steps_per_epoch, settings.steps, total, epochs,
   )  # fmt: skip
 
   def evaluate(params):
@@ -96,7 +98,7 @@ def joint(
     evaluate=evaluate,
     bundle=lambda params: {'joint': params},
     # Epochs are short where videos are few: by steps, not by epochs.
-    eval_every=math.ceil(settings.steps / settings.evaluations),
+    eval_every=math.ceil(total / settings.evaluations),
   )
 
 

@@ -70,6 +70,13 @@ def check(config: ml_collections.ConfigDict) -> None:
       "config.nms.method 'threshold' needs proposals.generator "
       "'stage_template', whose evaluator gives a probability a threshold"
     )
+  if flat['proposals.decoder'] == 'grammar' and (
+    flat['proposals.generator'] == 'stage_template'
+  ):
+    problems.append(
+      "config.proposals.decoder 'grammar' needs proposals.generator "
+      "'stage_runs'; 'stage_template' decodes no stages"
+    )
   if problems:
     raise ValueError('; '.join(problems))
 

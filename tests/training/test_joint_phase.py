@@ -83,6 +83,21 @@ def test_members_must_share_the_batch_evenly(data):
     joint_phase.joint(config, data, inference.create(config, {}), 16)
 
 
+def test_evaluations_are_counted_in_the_steps_that_are_run(data):
+  config = derive.derive(small(evaluations=1), data)
+  config.joint.steps = 1
+  predictor = inference.create(config, {})
+  once = joint_phase.joint(config, data, predictor, 2)
+  per_epoch = once.loader.steps_per_epoch
+  assert (once.epochs, once.eval_every) == (1, per_epoch)
+  assert per_epoch > 1
+  # One step more than an epoch makes two epochs.
+  config.joint.steps = per_epoch + 1
+  config.joint.evaluations = 2
+  twice = joint_phase.joint(config, data, predictor, 2)
+  assert (twice.epochs, twice.eval_every) == (2, per_epoch)
+
+
 def test_trains_and_finds_instances(data, tmp_path):
   config = derive.derive(small(), data)
   result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)

@@ -41,6 +41,14 @@ def test_a_bad_value_is_named(key, value, message):
     validation.check(config)
 
 
+def test_the_template_chain_has_no_stage_decoder():
+  config = default.get_config()
+  config.proposals.generator = 'stage_template'
+  config.proposals.decoder = 'grammar'
+  with pytest.raises(ValueError, match="decoder 'grammar' needs .*stage_runs"):
+    validation.check(config)
+
+
 def test_all_problems_come_at_once():
   config = default.get_config()
   config.stages.loss = 'x'
