@@ -103,6 +103,8 @@ def feature_source(
       f'{expected:g}; extract the features at {expected:g}'
     )
   width = trained.data['file_dim']
+  if isinstance(store, feature_files.FeatureStore):
+    store.prefer_dim(width)
   if store.dim != width:
     raise ValueError(
       f'{path} has {store.dim}-dimensional features, the model was trained on '
@@ -191,10 +193,15 @@ def _open(trained, path, feature_fps, failures, stack):
         f'{path} holds features, but this model was trained on video; give '
         'videos'
       )
-    source = feature_source(trained, path, feature_fps)
-    return source, {
-      v: source.num_snippets(v) / source.feature_fps for v in source.ids
-    }
+    source, seconds = feature_source(trained, path, feature_fps), {}
+    for video_id in source.ids:
+      try:
+        snippets = source.num_snippets(video_id)
+      except (ValueError, OSError) as error:
+        failures[video_id] = str(error)
+      else:
+        seconds[video_id] = snippets / source.feature_fps
+    return source, seconds
   if os.path.isdir(path) and not video_files.holds_videos(path):
     raise ValueError(
       f'{path} holds neither features (.npy, .npz, .csv) nor videos '
@@ -285,6 +292,9 @@ def run(
       if save_stages:
         _write_stages(save_stages, video_id, prediction, feature_fps)
       results.add(video_id, prediction.proposals)
+      bar.done(video_id)
+    # Nothing more is to come of these.
+    for video_id in set(todo) & set(failures):
       bar.done(video_id)
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)

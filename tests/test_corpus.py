@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmsn_jax import corpus
+from cmsn_jax import corpus, result_files
 from cmsn_jax.data import proposal_files, training_data
 from cmsn_jax.training import loop
 from configs import rat_social
@@ -60,6 +60,53 @@ def test_a_damaged_video_fails_alone_and_a_rerun_does_only_the_rest(
   for name, one in proposal_files.read(output).items():
     other = proposal_files.read(sharded)[name]
     np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+
+def test_all_bad_feature_files_are_found_and_the_good_ones_opened(tmp_path):
+  good = np.zeros((50, 4), np.float32)
+  # The first by name has another width than the model.
+  np.save(tmp_path / 'a_narrow.npy', good[:, :3])
+  np.save(tmp_path / 'b_objects.npy', np.array([{}, []], object))
+  np.save(tmp_path / 'c_good.npy', good)
+  np.save(tmp_path / 'd_cube.npy', np.zeros((5, 4, 3, 2), np.float32))
+  (tmp_path / 'e_text.npy').write_text('no array')
+  np.save(tmp_path / 'f_good.npy', good[:25])
+  config = rat_social.get_config()
+  data = {'file_fps': 5.0, 'file_dim': 4, 'pool': 1}
+  trained = corpus.Trained(None, config, data, None, '')
+  failures = {}
+  _, seconds = corpus._open(trained, str(tmp_path), 5.0, failures, None)
+  assert seconds == {'c_good': 10.0, 'f_good': 5.0}
+  assert set(failures) == {'a_narrow', 'b_objects', 'd_cube', 'e_text'}
+  assert '3-dimensional' in failures['a_narrow']
+
+
+def test_a_video_that_fails_on_the_way_ends_at_its_end(monkeypatch, tmp_path):
+  reached = {}
+
+  class Bar:
+    def __init__(self, seconds, name, quiet):
+      pass
+
+    def done(self, video_id):
+      reached[video_id] = True
+
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *unused):
+      pass
+
+  monkeypatch.setattr(corpus.progress, 'VideoBar', Bar)
+  results = result_files.Results(tmp_path / 'p.json', 'model')
+  failures = {}
+
+  def predict(todo, bar):
+    failures['a'] = 'no such file'
+    return iter(())
+
+  corpus.run(['a'], predict, results, failures, {'a': 9.0}, None, 5.0, True)
+  assert reached == {'a': True}
 
 
 @pytest.mark.slow

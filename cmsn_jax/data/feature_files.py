@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from cmsn_jax.data import (
   feature_arrays,
   feature_h5,
+  feature_rates,
   json_files,
   video_ids,
 )
@@ -80,6 +81,23 @@ class FeatureStore:
       self._dim = self._first_dim()
     return self._dim
 
+  def prefer_dim(self, dim: int) -> None:
+    """Takes a width that is wanted, where a sound file has it.
+
+    One file of another width, first by name, then does not set the width of
+    all. Without any such file, or with one stated by the sidecar, `dim` stays.
+    """
+    if (self.sidecar or {}).get('dim'):
+      return
+    for video_id in self.ids:
+      try:
+        found = self._array(video_id).dim
+      except (ValueError, OSError):
+        continue
+      if found == dim:
+        self._dim, self._dim_from = dim, video_id
+        return
+
   def num_snippets(self, video_id: str) -> int:
     """Length T of a video's features, from its header.
 
@@ -122,7 +140,7 @@ class FeatureStore:
       raise FeatureFileError(
         f'{self.path}: {video_id}: found {rows[row, column]} in row '
         f'{start + row}, column {column}, expected finite numbers; extract '
-        'this video again'
+        'this video again or fill the gap'
       )
     return rows
 
@@ -249,21 +267,26 @@ def check_rate(
   num_snippets: int,
   duration_sec: float | int,
   feature_fps: float | int,
+  *,
+  from_video: bool = False,
 ) -> None:
   """Checks that a video's features are as long as the video.
+
+  With `from_video` a rate that would fit is also said in frames and a stride.
 
   Raises:
     ValueError: if the length is off by more than 2 snippets and more than 2 %,
       with the rate that would fit.
   """
   expected = duration_sec * feature_fps
+  fitting = feature_rates.fitting(num_snippets, duration_sec, from_video)
   difference = abs(num_snippets - expected)
   if difference <= 2 or difference <= 0.02 * expected:
     return
   raise ValueError(
     f'{video_id}: found {num_snippets} snippets, expected about '
     f'{expected:.0f} ({duration_sec:g} s at feature_fps {feature_fps:g}); '
-    f'{_fitting_rate(num_snippets, duration_sec)}. If the rate is right, the '
+    f'{fitting}. If the rate is right, the '
     'features or the duration are of another video, or one of them is cut off'
   )
 
@@ -382,22 +405,3 @@ def _rate(
       f'{feature_fps:g}; leave feature_fps out or extract again'
     )
   return float(feature_fps)
-
-
-def _fitting_rate(num_snippets: int, duration_sec: float | int) -> str:
-  if duration_sec <= 0:
-    return 'the duration must be positive'
-  rate = num_snippets / duration_sec
-  slack = max(0.002 * rate, 1 / duration_sec)
-  usual = [
-    (fps, stride)
-    for fps in (25, 30, 29.97, 24, 15, 50, 60)
-    for stride in (1, 2, 4, 5, 6, 8, 10, 12, 15, 16, 20, 25, 30, 32, 64)
-  ]
-  fps, stride = min(usual, key=lambda pair: abs(pair[0] / pair[1] - rate))
-  if abs(fps / stride - rate) > slack:
-    return f'feature_fps {rate:.4g} would fit'
-  return (
-    f'feature_fps {fps / stride:.5g} would fit (as {fps:g} frames per second, '
-    f'one snippet every {stride})'
-  )

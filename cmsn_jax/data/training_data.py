@@ -138,6 +138,7 @@ def open_video(
       source.num_snippets(video_id),
       one.duration_sec,
       source.feature_fps,
+      from_video=True,
     )
   return TrainingData(
     annotations, train, held_out, source, file_fps=source.feature_fps
@@ -173,7 +174,11 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
   fps = feature_rate(data.feature_fps, store.sidecar, videos)
   for video_id, video in videos.items():
     feature_files.check_rate(
-      video_id, store.num_snippets(video_id), video.duration_sec, fps
+      video_id,
+      store.num_snippets(video_id),
+      video.duration_sec,
+      fps,
+      from_video='extractor' in (store.sidecar or {}),
     )
   pool = data.pool or pool_factor(train, fps, data.target_snippets)
   logging.info(

@@ -615,7 +615,12 @@ def test_check_rate(num_snippets, duration, rate, fits):
 )
 def test_check_rate_names_the_rate_that_would_fit(num_snippets, words):
   with pytest.raises(ValueError, match=f'feature_fps {words}'):
-    feature_files.check_rate('v', num_snippets, 100.0, 5)
+    feature_files.check_rate('v', num_snippets, 100.0, 5, from_video=True)
+
+
+def test_check_rate_speaks_of_frames_only_where_there_is_video():
+  with pytest.raises(ValueError, match=r'feature_fps 3.125 would fit\. If'):
+    feature_files.check_rate('v', 312, 100.0, 5)
 
 
 @settings(
