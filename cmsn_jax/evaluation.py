@@ -92,6 +92,8 @@ def write(metrics: metrics_lib.Metrics, folder: str | os.PathLike) -> None:
 
 def table(metrics: metrics_lib.Metrics) -> str:
   """The same figures for reading; fractions of 1, '-' where there is none."""
+  # AN up to 100, ActivityNet's figure; elsewhere it would be of any range.
+  area = {'AUC': metrics.auc} if metrics.protocol == 'anet' else {}
   blocks = [
     _aligned(
       ['protocol', 'videos', 'ground truth', 'proposals', 'a video'],
@@ -104,8 +106,8 @@ def table(metrics: metrics_lib.Metrics) -> str:
       ],
     ),
     _aligned(
-      ['AN', *map(str, metrics.ar_at_an), 'AUC'],
-      ['AR', *map(_shown, metrics.ar_at_an.values()), _shown(metrics.auc)],
+      ['AN', *map(str, metrics.ar_at_an), *area],
+      ['AR', *map(_shown, [*metrics.ar_at_an.values(), *area.values()])],
     ),
     _aligned(
       ['tIoU', *(f'{tiou:.2f}' for tiou in metrics.recall_at_tiou)],

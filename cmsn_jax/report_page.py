@@ -103,10 +103,15 @@ def entries(
   return found
 
 
+def is_thumos14(ids: list[str]) -> bool:
+  """Whether most videos are named as those of THUMOS14's test set."""
+  return sum(name.startswith('video_test_') for name in ids) > len(ids) / 2
+
+
 def page(
   videos: list[Entry],
   *,
-  protocol: str = 'thumos',
+  protocol: str | None = None,
   max_proposals: int = 200,
   max_snippets: int = 20_000,
   diagnostic_top: int = 100,
@@ -117,7 +122,8 @@ def page(
 
   Args:
     videos: what to show.
-    protocol: of the headline figures, one of `metrics.PROTOCOLS`.
+    protocol: of the headline figures, one of `metrics.PROTOCOLS`; None:
+      'thumos' for THUMOS14's own videos, 'top_k' for any others.
     max_proposals: a video's best that the page holds; AR@AN counts all.
     max_snippets: longer stage sequences are averaged down to at most this.
     diagnostic_top: a video's best that count for recall by label and duration,
@@ -129,6 +135,8 @@ def page(
   Raises:
     ValueError: on an unknown protocol or limits below 1.
   """
+  ids = [video.video_id for video in videos]
+  protocol = protocol or ('thumos' if is_thumos14(ids) else 'top_k')
   if protocol not in metrics.PROTOCOLS:
     raise ValueError(
       f'protocol must be one of {metrics.PROTOCOLS}, got {protocol!r}'

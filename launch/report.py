@@ -30,8 +30,9 @@ _STAGES = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string('output', '', 'The page, HTML.')
 _TITLE = flags.DEFINE_string('title', '', 'Heading of the page.')
 _PROTOCOL = flags.DEFINE_enum(
-  'protocol', 'thumos', ['thumos', 'anet', 'top_k'], 'Of the headline figures.'
-)
+  'protocol', None, ['thumos', 'anet', 'top_k'],
+  'Of the headline figures; by default top_k, thumos for videos of THUMOS14.',
+)  # fmt: skip
 _ANS = flags.DEFINE_list(
   'ans', ['10', '20', '50', '100', '200'], 'Numbers of proposals in the table.'
 )

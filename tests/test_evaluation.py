@@ -101,6 +101,14 @@ def test_write(files, tmp_path):
   assert document['ar_at_an']['100'] is None
 
 
+def test_only_anet_shows_the_area_under_the_curve():
+  truth = {'a': np.array([[0.0, 1.0]])}
+  found = {'a': (np.array([[0.0, 1.0]]), np.array([1.0]))}
+  for protocol in metrics.PROTOCOLS:
+    result = metrics.evaluate(found, truth, ans=(1,), protocol=protocol)
+    assert ('AUC' in evaluation.table(result)) == (protocol == 'anet')
+
+
 def test_table():
   truth = {'a': np.array([[0.0, 1.0]]), 'b': np.array([[0.0, 1.0]])}
   found = {'a': (np.array([[0.0, 1.0]]), np.array([1.0]))}
@@ -112,8 +120,8 @@ def test_table():
       'protocol  videos  ground truth  proposals  a video',
       'thumos    1 of 2             1          1      1.0',
       '',
-      'AN       1  200     AUC',
-      'AR  1.0000    -  0.0050',
+      'AN       1  200',
+      'AR  1.0000    -',
       '',
       'tIoU             0.50    1.00',
       'recall @ AN 1  1.0000  1.0000',

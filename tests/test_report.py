@@ -104,6 +104,15 @@ def test_numbers_by_hand():
   assert top_k.videos_without_proposals == ('silent',)
 
 
+def test_headline_is_top_k_but_for_videos_of_thumos14():
+  assert _page()['protocol'] == 'top_k'
+  name = 'video_test_0000004'
+  entries = report_page.entries(
+    {name: _proposals([[0, 2]], [0.5])}, {name: _video(name, [[0, 2]], ['x'])}
+  )
+  assert report_page.page(entries)['protocol'] == 'thumos'
+
+
 def test_misses_point_at_the_right_truth_of_each_video():
   truth = {
     'a': _video('a', [], []),
