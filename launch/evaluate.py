@@ -38,7 +38,14 @@ def main(argv):
   """Evaluates."""
   del argv
   cli.require(proposals=_PROPOSALS.value, annotations=_ANNOTATIONS.value)
+  if _PROTOCOL.value not in ('thumos', 'anet', 'top_k'):
+    raise ValueError(
+      f'--protocol must be one of thumos, anet, top_k, got {_PROTOCOL.value!r}'
+    )
   ans = _numbers('ans', _ANS.value, int)
+  for an in ans:
+    if an < 1:
+      raise ValueError(f'--ans must be numbers of at least 1, got {an}')
   thresholds = _numbers('tiou_thresholds', _TIOU_THRESHOLDS.value, float)
   from cmsn_jax import evaluation
 

@@ -66,6 +66,7 @@ def main(argv):
 
   config = _CONFIG.value
   validation.check(config)
+  _check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
   # Frames are decoded, and made-up data written, by one process.
   with parallel.first_process_first():
@@ -93,8 +94,22 @@ def main(argv):
     checkpoints.CheckpointError,
   ) as error:
     raise cli.Failed(error) from error
-  print(f'trained: {workdir}')
+  made_up = config.data.annotations.startswith('generated:')
+  note = ' (on generated data: no annotations were given)' if made_up else ''
+  print(f'trained: {workdir}{note}')
   return 0
+
+
+def _check_phase(config, phase):
+  from cmsn_jax.training import phases
+
+  names = phases.names(config)
+  if phase not in ('all', *names):
+    raise ValueError(
+      f'--phase={phase}: generator {config.proposals.generator!r} has the '
+      f'phase{"" if len(names) == 1 else "s"} {", ".join(names)} here; leave '
+      '--phase out to train all there is'
+    )
 
 
 def _pipeline(name):

@@ -125,7 +125,8 @@ def read(path: json_files.PathLike) -> Annotations:
     AnnotationError: on anything else, with every problem of the file by video
       and entry.
   """
-  return parse(json_files.read(path, AnnotationError), str(path))
+  hint = '; launch.convert_annotations makes JSON'
+  return parse(json_files.read(path, AnnotationError, hint), str(path))
 
 
 def parse(

@@ -48,12 +48,20 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
   return result
 
 
-def read(path: PathLike, error: type[ValueError] = ValueError) -> object:
+def _looks_like_csv(text: str) -> bool:
+  first = text.lstrip().partition('\n')[0]
+  return ',' in first and first[:1] not in '{["'
+
+
+def read(
+  path: PathLike, error: type[ValueError] = ValueError, csv_hint: str = ''
+) -> object:
   """The document in a JSON file (UTF-8, with or without a byte-order mark).
 
   Args:
     path: the file.
     error: the exception class to raise for bad contents.
+    csv_hint: what to do where the file is CSV, '; …'.
   Returns:
     dicts, lists, strings, numbers, booleans and None.
   Raises:
@@ -74,10 +82,13 @@ def read(path: PathLike, error: type[ValueError] = ValueError) -> object:
       'expected a JSON file'
     ) from None
   except json.JSONDecodeError as problem:
-    raise error(
-      f'{path}: not valid JSON, line {problem.lineno} column {problem.colno}: '
+    message = (
+      f'not valid JSON, line {problem.lineno} column {problem.colno}: '
       f'{problem.msg}'
-    ) from None
+    )
+    if _looks_like_csv(problem.doc):
+      message = f'this looks like CSV, expected JSON{csv_hint}'
+    raise error(f'{path}: {message}') from None
   except RecursionError:
     raise error(f'{path}: lists or objects are nested too deeply') from None
   except ValueError as problem:

@@ -74,7 +74,8 @@ def read(path: json_files.PathLike) -> dict[str, Proposals]:
     ProposalFileError: on anything malformed, with every problem by video and
       entry.
   """
-  document = json_files.read(path, ProposalFileError)
+  hint = '; give the .json that launch.propose wrote'
+  document = json_files.read(path, ProposalFileError, hint)
   results, problems, odd = {}, [], 0
   for video_id, entries in _results(document, path).items():
     bad_id = video_ids.problem(video_id)

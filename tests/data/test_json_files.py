@@ -1,6 +1,6 @@
 import pytest
 
-from cmsn_jax.data import json_files
+from cmsn_jax.data import annotations, json_files, proposal_files
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,15 @@ def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path):
     pass
   assert caught.value.filename == str(path)
   assert not list(tmp_path.glob('*.tmp'))
+
+
+def test_csv_is_called_so(tmp_path):
+  table = tmp_path / 'table.csv'
+  table.write_text('video,start,end,label\na,1,2,x\n')
+  with pytest.raises(ValueError, match='looks like CSV.*convert_annotations'):
+    annotations.read(table)
+  with pytest.raises(ValueError, match='looks like CSV.*launch.propose wrote'):
+    proposal_files.read(table)
+  table.write_text('{"a", 1}')
+  with pytest.raises(ValueError, match='not valid JSON, line 1'):
+    annotations.read(table)

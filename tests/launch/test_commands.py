@@ -31,6 +31,10 @@ def _last_line(done):
     ((_DEFAULT, '--config.train.sede=1'), "did you mean 'seed'"),
     ((_DEFAULT, '--workdr=x'), 'workdr'),
     ((_DEFAULT, '--phase=stage'), 'phase'),
+    (
+      ('--workdir=W', '--config=configs/custom.py:smoke', '--phase=stages'),
+      "'stage_template' has the phase joint",
+    ),
     ((_DEFAULT,), '--workdir is needed'),
     (('--workdir=W',), '--config is needed'),
     (('--workdir=W', '--config.train.seed=1'), 'config.train.seed'),

@@ -69,6 +69,7 @@ def test_prints_and_writes(files):
   'arguments, message',
   [
     (['--protocol=coco'], "protocol must be one of .*'coco'"),
+    (['--ans=10,-5'], '--ans must be .* got -5'),
     (['--ans=ten'], "--ans must be numbers .* 'ten'"),
     (['--subset=training'], 'no video in subset'),
     (['--proposals=nowhere.json'], 'nowhere.json: no such file'),
