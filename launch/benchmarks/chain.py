@@ -101,9 +101,9 @@ def run_propose(quick: bool = False) -> list[dict]:
   """Hours of features a minute in both chains, programs, start-up.
 
   Args:
-    quick: a tenth of an hour instead of ten hours.
+    quick: a tenth of an hour instead of two hours.
   """
-  hours = 0.1 if quick else 10.0
+  hours = 0.1 if quick else 2.0
   rows = []
   for name, make in (
     ('paper', paper),
@@ -130,7 +130,7 @@ def run_propose(quick: bool = False) -> list[dict]:
 def _programs(quick):
   """Videos of many lengths, and how many programs they needed."""
   rng = np.random.default_rng(0)
-  count = 20 if quick else 200
+  count = 10 if quick else 40
   lengths = np.exp(rng.uniform(np.log(50), np.log(20_000), count))
   _, rows = _trained('paper', _STEPS)
   source = Source(rows, {f'v{i}': round(n) for i, n in enumerate(lengths)})

@@ -121,7 +121,7 @@ def _chains(folder, quick):
   """Paper's features chain, the template chain, and C3D from frames."""
   from configs import custom, rat_social
 
-  steps = 12 if quick else 60
+  steps = 12 if quick else 30
   for name, config in (
     ('paper, features', rat_social.get_config()),
     ('template, features', custom.get_config()),
