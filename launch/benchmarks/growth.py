@@ -78,6 +78,7 @@ def plot(rows: list[dict], path) -> None:
   """
   from matplotlib.backends.backend_agg import FigureCanvasAgg
   from matplotlib.figure import Figure
+  from matplotlib.ticker import NullFormatter
 
   curves = {}
   for row in rows:
@@ -94,6 +95,8 @@ def plot(rows: list[dict], path) -> None:
     axes.set(title=name, xlabel=points[0]['unit'], ylabel='seconds')
     axes.title.set_fontsize(10)
     axes.grid(alpha=0.3)
+    for axis in (axes.xaxis, axes.yaxis):
+      axis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=8)
   figure.savefig(path, dpi=110)
 
