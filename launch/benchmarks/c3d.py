@@ -64,7 +64,6 @@ def run_size(
     row = _compare(ours[i], theirs and theirs[i], repeats)
     # The first layer's input needs no gradient.
     count = work[0] if i == 0 else work[1]
-    row.pop('wall_s')
     rate = limits.share(count / row['ours_s'])
     row['work'] = f'C3D 1 x {frames} x {size} x {size}, {name}'
     row['alternative'] = 'torch' if theirs else f'torch: {reason}'
@@ -88,7 +87,6 @@ def run_formulations(
   rows = []
   for i, name in enumerate(('forward', 'forward + backward')):
     row = _compare(runs[ours][i], runs[other][i], repeats)
-    row.pop('wall_s')
     row['work'] = f'C3D 1 x {frames} x {size} x {size} as {ours}, {name}'
     row['alternative'] = f'as {other}'
     rows.append(row)
@@ -264,7 +262,6 @@ def _compare(ours, theirs, repeats) -> dict:
     'alternative_s': None,
     'ratio': None,
     'note': '',
-    'wall_s': statistics.median(walls[0]),
   }
   if theirs:
     ratios = [a / c for a, c in zip(*times)]
