@@ -8,6 +8,7 @@ References:
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -72,6 +73,7 @@ class ResNet(nn.Module):
           preactivation=self.preactivation,
           stride_in_1x1=self.stride_in_1x1,
           frozen=frozen,
+          train=train,
           dtype=self.dtype,
           name=f'layer{stage + 1}_{index}',
         )(x)
@@ -95,6 +97,7 @@ class _Block(nn.Module):
   preactivation: bool
   stride_in_1x1: bool
   frozen: bool
+  train: bool
   dtype: Any
 
   @nn.compact
@@ -123,7 +126,22 @@ class _Block(nn.Module):
     if shortcut is not None:
       x = shortcut(x)
       x = _norm(self.frozen, self.dtype, 'downsample_bn')(x)
-    return nn.relu(x + y)
+    return self._joined(x, y)
+
+  def _joined(self, x, y):
+    if self.train or jax.default_backend() != 'cpu':
+      return nn.relu(x + y)
+    # XLA's CPU backend computes a sum anew for each of its two readers, with
+    # the sums of all blocks before it: a cost quadratic in depth. It drops
+    # optimization_barrier before it fuses; a branch that it cannot decide
+    # stays. Both branches are the same sum.
+    return jax.lax.cond(
+      x.ravel()[0] < 0,
+      lambda a, b: nn.relu(b + a),
+      lambda a, b: nn.relu(a + b),
+      x,
+      y,
+    )
 
   def _before(self, x, steps, shortcut):
     y = x
