@@ -65,7 +65,8 @@ def context_pool(
   integral = sums[index] * (1 - fraction) + sums[index + 1] * fraction
   width = jnp.maximum(edges[:, 1:] - edges[:, :-1], 1e-3)[:, :, None]
   means = (integral[:, 1:] - integral[:, :-1]) / width
-  # Between the groups of edges lie differences that are no bins.
+  # Between the groups of edges lie differences that are no bins. Slices: to
+  # look the rows up by index takes a CPU six times as long as all the rest.
   count = inner_bins + 2 * context_bins
-  rows = (*range(count), *(count + i for i in (1, 2, 4, 5)))
-  return means[:, jnp.array(rows)]
+  borders = means[:, count + 1 : count + 3], means[:, count + 4 : count + 6]
+  return jnp.concatenate([means[:, :count], *borders], axis=1)
