@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cmsn_jax import nms, segments
+from cmsn_jax import candidate_pool, nms, segments
 from cmsn_jax import proposals as proposals_lib
 from cmsn_jax.data import proposal_files
 from cmsn_jax.data import windows as windows_lib
@@ -184,11 +184,16 @@ class Predictor:
     found, scores = [segments.empty()], [np.zeros(0)]
     sums = np.zeros((total, 6))
     counts = np.zeros((total, 1))
-    for window in windows:
+
+    def candidates_of(window):
       stop = window.start + len(window.probabilities)
       sums[window.start : stop] += window.probabilities
       counts[window.start : stop] += 1
-      candidates = self.candidates(window.probabilities)
+      return window, self.candidates(window.probabilities)
+
+    for window, candidates in candidate_pool.distinct(
+      map(candidates_of, windows)
+    ):
       found.append(
         segments.snippets_to_sec(
           candidates.starts + window.start,
@@ -251,10 +256,7 @@ class Predictor:
       raise ValueError(
         f"nms.method must be 'soft', 'greedy' or 'none', got {method!r}"
       )
-    # Windows overlap: the same segment counts once, with its best score.
-    order = np.lexsort((found[:, 1], found[:, 0], -scores))
-    _, first = np.unique(found[order], axis=0, return_index=True)
-    order = order[np.sort(first)][:most]
+    order = np.lexsort((found[:, 1], found[:, 0], -scores))[:most]
     return order, scores[order]
 
 

@@ -200,3 +200,11 @@ def test_only_the_best_candidates_are_evaluated_if_asked():
   assert len(every.starts) > 3
   for few, all_ in zip(best, every, strict=True):
     np.testing.assert_array_equal(few, all_[:3])
+
+
+@pytest.mark.parametrize('evaluator', [True, False])
+def test_overlapping_windows_give_each_segment_once(evaluator):
+  predictor = _predictor(evaluator)
+  [(_, found)] = predictor.propose(_Source({'v': 150}), ['v'])
+  segments = found.proposals.segments
+  assert len(segments) and len(np.unique(segments, axis=0)) == len(segments)
