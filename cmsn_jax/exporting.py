@@ -69,7 +69,7 @@ def write(trained, folder: pathlib.Path) -> dict[str, int]:
   for path in folder.glob('*.jaxexport'):
     if path.name not in made:
       path.unlink()
-  values = {} if trained.statistics is None else vars(trained.statistics)
+  values = {} if trained.statistics is None else trained.statistics.arrays()
   temporary = folder / 'statistics.tmp.npz'
   np.savez(temporary, **values)
   os.replace(temporary, folder / 'statistics.npz')

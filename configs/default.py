@@ -57,6 +57,9 @@ def _data():
   data.exclude_labels = ()
   # Standardise features with the training videos' mean and deviation.
   data.standardize = True
+  # Instead of that, make each feature normally distributed over the training
+  # videos (normal scores of its quantiles), where `standardize` is on.
+  data.normal_scores = False
   # Average this many neighbouring snippets into one before everything else;
   # 0 chooses the factor from the training segments' durations, so that a
   # median instance spans about `target_snippets`.

@@ -291,43 +291,6 @@ def check_rate(
   )
 
 
-def mean_std(
-  store: FeatureStore, ids: Iterable[str]
-) -> tuple[Float32[np.ndarray, ' d'], Float32[np.ndarray, ' d']]:
-  """Mean and standard deviation of each feature over all snippets of `ids`.
-
-  One pass in pieces, float64 inside. A feature that never varies gets
-  deviation 1, so that standardising makes it 0 instead of blowing up rounding.
-
-  Args:
-    store: the features.
-    ids: the videos (the training subset: never the one evaluated on).
-  Returns:
-    mean and deviation, `[D]` each.
-  Raises:
-    ValueError: if there is no video.
-    FeatureFileError: as `FeatureStore.read`.
-  """
-  count, mean, squares = 0, np.zeros(store.dim), np.zeros(store.dim)
-  piece = max(1, 2**22 // store.dim)
-  for video_id in ids:
-    for start in range(0, store.num_snippets(video_id), piece):
-      rows = store.read(video_id, start, start + piece).astype(np.float64)
-      n, piece_mean = len(rows), rows.mean(axis=0)
-      # Chan et al.'s update, stable where the mean is far from 0.
-      delta = piece_mean - mean
-      total = count + n
-      squares += ((rows - piece_mean) ** 2).sum(axis=0)
-      squares += delta**2 * (count * n / total)
-      mean += delta * (n / total)
-      count = total
-  if not count:
-    raise ValueError(f'{store.path}: no videos to take statistics of')
-  std = np.sqrt(squares / count)
-  std[std <= 1e-6 * np.maximum(np.abs(mean), 1e-6)] = 1.0
-  return mean.astype(np.float32), std.astype(np.float32)
-
-
 def _float32(rows: np.ndarray) -> Float32[np.ndarray, 't d']:
   with np.errstate(over='ignore'):  # shows as infinity, which read() reports
     return np.array(rows, np.float32)

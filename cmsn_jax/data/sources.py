@@ -6,19 +6,62 @@ A source hides whether snippets are feature rows or runs of frames.  It has
 """
 
 import dataclasses
+import functools
+import statistics as normal
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+# Quantiles of a feature that become normal scores; values beyond the outermost
+# become as those.
+_LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
+_SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in _LEVELS])
+
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-  """Mean and deviation of the training videos' features, each [d]."""
+  """Of the training videos' features.
+
+  Attributes:
+    mean: [d].
+    std: deviation, [d].
+    quantiles: [65, d]; None: features are standardised, not made normal.
+  """
 
   mean: np.ndarray
   std: np.ndarray
+  quantiles: np.ndarray | None = None
+
+  def arrays(self) -> dict[str, np.ndarray]:
+    """The attributes that there are, to be saved."""
+    found = {'mean': self.mean, 'std': self.std, 'quantiles': self.quantiles}
+    return {k: v for k, v in found.items() if v is not None}
+
+  def apply(self, rows: Float[np.ndarray, 't d']) -> Float[np.ndarray, 't d']:
+    """Standardised features, or normal scores where there are quantiles.
+
+    A normal score is what a standard normal variable has at the feature's
+    quantile among the training snippets: pose and motion features have tails so
+    long that their deviation says little of their bulk.
+    """
+    if self.quantiles is None:
+      return (rows - self.mean) / self.std
+    out = np.empty(rows.shape, np.float32)
+    for column, (at, scores) in enumerate(self._knots):
+      out[:, column] = np.interp(rows[:, column], at, scores)
+    return out
+
+  @functools.cached_property
+  def _knots(self):
+    """Of each feature its distinct quantiles and their scores."""
+    knots = []
+    for one in self.quantiles.T:
+      at, place, count = np.unique(one, return_inverse=True, return_counts=True)
+      # Equal quantiles, of a feature that often has one value: their mean.
+      knots.append((at, np.bincount(place, _SCORES) / count))
+    return knots
 
 
 class FeatureSource:
@@ -77,9 +120,12 @@ class FeatureSource:
     stop = self.num_snippets(video_id) if stop is None else stop
     rows = self._store.read(video_id, start * self._pool, stop * self._pool)
     found = pooled(rows, self._pool, self._deviation)
-    parts = [_standardised(found, self.statistics)]
+    if self.statistics is None:
+      parts = [found]
+    else:
+      parts = [self.statistics.apply(found)]
     if self._per_video:
-      parts.append(_standardised(found, self._own_statistics(video_id)))
+      parts.append(self._own_statistics(video_id).apply(found))
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
   def read_training(
@@ -129,6 +175,8 @@ def pooled(
 
 # Rows read at a time for statistics: bounds memory on hour-long videos.
 _BLOCK = 1 << 16
+# Values that quantiles are taken of: of more snippets, evenly spread ones.
+_MAX_VALUES = 1 << 24
 
 
 def statistics_of(
@@ -136,33 +184,53 @@ def statistics_of(
   video_ids: Iterable[str],
   pool: int = 1,
   deviation: bool = False,
+  *,
+  quantiles: bool = False,
 ) -> Statistics:
   """Mean and deviation over all snippets of the given videos.
 
   A feature that never changes has deviation 1.
+
+  Args:
+    store: see `FeatureSource`.
+    video_ids: the training videos, never those evaluated on.
+    pool: see `FeatureSource`.
+    deviation: likewise.
+    quantiles: take them too, for normal scores.
   """
-  count, mean, square = 0, 0.0, 0.0
+  video_ids = list(video_ids)
+  rows = sum(store.num_snippets(video_id) for video_id in video_ids)
+  width = store.dim * (2 if deviation and pool > 1 else 1)
+  every = -(-(-(-rows // pool) * width) // _MAX_VALUES)
+  count, mean, square, sample = 0, 0.0, 0.0, []
+  for found in _blocks(store, video_ids, pool, deviation):
+    if quantiles:
+      sample.append(found[-count % every :: every].astype(np.float32))
+    # Chan et al.: exact for features far from zero, unlike sums of squares.
+    here = found.mean(axis=0)
+    shift, seen = here - mean, count + len(found)
+    square = (
+      square
+      + ((found - here) ** 2).sum(axis=0)
+      + shift**2 * (count * len(found) / seen)
+    )
+    mean, count = mean + shift * (len(found) / seen), seen
+  deviations = np.sqrt(square / max(count, 1))
+  deviations = np.where(deviations > 1e-6, deviations, 1.0)
+  return Statistics(
+    np.asarray(mean, np.float32),
+    deviations.astype(np.float32),
+    np.quantile(np.concatenate(sample), _LEVELS, axis=0).astype(np.float32)
+    if quantiles
+    else None,
+  )
+
+
+def _blocks(store, video_ids, pool, deviation):
+  """Pooled snippets of the videos, float64, a bounded number at a time."""
   block = max(1, _BLOCK // pool) * pool
   for video_id in video_ids:
     total = store.num_snippets(video_id)
     for start in range(0, total, block):
       rows = store.read(video_id, start, min(start + block, total))
-      found = pooled(rows, pool, deviation and pool > 1).astype(np.float64)
-      # Chan et al.: exact for features far from zero, unlike sums of squares.
-      here = found.mean(axis=0)
-      shift, seen = here - mean, count + len(found)
-      square = (
-        square
-        + ((found - here) ** 2).sum(axis=0)
-        + shift**2 * (count * len(found) / seen)
-      )
-      mean, count = mean + shift * (len(found) / seen), seen
-  deviations = np.sqrt(square / max(count, 1))
-  deviations = np.where(deviations > 1e-6, deviations, 1.0)
-  return Statistics(np.asarray(mean, np.float32), deviations.astype(np.float32))
-
-
-def _standardised(rows, statistics):
-  if statistics is None:
-    return rows
-  return (rows - statistics.mean) / statistics.std
+      yield pooled(rows, pool, deviation and pool > 1).astype(np.float64)

@@ -188,7 +188,9 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
   )  # fmt: skip
   statistics = None
   if data.standardize:
-    statistics = sources.statistics_of(store, train, pool, data.pool_deviation)
+    statistics = sources.statistics_of(
+      store, train, pool, data.pool_deviation, quantiles=data.normal_scores
+    )
   source = sources.FeatureSource(
     store,
     fps,

@@ -225,12 +225,12 @@ def describe_data(data: training_data.TrainingData) -> dict[str, Any]:
 def statistics_tree(data: training_data.TrainingData) -> dict[str, np.ndarray]:
   """Feature statistics as arrays; empty where features are used as they are."""
   found = data.source.statistics
-  return {} if found is None else {'mean': found.mean, 'std': found.std}
+  return {} if found is None else found.arrays()
 
 
 def statistics_of(tree: dict[str, np.ndarray]) -> sources.Statistics | None:
   """What `statistics_tree` wrote."""
-  return sources.Statistics(tree['mean'], tree['std']) if tree else None
+  return sources.Statistics(**tree) if tree else None
 
 
 def frozen_extractor_patterns(

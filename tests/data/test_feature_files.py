@@ -10,8 +10,6 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from cmsn_jax.data import annotations, feature_files
 
@@ -621,49 +619,6 @@ def test_check_rate_names_the_rate_that_would_fit(num_snippets, words):
 def test_check_rate_speaks_of_frames_only_where_there_is_video():
   with pytest.raises(ValueError, match=r'feature_fps 3.125 would fit\. If'):
     feature_files.check_rate('v', 312, 100.0, 5)
-
-
-@settings(
-  max_examples=30,
-  deadline=None,
-  suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-  st.lists(st.integers(1, 40), min_size=1, max_size=4),
-  st.floats(-1e3, 1e3),
-  st.integers(1, 50),
-)
-def test_mean_std(tmp_path, lengths, offset, piece):
-  for old in tmp_path.iterdir():
-    old.unlink()
-  arrays = {}
-  for k, length in enumerate(lengths):
-    arrays[f'v{k}'] = features(length, 4, k) + np.float32(offset)
-    arrays[f'v{k}'][:, 3] = 7  # never varies
-  save_npy(tmp_path, arrays)
-  store = feature_files.open_features(tmp_path)
-  with pytest.MonkeyPatch.context() as patch:
-    # Small reads, so that the pieces' statistics are merged.
-    read = store.read
-    patch.setattr(store, 'read', lambda v, a, b: read(v, a, min(b, a + piece)))
-    patch.setattr(
-      feature_files, 'range', lambda a, b, _: range(a, b, piece), raising=False
-    )
-    mean, std = feature_files.mean_std(store, store.ids)
-  rows = np.concatenate(list(arrays.values())).astype(np.float64)
-  np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-5, atol=1e-5)
-  assert std[3] == 1
-  if len(rows) > 1:
-    np.testing.assert_allclose(std[:3], rows[:, :3].std(0), rtol=1e-4)
-
-
-def test_mean_std_uses_the_named_videos_only(tmp_path):
-  save_npy(tmp_path, {'a': np.ones((2, 1)), 'b': np.full((3, 1), 9.0)})
-  store = feature_files.open_features(tmp_path)
-  mean, std = feature_files.mean_std(store, ['a'])
-  assert (mean[0], std[0]) == (1, 1)
-  with pytest.raises(ValueError, match='no videos'):
-    feature_files.mean_std(store, [])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from cmsn_jax.data import feature_files, sources
 
@@ -12,6 +13,21 @@ def _store(tmp_path, lengths, dim=3, seed=0):
     rows = rng.normal(100.0, 2.0, size=(length, dim)).astype(np.float32)
     np.save(tmp_path / f'{name}.npy', rows)
   return feature_files.open_features(str(tmp_path))
+
+
+class _Arrays:
+  """A store of arrays in memory."""
+
+  def __init__(self, arrays):
+    self._arrays = arrays
+    self.ids = list(arrays)
+    self.dim = arrays[self.ids[0]].shape[1]
+
+  def num_snippets(self, video_id):
+    return len(self._arrays[video_id])
+
+  def read(self, video_id, start, stop):
+    return self._arrays[video_id][start:stop]
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.booleans())
@@ -37,6 +53,62 @@ def test_statistics_are_those_of_all_snippets_at_once(tmp_path, monkeypatch):
   found = sources.statistics_of(store, ['a', 'c'], 4, True)
   np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-5)
   np.testing.assert_allclose(found.std, whole.std(axis=0), rtol=1e-4)
+
+
+@given(
+  st.lists(st.integers(1, 40), min_size=1, max_size=4),
+  st.floats(-1e3, 1e3),
+  st.integers(1, 50),
+)
+def test_statistics_in_pieces_of_any_size(lengths, offset, block):
+  rng = np.random.default_rng(sum(lengths))
+  arrays = {
+    f'v{k}': rng.normal(offset, 1, (length, 2)).astype(np.float32)
+    for k, length in enumerate(lengths)
+  }
+  for array in arrays.values():
+    array[:, 1] = 7  # never varies
+  store = _Arrays(arrays)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sources, '_BLOCK', block)
+    found = sources.statistics_of(store, store.ids, quantiles=True)
+  rows = np.concatenate(list(arrays.values())).astype(np.float64)
+  np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-5, atol=1e-5)
+  assert found.std[1] == 1
+  if len(rows) > 1:
+    np.testing.assert_allclose(found.std[0], rows[:, 0].std(), rtol=1e-4)
+  np.testing.assert_allclose(
+    found.quantiles[32], np.median(rows, axis=0), rtol=1e-5
+  )
+
+
+def test_normal_scores_of_a_heavy_tail():
+  rng = np.random.default_rng(0)
+  normal = rng.normal(size=(20_000, 1))
+  # 70 % of the second feature are one value.
+  steps = np.where(rng.random((20_000, 1)) < 0.7, 3.0, 5 + normal)
+  rows = np.concatenate([np.exp(3 * normal), steps], 1).astype(np.float32)
+  store = _Arrays({'a': rows})
+  found = sources.statistics_of(store, ['a'], quantiles=True).apply(rows)
+  middle = np.abs(normal[:, 0]) < 2
+  np.testing.assert_allclose(found[middle, 0], normal[middle, 0], atol=0.15)
+  assert np.abs(found).max() <= 2.9
+  # All alike, below everything else, and near the mean of their share.
+  low = found[steps[:, 0] == 3.0, 1]
+  assert low.std() == 0
+  np.testing.assert_allclose(
+    low[0], stats.norm.expect(ub=0.524) / 0.7, atol=0.1
+  )
+
+
+def test_quantiles_of_a_large_set_are_of_evenly_spread_snippets(monkeypatch):
+  rows = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
+  store = _Arrays({f'v{k}': rows[k * 250 : (k + 1) * 250] for k in range(4)})
+  monkeypatch.setattr(sources, '_MAX_VALUES', 100)
+  monkeypatch.setattr(sources, '_BLOCK', 33)
+  found = sources.statistics_of(store, store.ids, quantiles=True)
+  every = np.quantile(rows[::10], sources._LEVELS, axis=0)
+  np.testing.assert_allclose(found.quantiles, every, atol=1e-6)
 
 
 def test_slices_equal_the_whole(tmp_path):
