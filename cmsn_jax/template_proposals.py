@@ -28,6 +28,30 @@ _PARTS = (
 _CHUNK = 1 << 13
 
 
+class StageSums:
+  """Integrals of the stage probabilities up to any point in time.
+
+  Args:
+    probabilities: of every snippet, `[t, 6]`.
+  """
+
+  def __init__(self, probabilities: Float[np.ndarray, 't stages']):
+    self._rows = probabilities.astype(np.float64)
+    self._sums = np.zeros((len(probabilities) + 1, NUM_STAGES))
+    np.cumsum(self._rows, axis=0, out=self._sums[1:])
+
+  def __call__(
+    self, stage: int, time: Float64[np.ndarray, ' n']
+  ) -> Float64[np.ndarray, ' n']:
+    """Integral of a stage's probability from 0 to `time`, in snippets."""
+    time = np.clip(time, 0, len(self._rows))
+    index = np.minimum(time.astype(np.int64), max(len(self._rows) - 1, 0))
+    if not len(self._rows):
+      return np.zeros(len(time))
+    rest = (time - index) * self._rows[index, stage]
+    return self._sums[index, stage] + rest
+
+
 class TemplateCandidates(NamedTuple):
   """Candidate proposals, best first.
 
@@ -65,7 +89,36 @@ def template_scores(
   _check(probabilities, context_weight)
   if np.any(segments[:, 1] <= segments[:, 0]):
     raise ValueError('segments must have positive durations')
-  return _fit(_Sums(probabilities), segments, context_weight)
+  return _fit(StageSums(probabilities), segments, context_weight)
+
+
+def border_scores(
+  sums: StageSums,
+  segments: Float[np.ndarray, 'n 2'],
+  *,
+  reach: float | int = 4.0,
+) -> Float64[np.ndarray, ' n']:
+  """How clearly the stages change at both borders of any segments.
+
+  The mean probability of Ready just before the start and of Start just after
+  it, times that of End just before the end and of Follow just after it.
+
+  Args:
+    sums: of the stage probabilities.
+    segments: in snippets, fractions allowed, `[n, 2]`, of positive duration.
+    reach: snippets on either side of a border, a third of the duration at most.
+  Returns:
+    in 0..1, `[n]`.
+  """
+  start, end = np.asarray(segments, np.float64).T
+  width = np.minimum(reach, (end - start) / 3)
+
+  def mean(stage, first):
+    return (sums(stage, first + width) - sums(stage, first)) / width
+
+  opening = (mean(1, start - width) + mean(2, start)) / 2
+  closing = (mean(4, end - width) + mean(5, end)) / 2
+  return np.clip(opening * closing, 0, 1)
 
 
 def generate(
@@ -112,7 +165,7 @@ def generate(
   if total == 0:
     return TemplateCandidates(segments_lib.empty(), np.zeros(0))
   durations = _within(durations, total)
-  sums = _Sums(probabilities)
+  sums = StageSums(probabilities)
   found, scores = [], []
   # Chunks are whole regions, so no region is cut by a chunk's border.
   step = max(1, _CHUNK // region) * region
@@ -157,23 +210,6 @@ def duration_grid(
   high = max(high, low)
   count = int(np.ceil(np.log(high / low) / np.log(ratio))) + 1
   return np.geomspace(low, high, count)
-
-
-class _Sums:
-  """Integrals of the probabilities up to any point in time."""
-
-  def __init__(self, probabilities):
-    self._rows = probabilities.astype(np.float64)
-    self._sums = np.zeros((len(probabilities) + 1, NUM_STAGES))
-    np.cumsum(self._rows, axis=0, out=self._sums[1:])
-
-  def __call__(self, stage, time):
-    time = np.clip(time, 0, len(self._rows))
-    index = np.minimum(time.astype(np.int64), max(len(self._rows) - 1, 0))
-    if not len(self._rows):
-      return np.zeros(len(time))
-    rest = (time - index) * self._rows[index, stage]
-    return self._sums[index, stage] + rest
 
 
 def _fit(sums, segments, context_weight):

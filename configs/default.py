@@ -229,6 +229,10 @@ def _joint():
   joint.durations = ()
   joint.duration_ratio = 1.15
   joint.typical_duration = 0.0
+  # Power of the borders' clearness in a proposal's score (0: without it), and
+  # snippets either side of a border that it is read off.
+  joint.clear_weight = 0.2
+  joint.clear_reach = 4.0
   # Weight of Ready and Follow in the fit to the template.
   joint.context_weight = 0.5
   # Per snippet of video: candidates that the evaluator scores, those whose

@@ -150,3 +150,44 @@ def test_bad_arrays_are_refused():
     template_proposals.duration_grid(np.array([1.0]), 1.0, ratio=1.0)
   with pytest.raises(ValueError, match='at least one'):
     template_proposals.duration_grid(np.zeros(0), 1.0)
+
+
+def test_borders_of_a_perfect_instance_are_clear():
+  sums = template_proposals.StageSums(one_hot([[12.0, 24.0]], 40))
+  scores = template_proposals.border_scores(
+    sums, np.array([[12.0, 24.0], [14.0, 26.0], [0.0, 3.0]]), reach=4.0
+  )
+  # Two late: Ready 2/4 and Start 2/4 around 14; End 2/4 and Follow 4/4
+  # around 26, of which [22, 24) are End.
+  np.testing.assert_allclose(scores, [1.0, 0.5 * 0.75, 0.0])
+
+
+def test_border_scores_equal_plain_means():
+  rng = np.random.default_rng(2)
+  probabilities = rng.dirichlet(np.ones(6), 60)
+  sums = template_proposals.StageSums(probabilities)
+  start = rng.integers(12, 30, 20).astype(float)
+  duration = rng.choice([3.0, 6.0, 12.0, 18.0], 20)
+  found = template_proposals.border_scores(
+    sums, np.stack([start, start + duration], axis=1), reach=4.0
+  )
+  for score, first, length in zip(found, start, duration):
+    width = int(min(4, length / 3))
+    begin, end = int(first), int(first + length)
+    opening = (
+      probabilities[begin - width : begin, 1].mean()
+      + probabilities[begin : begin + width, 2].mean()
+    )
+    closing = (
+      probabilities[end - width : end, 4].mean()
+      + probabilities[end : end + width, 5].mean()
+    )
+    np.testing.assert_allclose(score, opening * closing / 4)
+
+
+def test_borders_outside_the_video_are_not_clear():
+  sums = template_proposals.StageSums(np.full((9, 6), 1 / 6))
+  scores = template_proposals.border_scores(
+    sums, np.array([[0.0, 9.0], [3.0, 6.0]])
+  )
+  np.testing.assert_allclose(scores, [1 / 144, 1 / 36])
