@@ -39,7 +39,12 @@ _MAY_CHANGE = (
 )
 
 # Keys that came after runs had been saved, and what those runs did.
-_LATER_KEYS = {'proposals.decoder': 'argmax'}
+_LATER_KEYS = {
+  'proposals.decoder': 'argmax',
+  'data.normal_scores': False,
+  'joint.clear_weight': 0.0,
+  'joint.clear_reach': 4.0,
+}
 
 
 class RunFolderError(ValueError):
