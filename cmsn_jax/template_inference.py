@@ -92,9 +92,16 @@ class TemplatePredictor:
       per_snippet=settings.per_snippet,
       context_weight=settings.context_weight,
     )
-    segments, matches = self._score(
-      pooled, template_proposals.StageSums(probabilities), candidates.segments
+    segments, matches = self._score(pooled, candidates.segments)
+    # The evaluator is surer of what it learned by heart than of what is to be
+    # seen, so clear borders count beside it. Only now: which candidates are
+    # kept is better left to the evaluator alone.
+    clear = template_proposals.border_scores(
+      template_proposals.StageSums(probabilities),
+      segments,
+      reach=settings.clear_reach,
     )
+    matches = matches * clear[:, None] ** settings.clear_weight
     kept, scores = self._suppress(segments, matches, len(probabilities))
     return inference.Prediction(
       proposal_files.Proposals(segments[kept] / source.feature_fps, scores),
@@ -149,12 +156,8 @@ class TemplatePredictor:
       out[:, start:stop] = np.asarray(piece)[:, start - low : stop - low]
     return out
 
-  def _score(self, pooled, sums, segments):
-    """Candidates and their mended versions with threshold probabilities.
-
-    The probabilities are weighted by how clear the borders are: the evaluator
-    is surer of what it has learned by heart than of what is to be seen.
-    """
+  def _score(self, pooled, segments):
+    """Candidates and their mended versions with threshold probabilities."""
     total = pooled.shape[1]
     keep = self._config.joint.keep_per_snippet
     mend = self._config.joint.mend_per_snippet
@@ -164,24 +167,15 @@ class TemplatePredictor:
       own = segments[region == index]
       length = min(_REGION, total - index * _REGION)
       match, offsets = self._evaluate_region(pooled, own)
-      match *= self._clearness(sums, own)
       best = _best(match, int(np.ceil(mend * length)))
       mended = _mended(own[best], offsets[best], total)
       more, _ = self._evaluate_region(pooled, mended)
-      more *= self._clearness(sums, mended)
       own = np.concatenate([own, mended])
       match = np.concatenate([match, more])
       best = _best(match, int(np.ceil(keep * length)))
       found.append(own[best])
       matches.append(match[best])
     return np.concatenate(found), np.concatenate(matches)
-
-  def _clearness(self, sums, segments):
-    settings = self._config.joint
-    scores = template_proposals.border_scores(
-      sums, segments, reach=settings.clear_reach
-    )
-    return scores[:, None] ** settings.clear_weight
 
   def _evaluate_region(self, pooled, segments):
     """P(tIoU >= t) [n, 10] and offsets [n, 2] of candidates close together."""
