@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+import optax
 from jaxtyping import Array, Bool, Float
 
 from cmsn_jax.scoring import context_evaluator
@@ -33,18 +34,22 @@ class Encoding(NamedTuple):
   Attributes:
     scores: cosines with the six stages (logits without 'cosine' head),
       float32, [b, t, 6].
-    pooled: features that the evaluator pools, stage probabilities included,
-      float32, 0 at padded snippets, [b, t, c].
+    pooled: features that the evaluator pools: learned ones, probabilities of
+      the actions and of the stages; float32, 0 at padded snippets, [b, t, c].
+    actions: logits of no action and of each, float32, [b, t, 1 + actions]; no
+      column without actions.
   """
 
   scores: Float[Array, 'b t s']
   pooled: Float[Array, 'b t c']
+  actions: Float[Array, 'b t a']
 
 
 class JointNetwork(nn.Module):
   """Encoder, stage head and context evaluator.
 
-  Submodules `encoder`, `classifier`, `pooled`, `evaluator`.
+  Submodules `encoder`, `classifier`, `pooled`, `evaluator`, and `actions` where
+  there are any.
 
   Attributes:
     width: channels of the encoder.
@@ -58,6 +63,7 @@ class JointNetwork(nn.Module):
     typical_duration: likewise, in snippets.
     loss: stage loss, which decides the head: 'softmax' has a linear one.
     scale: of the cosines, s in Eq. 3, 5, 8.
+    num_actions: labels of the instances that are told apart; 0: none.
     dtype: compute dtype; parameters and outputs are float32.
   """
 
@@ -72,6 +78,7 @@ class JointNetwork(nn.Module):
   typical_duration: float = 20.0
   loss: str = 'vmcl'
   scale: float = 10.0
+  num_actions: int = 0
   dtype: Any = jnp.float32
 
   def setup(self):
@@ -82,6 +89,8 @@ class JointNetwork(nn.Module):
       self.classifier = nn.Dense(network.NUM_STAGES, dtype=jnp.float32)
     else:
       self.classifier = network.CosineHead()
+    if self.num_actions:
+      self.actions = nn.Dense(1 + self.num_actions, dtype=jnp.float32)
     self.pooled = nn.Dense(self.pooled_width, dtype=self.dtype)
     self.evaluator = context_evaluator.ContextEvaluator(
       hidden=self.hidden,
@@ -114,9 +123,12 @@ class JointNetwork(nn.Module):
       scores, kind=self.loss, scale=self.scale
     )
     pooled = nn.gelu(self.pooled(hidden)).astype(jnp.float32)
-    pooled = jnp.concatenate([pooled, probabilities], axis=-1)
-    valid = mask[:, :, None]
-    return Encoding(jnp.where(valid, scores, 0), jnp.where(valid, pooled, 0))
+    actions = hidden[..., :0].astype(jnp.float32)
+    if self.num_actions:
+      actions = self.actions(hidden)
+    pooled = [pooled, jax.nn.softmax(actions)[..., 1:], probabilities]
+    parts = scores, jnp.concatenate(pooled, axis=-1), actions
+    return Encoding(*(jnp.where(mask[:, :, None], x, 0) for x in parts))
 
   def evaluate(
     self,
@@ -208,14 +220,16 @@ def build(config: ml_collections.ConfigDict) -> JointNetwork:
     typical_duration=settings.typical_duration,
     loss=config.stages.loss,
     scale=config.stages.scale,
+    num_actions=settings.num_actions,
     dtype=jnp.dtype(config.train.dtype),
   )
 
 
 class LossWeights(NamedTuple):
-  """Weights of the three parts of the loss."""
+  """Weights of the parts of the loss."""
 
   stages: float = 0.5
+  actions: float = 0.25
   match: float = 4.0
   offset: float = 1.0
 
@@ -228,13 +242,13 @@ def loss(
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'],
   weights: LossWeights,
 ) -> tuple[Float[Array, ''], dict[str, Array]]:
-  """Stage loss + match loss + offset loss of a batch of windows.
+  """Stage, action, match and offset loss of a batch of windows, weighted.
 
   Args:
     model: the network.
     params: its parameters.
-    batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `proposals`
-      [b, n, 2] in snippets, `tiou` [b, n], `offsets` [b, n, 2].
+    batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `actions`
+      [b, t] (0: none), `proposals` [b, n, 2] in snippets, `tiou` [b, n], `offsets` [b, n, 2].
     key: of dropout.
     margins: of the variable margin losses.
     weights: of the parts.
@@ -249,6 +263,13 @@ def loss(
     encoding.scores, batch['labels'], batch['mask'], kind=model.loss,
     scale=model.scale, margins=margins,
   )  # fmt: skip
+  actions = jnp.zeros(())
+  if model.num_actions:
+    losses = optax.softmax_cross_entropy_with_integer_labels(
+      encoding.actions, batch['actions']
+    )
+    count = jnp.maximum(jnp.sum(batch['mask']), 1)
+    actions = jnp.sum(jnp.where(batch['mask'], losses, 0.0)) / count
   # Proposals of a window without a single valid snippet teach nothing.
   valid = jnp.any(batch['mask'], axis=1, keepdims=True)
   valid = jnp.broadcast_to(valid, batch['tiou'].shape)
@@ -256,10 +277,9 @@ def loss(
   offset = context_evaluator.offset_loss(
     outputs.offsets, batch['offsets'], batch['tiou'], valid
   )
-  total = (
-    weights.stages * stages + weights.match * match + weights.offset * offset
-  )
-  return total, {'stages': stages, 'match': match, 'offset': offset}
+  parts = LossWeights(stages, actions, match, offset)
+  total = sum(weight * part for weight, part in zip(weights, parts))
+  return total, parts._asdict()
 
 
 def init_members(

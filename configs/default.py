@@ -222,8 +222,13 @@ def _joint():
   joint.proposals = 192
   # Weights in the loss: stages, tIoU reached or not, borders.
   joint.stage_weight = 0.5
+  # Of the action (its label in the annotations) of each snippet, a second target
+  # beside the stages; 0: labels are not looked at.
+  joint.action_weight = 0.25
   joint.match_weight = 4.0
   joint.offset_weight = 1.0
+  # Labels of the training instances; 0: counted when the run starts.
+  joint.num_actions = 0
   # Durations of candidates in snippets, and their median; () and 0: from the
   # training instances, on a geometric grid of `duration_ratio`.
   joint.durations = ()

@@ -19,6 +19,7 @@ def batch_of(b=2, t=20, n=3):
     'inputs': rng.normal(size=(b, t, 5)).astype(np.float32),
     'mask': np.ones((b, t), bool),
     'labels': rng.integers(0, 6, (b, t)).astype(np.int32),
+    'actions': rng.integers(0, 4, (b, t)).astype(np.int32),
     'proposals': np.concatenate([start, start + 6], axis=-1),
     'tiou': rng.uniform(0, 1, (b, n)).astype(np.float32),
     'offsets': rng.normal(size=(b, n, 2)).astype(np.float32) * 0.1,
@@ -71,10 +72,10 @@ def test_padding_changes_nothing():
 
 
 def test_loss_is_the_weighted_sum_and_every_parameter_learns():
-  model, batch = make(dropout=0.0), batch_of()
+  model, batch = make(dropout=0.0, num_actions=3), batch_of()
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
-  weights = joint_network.LossWeights(0.5, 4.0, 1.0)
+  weights = joint_network.LossWeights(0.5, 0.3, 4.0, 1.0)
 
   @jax.jit
   def run(params):
@@ -83,11 +84,38 @@ def test_loss_is_the_weighted_sum_and_every_parameter_learns():
     )
 
   (total, parts), gradients = run(params)
-  expected = 0.5 * parts['stages'] + 4 * parts['match'] + parts['offset']
+  expected = (
+    0.5 * parts['stages']
+    + 0.3 * parts['actions']
+    + 4 * parts['match']
+    + parts['offset']
+  )
   np.testing.assert_allclose(total, expected, rtol=1e-6)
   for path, gradient in jax.tree.leaves_with_path(gradients):
     assert np.all(np.isfinite(gradient)), path
     assert np.any(gradient != 0), path
+
+
+def test_actions_are_a_second_target():
+  batch = batch_of()
+  model = make(num_actions=3)
+  params = init(model, batch)
+  assert params['actions']['kernel'].shape == (8, 4)
+  encoding = model.apply(
+    {'params': params}, batch['inputs'], batch['mask'], method=model.encode
+  )
+  assert encoding.actions.shape == (2, 20, 4)
+  assert encoding.pooled.shape == (2, 20, 4 + 3 + 6)
+  np.testing.assert_allclose(
+    encoding.pooled[..., 4:7],
+    jax.nn.softmax(encoding.actions)[..., 1:],
+    rtol=1e-5,
+  )
+  without = make().apply(
+    {'params': init(make(), batch)}, batch['inputs'], batch['mask'],
+    method=model.encode,
+  )  # fmt: skip
+  assert without.actions.shape == (2, 20, 0)
 
 
 def test_empty_window_gives_finite_gradients():

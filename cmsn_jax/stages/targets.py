@@ -70,6 +70,28 @@ def stage_labels(
   return counts.argmax(axis=1).astype(np.int32)
 
 
+def action_labels(
+  instances: Float[np.ndarray, 'n 2'],
+  actions: Int[np.ndarray, ' n'],
+  num_snippets: int,
+) -> Int32[np.ndarray, ' t']:
+  """Action at the centre of every snippet, 0 where there is none.
+
+  Where instances overlap, the shorter one counts, as in `stage_labels`.
+
+  Args:
+    instances: in snippets, `[n, 2]`; parts may lie outside.
+    actions: of each instance, from 1, `[n]`.
+    num_snippets: t.
+  """
+  labels = np.zeros(num_snippets, np.int32)
+  cuts = np.ceil(np.asarray(instances) - 0.5).astype(np.int64)
+  cuts = np.clip(cuts, 0, num_snippets)
+  for row in _painting_order(instances, 'shorter'):
+    labels[slice(*cuts[row])] = actions[row]
+  return labels
+
+
 def _labels_at(
   times: Float[np.ndarray, ' t'],
   instances: Float[np.ndarray, 'n 2'],

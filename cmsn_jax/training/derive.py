@@ -18,7 +18,7 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   For the template chain: the grid of candidate durations, the typical
-  duration, and a window no longer than the longest training video needs.
+  duration, the number of actions, and a window no longer than the longest training video needs.
   What the config states is kept. From video with a weight set: how that set
   wants its frames.
 
@@ -44,6 +44,8 @@ def derive(
       durations, fps, ratio=settings.duration_ratio
     )
     settings.durations = tuple(round(float(value), 4) for value in grid)
+  if settings.action_weight and not settings.num_actions:
+    settings.num_actions = len(actions(data))
   longest = max(data.source.num_snippets(name) for name in data.train)
   # A multiple of 32 keeps the shapes few.
   needed = max(_MIN_WINDOW, -(-longest // 32) * 32)
@@ -56,3 +58,8 @@ def derive(
     settings.durations[-1], settings.typical_duration,
   )  # fmt: skip
   return config.lock()
+
+
+def actions(data: training_data.TrainingData) -> list[str]:
+  """Labels of the training instances, sorted: action 1, 2, ..."""
+  return sorted({label for v in data.train.values() for label in v.labels})

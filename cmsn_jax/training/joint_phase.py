@@ -18,7 +18,7 @@ from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import context_targets
 from cmsn_jax.stages import cosine_margin
 from cmsn_jax.stages import targets as stage_targets
-from cmsn_jax.training import held_out, phases
+from cmsn_jax.training import derive, held_out, phases
 
 
 def joint(
@@ -113,10 +113,12 @@ def _reader(config, data):
     noise=config.windows.noise,
     channel_drop=config.windows.channel_drop,
   )
-  instances = {
-    video_id: video.segments[np.argsort(video.segments[:, 0])] * fps
-    for video_id, video in data.train.items()
-  }
+  numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
+  instances, actions = {}, {}
+  for video_id, video in data.train.items():
+    order = np.argsort(video.segments[:, 0])
+    instances[video_id] = video.segments[order] * fps
+    actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
   durations = context_targets.duration_range(
     np.concatenate([x[:, 1] - x[:, 0] for x in instances.values()])
   )
@@ -133,8 +135,10 @@ def _reader(config, data):
     )
     valid = len(features)
     inside = (instances[window.video_id] - first) * factor
-    inside = inside[(inside[:, 1] > 0) & (inside[:, 0] < valid)]
+    seen = (inside[:, 1] > 0) & (inside[:, 0] < valid)
+    inside, shown = inside[seen], actions[window.video_id][seen]
     labels = stage_targets.stage_labels(inside, valid, 1.0)
+    shown = stage_targets.action_labels(inside, shown, valid)
     proposals = context_targets.sample(
       inside, valid, config.joint.proposals, durations, rng
     )
@@ -145,6 +149,7 @@ def _reader(config, data):
       ),
       'mask': np.arange(length) < valid,
       'labels': windows_lib.pad(labels, length),
+      'actions': windows_lib.pad(shown, length),
       'proposals': proposals.astype(np.float32),
       'tiou': tiou.astype(np.float32),
       'offsets': offsets.astype(np.float32),
@@ -160,6 +165,7 @@ def _loss(config, model):
   )
   weights = joint_network.LossWeights(
     stages=config.joint.stage_weight,
+    actions=config.joint.action_weight,
     match=config.joint.match_weight,
     offset=config.joint.offset_weight,
   )

@@ -42,6 +42,8 @@ _MAY_CHANGE = (
 _LATER_KEYS = {
   'proposals.decoder': 'argmax',
   'data.normal_scores': False,
+  'joint.action_weight': 0.0,
+  'joint.num_actions': 0,
   'joint.clear_weight': 0.0,
   'joint.clear_reach': 4.0,
 }

@@ -32,6 +32,8 @@ _AT_LEAST = {
   'joint.members': 1,
   'joint.steps': 1,
   'joint.evaluations': 1,
+  'joint.action_weight': 0.0,
+  'joint.num_actions': 0,
   'joint.clear_weight': 0.0,
   'joint.clear_reach': 0.5,
 }

@@ -190,3 +190,12 @@ def test_input_is_not_changed():
   before = instances.copy()
   targets.stage_labels(instances, 12, 1)
   np.testing.assert_array_equal(instances, before)
+
+
+def test_actions_by_hand():
+  # The shorter of two that overlap counts; centres decide; parts may be outside.
+  instances = np.array([[-3.0, 1.6], [2.4, 8.0], [4.0, 6.5]])
+  labels = targets.action_labels(instances, np.array([3, 1, 2]), 10)
+  assert labels.tolist() == [3, 3, 1, 1, 2, 2, 1, 1, 0, 0]
+  none = targets.action_labels(np.zeros((0, 2)), np.zeros(0, int), 3)
+  assert none.tolist() == [0, 0, 0]

@@ -47,6 +47,8 @@ def test_derive_fills_in_what_the_config_leaves_open(data):
   )
   longest = max(data.source.num_snippets(name) for name in data.train)
   assert done.windows.length == min(96, -(-longest // 32) * 32)
+  names = {label for v in data.train.values() for label in v.labels}
+  assert done.joint.num_actions == len(names)
   given = small(typical_duration=7.0, durations=(2.0, 4.0))
   kept = derive.derive(given, data)
   assert kept.joint.typical_duration == 7.0
@@ -74,6 +76,9 @@ def test_batches_are_a_function_of_seed_and_step(data):
   assert np.all(first['proposals'].max(axis=(1, 2)) <= valid)
   assert first['tiou'].max() > 0.6
   assert np.all(first['labels'][~first['mask']] == 0)
+  inside = (first['labels'] >= 2) & (first['labels'] <= 4)
+  np.testing.assert_array_equal(first['actions'] > 0, inside)
+  assert first['actions'].max() == config.joint.num_actions
 
 
 def test_members_must_share_the_batch_evenly(data):
