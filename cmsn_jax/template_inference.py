@@ -18,9 +18,10 @@ from cmsn_jax.data import windows as windows_lib
 
 # Snippets that are encoded in one call, the reach on either side included.
 _PIECE = 2048
-# Snippets whose candidates are scored together, and the most candidates a call.
-_REGION = 2048
-_MAX_CANDIDATES = 4096
+# Snippets whose candidates are scored together, and the most candidates a call:
+# few enough for their pooled features to stay in a CPU's cache.
+_REGION = 1024
+_MAX_CANDIDATES = 1024
 _MIN_CANDIDATES = 256
 # Borders move by at most this share of the duration.
 _MAX_OFFSET = 0.6
@@ -192,17 +193,19 @@ class TemplatePredictor:
     size = _bucket(high - low, _MIN_CANDIDATES)
     stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)
     stretch[:, : high - low] = pooled[:, low:high]
+    stretch = jax.device_put(stretch)
+    found = []
     for start in range(0, len(segments), _MAX_CANDIDATES):
       part = segments[start : start + _MAX_CANDIDATES] - low
       count = _bucket(len(part), _MIN_CANDIDATES)
       padded = np.tile(np.float32([[0, 1]]), (count, 1))
       padded[: len(part)] = part
-      found = jax.device_get(
-        self._evaluate(self._params['joint'], stretch, padded)
-      )
-      stop = start + len(part)
-      match[start:stop] = found[0][: len(part)]
-      offsets[start:stop] = found[1][: len(part)]
+      found.append(self._evaluate(self._params['joint'], stretch, padded))
+    # Read when all are on their way: the host does not hold up the device.
+    for number, parts in enumerate(jax.device_get(found)):
+      place = slice(number * _MAX_CANDIDATES, (number + 1) * _MAX_CANDIDATES)
+      count = len(segments[place])
+      match[place], offsets[place] = (x[:count] for x in parts)
     return match, offsets
 
 
