@@ -181,7 +181,7 @@ class Predictor:
     return self._stage_scores(self._params['stages'], inputs, mask)
 
   def _video_proposals(self, windows, total, feature_fps):
-    found, scores = [segments.empty()], [np.zeros(0)]
+    found, waiting = [segments.empty()], []
     sums = np.zeros((total, 6))
     counts = np.zeros((total, 1))
 
@@ -201,8 +201,10 @@ class Predictor:
           feature_fps,
         )
       )
-      scores.append(candidates.pre_scores * self._scores(window, candidates))
-    found, scores = np.concatenate(found), np.concatenate(scores)
+      waiting.append((candidates.pre_scores, self._scores(window, candidates)))
+    found = np.concatenate(found)
+    scores = [pre_scores * finish() for pre_scores, finish in waiting]
+    scores = np.concatenate([np.zeros(0), *scores])
     kept, scores = self.suppress(found, scores)
     return Prediction(
       proposal_files.Proposals(found[kept], scores),
@@ -210,10 +212,14 @@ class Predictor:
     )
 
   def _scores(self, window, candidates):
-    """PES scores of a window's candidates; 1 without an evaluator."""
+    """A function that waits for the PES scores of a window's candidates.
+
+    1 without an evaluator.
+    """
+    out = np.ones(len(candidates.starts))
     if 'evaluator' not in self._params:
-      return np.ones(len(candidates.starts))
-    out = np.empty(len(candidates.starts))
+      return lambda: out
+    running = []
     for block, start, length in blocks(
       candidates.starts, candidates.ends, self._length
     ):
@@ -229,9 +235,15 @@ class Predictor:
           (candidates.ends[block] - start).astype(np.int32), count
         ),
       )
-      # Cut on the host: on the device each length would be a program.
-      out[block] = np.asarray(scores)[: len(block)]
-    return out
+      running.append((block, scores))
+
+    def finish():
+      for block, scores in running:
+        # Cut on the host: on the device each length would be a program.
+        out[block] = np.asarray(scores)[: len(block)]
+      return out
+
+    return finish
 
   def suppress(
     self, found: np.ndarray, scores: np.ndarray

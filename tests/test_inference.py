@@ -133,7 +133,7 @@ def test_average_scores_equal_scoring_in_one_piece():
 
   candidates = Candidates()
   candidates.starts, candidates.ends = starts, ends
-  found = predictor._scores(stitched, candidates)
+  found = predictor._scores(stitched, candidates)()
   expected = predictor.model.proposal_scores(
     predictor._params['evaluator'],
     *(jax.numpy.asarray(x) for x in (stitched.hidden, starts, ends)),
