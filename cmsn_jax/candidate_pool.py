@@ -1,8 +1,8 @@
 """Candidates of a video's overlapping windows, each segment once (Sec. 3.4).
 
-Windows overlap by half, so most segments are found in two of them. A second
-copy can recall nothing that the first does not, costs the evaluator as much, and
-takes a place in the ranking.
+Windows overlap, by half unless set otherwise, so most segments are found twice.
+A second copy can recall nothing that the first does not, costs the evaluator as
+much, and takes a place in the ranking.
 """
 
 from collections.abc import Iterable, Iterator

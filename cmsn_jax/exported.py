@@ -23,7 +23,7 @@ import jax
 import jax.export
 import numpy as np
 
-from cmsn_jax import inference, template_inference
+from cmsn_jax import config_keys, inference, template_inference
 from cmsn_jax.data import sources
 
 
@@ -121,6 +121,7 @@ def load(folder: str | os.PathLike) -> ExportedModel:
   if not (folder / 'model.json').is_file():
     raise FileNotFoundError(f'{folder} holds no exported model (model.json)')
   description = json.loads((folder / 'model.json').read_text())
+  description['config'] = config_keys.completed(description['config'])
   programs = {
     path.stem: jax.export.deserialize(bytearray(path.read_bytes()))
     for path in sorted(folder.glob('*.jaxexport'))

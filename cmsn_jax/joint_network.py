@@ -55,7 +55,7 @@ class JointNetwork(nn.Module):
     width: channels of the encoder.
     dilations: of its blocks.
     dropout: rate in encoder and evaluator.
-    pooled_width: channels that the evaluator pools, beside the six stages.
+    pooled_width: channels that the evaluator pools, beside stages and actions.
     hidden: width of the evaluator's dense layers.
     inner_bins: see `context_evaluator.ContextEvaluator`.
     context_bins: likewise.
@@ -248,7 +248,8 @@ def loss(
     model: the network.
     params: its parameters.
     batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `actions`
-      [b, t] (0: none), `proposals` [b, n, 2] in snippets, `tiou` [b, n], `offsets` [b, n, 2].
+      [b, t] (0: none), `proposals` [b, n, 2] in snippets, `tiou` [b, n],
+      `offsets` [b, n, 2].
     key: of dropout.
     margins: of the variable margin losses.
     weights: of the parts.

@@ -31,6 +31,15 @@ def _plus(name, changes=None, **at_inference):
   return Row(name, {**_MEMBER, **(changes or {})}, 'joint', at_inference)
 
 
+def _augmented(times):
+  return {
+    'windows.time_stretch': times * 0.3,
+    'windows.noise': times * 0.25,
+    'windows.scale': times * 0.15,
+    'windows.channel_drop': times * 0.1,
+  }
+
+
 def _margin(n, m):
   return Row(
     f'n={n} m={m}',
@@ -61,19 +70,15 @@ TABLES = {
   ),
   'plus': (
     _plus('one member'),
+    _plus('borders count no further', **{'joint.clear_weight': 0.0}),
     _plus('Soft-NMS', **{'nms.method': 'soft'}),
     _plus('borders not mended', **{'joint.mend_per_snippet': 0.0}),
+    _plus('standardised features', {'data.normal_scores': False}),
+    _plus('without action labels', {'joint.action_weight': 0.0}),
+    _plus('no augmentation', _augmented(0)),
+    _plus('twice the augmentation', _augmented(2)),
     _plus('softmax', {'stages.loss': 'softmax'}),
     _plus('scale 30, as the paper', {'stages.scale': 30.0}),
-    _plus(
-      'no augmentation',
-      {
-        'windows.time_stretch': 0.0,
-        'windows.noise': 0.0,
-        'windows.scale': 0.0,
-        'windows.channel_drop': 0.0,
-      },
-    ),
     Row('four members, as shipped', {}, phase='joint'),
   ),
 }

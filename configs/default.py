@@ -210,7 +210,8 @@ def _joint():
   joint.width = 128
   joint.dilations = (1, 2, 4, 8, 16)
   joint.dropout = 0.3
-  # Channels that the evaluator pools, beside the six stage probabilities.
+  # Channels that the evaluator pools, beside the probabilities of the stages and
+  # of the actions.
   joint.pooled_width = 48
   joint.hidden = 256
   # Bins inside a proposal, and in the half duration on either side of it.

@@ -81,6 +81,11 @@ def _template(config):
     lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), stacked
   )
   _print_layers({'member': one})
+  if config.joint.action_weight and not config.joint.num_actions:
+    print(
+      'without the head of the actions, which the labels decide: '
+      '--config.joint.num_actions=N shows it'
+    )
   print(f'{number} members, together averaged; below are all of them')
   _print_flops(
     f'window {inputs.shape} -> stages (1, {mask.shape[1]}, 6)',

@@ -1,5 +1,7 @@
 """Exported models give the proposals of the run, with jax and numpy only."""
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -200,6 +202,18 @@ def test_stages_in_one_call(folder, videos):
     videos['window']
   )
   assert probabilities.shape == (32, 6) and hidden.shape[:2] == (3, 32)
+
+
+def test_an_export_from_before_a_key_came_is_read(folder, tmp_path, videos):
+  for name in _MODELS:
+    old = shutil.copytree(folder / name, tmp_path / name)
+    about = json.loads((old / 'model.json').read_text())
+    del about['config']['joint']['clear_weight']
+    del about['config']['joint']['clear_reach']
+    del about['config']['proposals']['decoder']
+    (old / 'model.json').write_text(json.dumps(about))
+    segments, _ = exported.load(old).propose(next(iter(videos.values())))
+    assert segments.shape[1] == 2
 
 
 def test_faults_are_named(folder, tmp_path, videos):

@@ -49,15 +49,26 @@ class Statistics:
     if self.quantiles is None:
       return (rows - self.mean) / self.std
     out = np.empty(rows.shape, np.float32)
-    for column, (at, scores) in enumerate(self._knots):
-      out[:, column] = np.interp(rows[:, column], at, scores)
+    for column, knots in enumerate(self._knots):
+      values = rows[:, column]
+      if knots is None:
+        out[:, column] = (values - self.mean[column]) / self.std[column]
+      else:
+        out[:, column] = np.interp(values, *knots)
     return out
 
   @functools.cached_property
   def _knots(self):
-    """Of each feature its distinct quantiles and their scores."""
+    """Of each feature its distinct quantiles and their scores.
+
+    None where all are one but for rounding: a feature that never changes, or
+    hardly ever (a rare event), is standardised.
+    """
     knots = []
     for one in self.quantiles.T:
+      if np.ptp(one) <= 1e-6:
+        knots.append(None)
+        continue
       at, place, count = np.unique(one, return_inverse=True, return_counts=True)
       # Equal quantiles, of a feature that often has one value: their mean.
       knots.append((at, np.bincount(place, _SCORES) / count))
@@ -74,7 +85,8 @@ class FeatureSource:
     pool: this many neighbouring rows become one snippet: their mean and, with
       `deviation`, the logarithm of their deviation.
     deviation: append it; without effect where `pool` is 1.
-    statistics: standardise with these; None leaves features as they are.
+    statistics: standardise, or make normal, with these; None leaves features
+      as they are.
     per_video: append each feature standardised by its own video's statistics.
 
   Raises:
@@ -187,7 +199,7 @@ def statistics_of(
   *,
   quantiles: bool = False,
 ) -> Statistics:
-  """Mean and deviation over all snippets of the given videos.
+  """Mean, deviation and quantiles over all snippets of the given videos.
 
   A feature that never changes has deviation 1.
 

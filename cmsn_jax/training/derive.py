@@ -10,6 +10,8 @@ from cmsn_jax.training import pretrained
 
 # Snippets: no window is shorter.
 _MIN_WINDOW = 32
+# Labels: free text, one for each instance, would widen the evaluator for nothing.
+_MAX_ACTIONS = 300
 
 
 def derive(
@@ -18,7 +20,8 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   For the template chain: the grid of candidate durations, the typical
-  duration, the number of actions, and a window no longer than the longest training video needs.
+  duration, the number of actions, and a window no longer than the longest
+  training video needs.
   What the config states is kept. From video with a weight set: how that set
   wants its frames.
 
@@ -44,8 +47,7 @@ def derive(
       durations, fps, ratio=settings.duration_ratio
     )
     settings.durations = tuple(round(float(value), 4) for value in grid)
-  if settings.action_weight and not settings.num_actions:
-    settings.num_actions = len(actions(data))
+  _derive_actions(settings, actions(data))
   longest = max(data.source.num_snippets(name) for name in data.train)
   # A multiple of 32 keeps the shapes few.
   needed = max(_MIN_WINDOW, -(-longest // 32) * 32)
@@ -53,9 +55,9 @@ def derive(
     config.windows.length = needed
   logging.info(
     'from the training data: windows of %d snippets, %d durations of %.1f to '
-    '%.1f snippets, median %.1f',
+    '%.1f snippets, median %.1f; %d actions told apart',
     config.windows.length, len(settings.durations), settings.durations[0],
-    settings.durations[-1], settings.typical_duration,
+    settings.durations[-1], settings.typical_duration, settings.num_actions,
   )  # fmt: skip
   return config.lock()
 
@@ -63,3 +65,22 @@ def derive(
 def actions(data: training_data.TrainingData) -> list[str]:
   """Labels of the training instances, sorted: action 1, 2, ..."""
   return sorted({label for v in data.train.values() for label in v.labels})
+
+
+def _derive_actions(settings, names):
+  if not settings.action_weight:
+    settings.num_actions = 0
+  elif settings.num_actions not in (0, len(names)):
+    raise ValueError(
+      f'config.joint.num_actions is {settings.num_actions}, but the training '
+      f'instances have {len(names)} labels; leave it 0, it is counted'
+    )
+  elif len(names) > _MAX_ACTIONS:
+    logging.warning(
+      'the training instances have %d labels, more than the %d that are told '
+      'apart as actions: config.joint.action_weight has no effect',
+      len(names), _MAX_ACTIONS,
+    )  # fmt: skip
+    settings.action_weight, settings.num_actions = 0.0, 0
+  else:
+    settings.num_actions = len(names)

@@ -19,6 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from cmsn_jax import config_keys
 from cmsn_jax.data import sources, training_data
 from cmsn_jax.training import checkpoints
 
@@ -34,19 +35,12 @@ _MAY_CHANGE = (
   'train.eval_every_epochs',
   'train.checkpoint_every_steps',
   'train.log_every_steps',
+  # What inference alone sees.
+  'joint.clear_weight',
+  'joint.clear_reach',
   'nms.',
   'evaluation.',
 )
-
-# Keys that came after runs had been saved, and what those runs did.
-_LATER_KEYS = {
-  'proposals.decoder': 'argmax',
-  'data.normal_scores': False,
-  'joint.action_weight': 0.0,
-  'joint.num_actions': 0,
-  'joint.clear_weight': 0.0,
-  'joint.clear_reach': 4.0,
-}
 
 
 class RunFolderError(ValueError):
@@ -120,8 +114,10 @@ def claim_config(
     workdir.glob('*/best/[0-9]*')
   )
   if path.exists() and begun:
-    saved = _completed(json.loads(path.read_text()))
+    saved = config_keys.completed(json.loads(path.read_text()))
     changes = differences(saved, to_json(config))
+    if config.proposals.generator != 'stage_template':
+      changes = [c for c in changes if not c.startswith('joint.')]
     fixed = [c for c in changes if not c.startswith(_MAY_CHANGE)]
     if fixed:
       raise RunFolderError(
@@ -181,16 +177,7 @@ def from_json(values: dict[str, Any]) -> ml_collections.ConfigDict:
       return {key: tuples(item) for key, item in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
-  return ml_collections.ConfigDict(tuples(_completed(values))).lock()
-
-
-def _completed(values):
-  """A saved config with the keys that it is too old to have."""
-  values = json.loads(json.dumps(values))
-  for name, old in _LATER_KEYS.items():
-    section, key = name.split('.')
-    values.setdefault(section, {}).setdefault(key, old)
-  return values
+  return ml_collections.ConfigDict(tuples(config_keys.completed(values))).lock()
 
 
 def read_best(

@@ -101,6 +101,19 @@ def test_normal_scores_of_a_heavy_tail():
   )
 
 
+def test_features_that_hardly_ever_change_are_standardised():
+  rng = np.random.default_rng(0)
+  rows = np.zeros((2000, 3), np.float32)
+  rows[7, 0] = 1  # a rare event
+  rows[:, 1] = 4 + 1e-8 * rng.normal(size=2000)  # rounding
+  rows[:, 2] = rng.normal(size=2000)
+  found = sources.statistics_of(_Arrays({'a': rows}), ['a'], quantiles=True)
+  applied = found.apply(rows)
+  np.testing.assert_allclose(applied[7, 0], np.sqrt(1999), rtol=1e-3)
+  assert np.abs(applied[:, 1]).max() < 1e-3
+  assert 0.9 < applied[:, 2].std() < 1.1
+
+
 def test_quantiles_of_a_large_set_are_of_evenly_spread_snippets(monkeypatch):
   rows = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
   store = _Arrays({f'v{k}': rows[k * 250 : (k + 1) * 250] for k in range(4)})

@@ -55,6 +55,19 @@ def test_derive_fills_in_what_the_config_leaves_open(data):
   assert kept.joint.durations == (2.0, 4.0)
 
 
+def test_derive_counts_actions(data, monkeypatch):
+  without = derive.derive(small(action_weight=0.0, num_actions=3), data)
+  assert without.joint.num_actions == 0
+  number = len(derive.actions(data))
+  assert derive.derive(small(num_actions=number), data).joint.num_actions
+  with pytest.raises(ValueError, match=f'num_actions is 99.*{number} labels'):
+    derive.derive(small(num_actions=99), data)
+  # Free text: one label an instance.
+  monkeypatch.setattr(derive, '_MAX_ACTIONS', number - 1)
+  many = derive.derive(small(), data).joint
+  assert (many.num_actions, many.action_weight) == (0, 0.0)
+
+
 def test_derive_leaves_the_paper_chain_alone(data):
   config = default.get_config()
   assert derive.derive(config, data).to_json() == config.to_json()
