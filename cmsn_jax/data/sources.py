@@ -213,7 +213,7 @@ def statistics_of(
   video_ids = list(video_ids)
   rows = sum(store.num_snippets(video_id) for video_id in video_ids)
   width = store.dim * (2 if deviation and pool > 1 else 1)
-  every = -(-(-(-rows // pool) * width) // _MAX_VALUES)
+  every = max(1, -(-(-(-rows // pool) * width) // _MAX_VALUES))
   count, mean, square, sample = 0, 0.0, 0.0, []
   for found in _blocks(store, video_ids, pool, deviation):
     if quantiles:
