@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float
 
 from cmsn_jax.scoring import context_evaluator
@@ -266,11 +265,9 @@ def loss(
   )  # fmt: skip
   actions = jnp.zeros(())
   if model.num_actions:
-    losses = optax.softmax_cross_entropy_with_integer_labels(
-      encoding.actions, batch['actions']
+    actions = cosine_margin.softmax_loss(
+      encoding.actions, batch['actions'], batch['mask']
     )
-    count = jnp.maximum(jnp.sum(batch['mask']), 1)
-    actions = jnp.sum(jnp.where(batch['mask'], losses, 0.0)) / count
   # Proposals of a window without a single valid snippet teach nothing.
   valid = jnp.any(batch['mask'], axis=1, keepdims=True)
   valid = jnp.broadcast_to(valid, batch['tiou'].shape)
