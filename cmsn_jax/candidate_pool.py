@@ -1,8 +1,8 @@
-"""Candidates of a video's overlapping windows, each segment once (Sec. 3.4).
+"""Candidates of a video's windows: each once, and in groups to evaluate.
 
-Windows overlap, by half unless set otherwise, so most segments are found twice.
-A second copy can recall nothing that the first does not, costs the evaluator as
-much, and takes a place in the ranking.
+Windows overlap (Sec. 3.4), by half unless set otherwise, so most segments are
+found twice. A second copy can recall nothing that the first does not, costs the
+evaluator as much, and takes a place in the ranking.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,6 +38,44 @@ def distinct(
     held.append(newest)
   for one in held:
     yield one.result()
+
+
+def blocks(
+  starts: np.ndarray, ends: np.ndarray, window: int, most: int
+) -> Iterator[tuple[np.ndarray, int, int]]:
+  """Groups of proposals, each within one stretch of few possible lengths.
+
+  Args:
+    starts: first snippets, [n].
+    ends: last snippets, inclusive, [n].
+    window: least length of a stretch.
+    most: proposals of a group.
+
+  Yields:
+    indices of a group, first snippet and length of its stretch.
+  """
+  if not len(starts):
+    return
+  order = np.argsort(starts, kind='stable')
+  longest = int((ends - starts).max()) + 1
+  length = window if longest <= window else bucket(2 * longest, window)
+  begin = 0
+  while begin < len(order):
+    start = int(starts[order[begin]])
+    if length == window and ends.max() < window:
+      start = 0  # One window holds all.
+    outside = np.flatnonzero(ends[order[begin:]] >= start + length)
+    stop = begin + (int(outside[0]) if len(outside) else len(order) - begin)
+    stop = min(stop, begin + most)
+    yield order[begin:stop], start, length
+    begin = stop
+
+
+def bucket(number: int, least: int) -> int:
+  """`least`, doubled until it is not below `number`: few sizes to compile."""
+  while least < number:
+    least *= 2
+  return least
 
 
 class _Held:

@@ -220,10 +220,10 @@ class Predictor:
     if 'evaluator' not in self._params:
       return lambda: out
     running = []
-    for block, start, length in blocks(
-      candidates.starts, candidates.ends, self._length
+    for block, start, length in candidate_pool.blocks(
+      candidates.starts, candidates.ends, self._length, _MAX_ROIS
     ):
-      count = _bucket(len(block), _MIN_ROIS)
+      count = candidate_pool.bucket(len(block), _MIN_ROIS)
       hidden = windows_lib.pad(window.hidden[start : start + length], length)
       scores = self._proposal_scores(
         self._params['evaluator'],
@@ -313,47 +313,11 @@ def stitch(windows: list[WindowScores], total: int) -> WindowScores:
   return WindowScores(first.video_id, 0, sums[0] / counts, sums[1] / counts)
 
 
-def blocks(
-  starts: np.ndarray, ends: np.ndarray, window: int
-) -> Iterator[tuple[np.ndarray, int, int]]:
-  """Groups of proposals, each within one stretch of few possible lengths.
-
-  Args:
-    starts: first snippets, [n].
-    ends: last snippets, inclusive, [n].
-    window: least length of a stretch.
-
-  Yields:
-    indices of a group, first snippet and length of its stretch.
-  """
-  if not len(starts):
-    return
-  order = np.argsort(starts, kind='stable')
-  longest = int((ends - starts).max()) + 1
-  length = window if longest <= window else _bucket(2 * longest, window)
-  begin = 0
-  while begin < len(order):
-    start = int(starts[order[begin]])
-    if length == window and ends.max() < window:
-      start = 0  # One window holds all.
-    outside = np.flatnonzero(ends[order[begin:]] >= start + length)
-    stop = begin + (int(outside[0]) if len(outside) else len(order) - begin)
-    stop = min(stop, begin + _MAX_ROIS)
-    yield order[begin:stop], start, length
-    begin = stop
-
-
 def _networks(config):
   # Flax is imported where networks are built: exported models do without it.
   from cmsn_jax import model
 
   return model.build(config)
-
-
-def _bucket(number, least):
-  while least < number:
-    least *= 2
-  return least
 
 
 def window_places(

@@ -12,7 +12,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from cmsn_jax import inference, nms, template_proposals, threshold_nms
+from cmsn_jax import (
+  candidate_pool,
+  inference,
+  nms,
+  template_proposals,
+  threshold_nms,
+)
 from cmsn_jax.data import proposal_files
 from cmsn_jax.data import windows as windows_lib
 
@@ -146,7 +152,7 @@ class TemplatePredictor:
       low = max(0, start - self._reach)
       stop = min(start + step, total)
       features = source.read(video_id, low, min(stop + self._reach, total))
-      size = _bucket(len(features), _MIN_CANDIDATES)
+      size = candidate_pool.bucket(len(features), _MIN_CANDIDATES)
       mask = np.arange(size)[None, :] < len(features)
       piece = self._encode(
         self._params['joint'], windows_lib.pad(features, size)[None], mask
@@ -190,14 +196,14 @@ class TemplatePredictor:
     high = np.max(segments[:, 1] + length / 2) + margin
     low = max(0, int(np.floor(low)))
     high = min(pooled.shape[1], int(np.ceil(high)))
-    size = _bucket(high - low, _MIN_CANDIDATES)
+    size = candidate_pool.bucket(high - low, _MIN_CANDIDATES)
     stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)
     stretch[:, : high - low] = pooled[:, low:high]
     stretch = jax.device_put(stretch)
     found = []
     for start in range(0, len(segments), _MAX_CANDIDATES):
       part = segments[start : start + _MAX_CANDIDATES] - low
-      count = _bucket(len(part), _MIN_CANDIDATES)
+      count = candidate_pool.bucket(len(part), _MIN_CANDIDATES)
       padded = np.tile(np.float32([[0, 1]]), (count, 1))
       padded[: len(part)] = part
       found.append(self._evaluate(self._params['joint'], stretch, padded))
@@ -225,9 +231,3 @@ def _mended(segments, offsets, total):
 
 def _best(matches, count):
   return np.argsort(-matches.mean(axis=1), kind='stable')[:count]
-
-
-def _bucket(number, least):
-  while least < number:
-    least *= 2
-  return least

@@ -6,6 +6,8 @@ the template chain apart.
 
 from typing import NamedTuple
 
+from configs import default, plus
+
 
 class Row(NamedTuple):
   """One row of a table.
@@ -32,12 +34,9 @@ def _plus(name, changes=None, **at_inference):
 
 
 def _augmented(times):
-  return {
-    'windows.time_stretch': times * 0.3,
-    'windows.noise': times * 0.25,
-    'windows.scale': times * 0.15,
-    'windows.channel_drop': times * 0.1,
-  }
+  windows = plus.apply(default.get_config()).windows
+  keys = 'time_stretch', 'noise', 'scale', 'channel_drop'
+  return {f'windows.{key}': times * windows[key] for key in keys}
 
 
 def _margin(n, m):

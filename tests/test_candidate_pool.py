@@ -95,3 +95,23 @@ def test_equals_a_table_of_all_segments(tables, hop):
     for k, table in enumerate(tables)
   ]
   assert _kept(found) == expected
+
+
+@given(
+  st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 400)), max_size=300),
+  st.sampled_from([16, 64]),
+)
+def test_blocks_hold_each_proposal_once_within_their_stretch(pairs, window):
+  starts = np.array([s for s, _ in pairs], int)
+  ends = starts + np.array([d for _, d in pairs], int)
+  seen, lengths = [], set()
+  for block, start, length in candidate_pool.blocks(
+    starts, ends, window, most=8
+  ):
+    assert (starts[block] >= start).all()
+    assert (ends[block] < start + length).all()
+    assert len(block) <= 8
+    seen += block.tolist()
+    lengths.add(length)
+  assert sorted(seen) == list(range(len(pairs)))
+  assert len(lengths) <= 1

@@ -1,8 +1,6 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cmsn_jax import inference
 from cmsn_jax.data import windows as windows_lib
@@ -101,23 +99,6 @@ def test_stitch_averages_by_hand():
   found = inference.stitch([window(0, 1.0), window(2, 3.0)], 6)
   np.testing.assert_array_equal(found.probabilities[:, 0], [1, 1, 2, 2, 3, 3])
   np.testing.assert_array_equal(found.hidden[:, 1], [10, 10, 20, 20, 30, 30])
-
-
-@given(
-  st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 400)), max_size=300),
-  st.sampled_from([16, 64]),
-)
-def test_blocks_hold_each_proposal_once_within_their_stretch(pairs, window):
-  starts = np.array([s for s, _ in pairs], int)
-  ends = starts + np.array([d for _, d in pairs], int)
-  seen, lengths = [], set()
-  for block, start, length in inference.blocks(starts, ends, window):
-    assert (starts[block] >= start).all()
-    assert (ends[block] < start + length).all()
-    seen += block.tolist()
-    lengths.add(length)
-  assert sorted(seen) == list(range(len(pairs)))
-  assert len(lengths) <= 1
 
 
 def test_average_scores_equal_scoring_in_one_piece():
