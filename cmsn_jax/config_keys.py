@@ -10,6 +10,7 @@ LATER = {
   'joint.num_actions': 0,
   'joint.clear_weight': 0.0,
   'joint.clear_reach': 4.0,
+  'joint.border_error': 0.0,
 }
 
 

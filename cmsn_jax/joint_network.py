@@ -227,7 +227,7 @@ def build(config: ml_collections.ConfigDict) -> JointNetwork:
 class LossWeights(NamedTuple):
   """Weights of the parts of the loss."""
 
-  stages: float = 0.5
+  stages: float = 2.0
   actions: float = 0.25
   match: float = 4.0
   offset: float = 1.0

@@ -108,7 +108,10 @@ class TemplatePredictor:
       segments,
       reach=settings.clear_reach,
     )
-    matches = matches * clear[:, None] ** settings.clear_weight
+    # Nor does it know that the borders of what is to be seen are never exact.
+    exact = template_proposals.border_tiou(segments, settings.border_error)
+    worth = clear**settings.clear_weight * exact
+    matches = matches * worth[:, None]
     kept, scores = self._suppress(segments, matches, len(probabilities))
     return inference.Prediction(
       proposal_files.Proposals(segments[kept] / source.feature_fps, scores),

@@ -121,6 +121,19 @@ def border_scores(
   return np.clip(opening * closing, 0, 1)
 
 
+def border_tiou(
+  segments: Float[np.ndarray, 'n 2'], error: float | int
+) -> Float64[np.ndarray, ' n']:
+  """What tIoU segments keep where both borders are off, in 0..1, `[n]`.
+
+  Args:
+    segments: in snippets, `[n, 2]`, of positive duration.
+    error: by which each border is off, outwards, in snippets.
+  """
+  duration = segments[:, 1] - segments[:, 0]
+  return duration / (duration + 2 * error)
+
+
 def generate(
   probabilities: Float[np.ndarray, 't stages'],
   durations: Float[np.ndarray, ' k'],

@@ -70,10 +70,12 @@ TABLES = {
   'plus': (
     _plus('one member'),
     _plus('borders count no further', **{'joint.clear_weight': 0.0}),
+    _plus('borders are exact', **{'joint.border_error': 0.0}),
     _plus('Soft-NMS', **{'nms.method': 'soft'}),
     _plus('borders not mended', **{'joint.mend_per_snippet': 0.0}),
     _plus('standardised features', {'data.normal_scores': False}),
     _plus('without action labels', {'joint.action_weight': 0.0}),
+    _plus('stages weigh a quarter', {'joint.stage_weight': 0.5}),
     _plus('no augmentation', _augmented(0)),
     _plus('twice the augmentation', _augmented(2)),
     _plus('softmax', {'stages.loss': 'softmax'}),

@@ -222,7 +222,7 @@ def _joint():
   # Training proposals a window and step.
   joint.proposals = 192
   # Weights in the loss: stages, tIoU reached or not, borders.
-  joint.stage_weight = 0.5
+  joint.stage_weight = 2.0
   # Of the action (its label in the annotations) of each snippet, a second target
   # beside the stages; 0: labels are not looked at.
   joint.action_weight = 0.25
@@ -239,6 +239,8 @@ def _joint():
   # snippets either side of a border that it is read off.
   joint.clear_weight = 0.2
   joint.clear_reach = 4.0
+  # Snippets by which borders are known at best: short proposals count less.
+  joint.border_error = 0.5
   # Weight of Ready and Follow in the fit to the template.
   joint.context_weight = 0.5
   # Per snippet of video: candidates that the evaluator scores, those whose

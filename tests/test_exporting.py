@@ -210,6 +210,7 @@ def test_an_export_from_before_a_key_came_is_read(folder, tmp_path, videos):
     about = json.loads((old / 'model.json').read_text())
     del about['config']['joint']['clear_weight']
     del about['config']['joint']['clear_reach']
+    del about['config']['joint']['border_error']
     del about['config']['proposals']['decoder']
     (old / 'model.json').write_text(json.dumps(about))
     segments, _ = exported.load(old).propose(next(iter(videos.values())))

@@ -185,6 +185,16 @@ def test_border_scores_equal_plain_means():
     np.testing.assert_allclose(score, opening * closing / 4)
 
 
+def test_border_tiou_is_that_of_a_wider_segment():
+  found = np.array([[3.0, 5.0], [0.0, 20.0]])
+  wider = found + np.array([-0.5, 0.5])
+  np.testing.assert_allclose(
+    template_proposals.border_tiou(found, 0.5),
+    np.diag(segments_lib.tiou(found, wider)),
+  )
+  np.testing.assert_array_equal(template_proposals.border_tiou(found, 0), 1)
+
+
 def test_borders_outside_the_video_are_not_clear():
   sums = template_proposals.StageSums(np.full((9, 6), 1 / 6))
   scores = template_proposals.border_scores(

@@ -38,6 +38,7 @@ _MAY_CHANGE = (
   # What inference alone sees.
   'joint.clear_weight',
   'joint.clear_reach',
+  'joint.border_error',
   'nms.',
   'evaluation.',
 )

@@ -36,6 +36,7 @@ _AT_LEAST = {
   'joint.num_actions': 0,
   'joint.clear_weight': 0.0,
   'joint.clear_reach': 0.5,
+  'joint.border_error': 0.0,
 }
 
 

@@ -208,7 +208,10 @@ def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
   saved = json.loads((tmp_path / 'config.json').read_text())
   del saved['proposals']['decoder']
   # The paper's chain reads no key of the template chain.
-  for key in ('action_weight', 'clear_weight', 'clear_reach', 'num_actions'):
+  for key in (
+    'action_weight', 'clear_weight', 'clear_reach', 'border_error',
+    'num_actions',
+  ):  # fmt: skip
     del saved['joint'][key]
   (tmp_path / 'config.json').write_text(json.dumps(saved))
   assert run_folder.from_json(saved).proposals.decoder == 'argmax'
