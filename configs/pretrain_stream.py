@@ -105,6 +105,8 @@ def _train(name):
   train.clip_norm = 40.0 if name == 'spatial' else 20.0
   # 'float32' or 'bfloat16' computation.
   train.dtype = 'float32'
+  # Steps between resume checkpoints; 0: one an epoch.
+  train.checkpoint_every_steps = 0
   train.log_every_steps = 10
   return train
 

@@ -34,7 +34,11 @@ def main(argv):
   del argv
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
   cli.use_compilation_cache()
-  from cmsn_jax.training import clip_training, stream_training
+  from cmsn_jax.training import (
+    classifier_run,
+    clip_training,
+    stream_training,
+  )
 
   config = _CONFIG.value
   training = clip_training
@@ -54,7 +58,7 @@ def main(argv):
       output=pathlib.Path(_OUTPUT.value),
       quiet=cli.quiet(),
     )
-  except clip_training.NanLossError as error:
+  except classifier_run.NanLossError as error:
     raise cli.Failed(error) from error
   print(
     f'validation accuracy {metrics["accuracy"]:.4f} '

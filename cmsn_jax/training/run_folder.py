@@ -27,9 +27,11 @@ from cmsn_jax.training import checkpoints
 # Moved data are no exception: other data under an old run would go unnoticed.
 _MAY_CHANGE = (
   'data.frames_cache',
+  'data.workers',
   # On another number of devices; the windows a step must stay as many.
   'train.batch_per_device',
   'train.accumulate',
+  'train.epochs',
   'train.stages_epochs',
   'train.evaluator_epochs',
   'train.eval_every_epochs',
@@ -111,13 +113,14 @@ def claim_config(
   """
   path = workdir / 'config.json'
   # A run that never came to its first checkpoint binds nobody.
-  begun = any(workdir.glob('*/resume/[0-9]*')) or any(
-    workdir.glob('*/best/[0-9]*')
+  begun = any(
+    any(workdir.glob(pattern))
+    for pattern in ('resume/[0-9]*', '*/resume/[0-9]*', '*/best/[0-9]*')
   )
   if path.exists() and begun:
     saved = config_keys.completed(json.loads(path.read_text()))
     changes = differences(saved, to_json(config))
-    if config.proposals.generator != 'stage_template':
+    if config.get('proposals', {}).get('generator') != 'stage_template':
       changes = [c for c in changes if not c.startswith('joint.')]
     fixed = [c for c in changes if not c.startswith(_MAY_CHANGE)]
     if fixed:

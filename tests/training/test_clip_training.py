@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.features import weights
-from cmsn_jax.training import clip_training
+from cmsn_jax.training import clip_training, run_folder
 from configs import pretrain_ucf101
 
 
@@ -79,6 +79,8 @@ def test_a_narrow_c3d_learns_to_tell_two_motions(tmp_path):
   # A finished run ends at once, with the same result.
   again = run(smoke(epochs=6, learning_rate=1e-2), tmp_path)
   assert again == metrics
+  with pytest.raises(run_folder.RunFolderError, match='learning_rate: 0.01'):
+    run(smoke(epochs=6, learning_rate=1e-3), tmp_path)
 
 
 def test_training_starts_from_weights_and_leaves_frozen_layers(tmp_path):
