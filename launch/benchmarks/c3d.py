@@ -10,10 +10,8 @@ a process of its own for each side; there `ours_s` is bytes.
 import json
 import pathlib
 import resource
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.features import c3d, variables
-from launch.benchmarks import limits
+from launch.benchmarks import interleaved, limits
 
 _SIZE = 112
 
@@ -61,7 +59,7 @@ def run_size(
   work = flops(frames, size, widths)
   rows = []
   for i, name in enumerate(('forward', 'forward + backward')):
-    row = _compare(ours[i], theirs and theirs[i], repeats)
+    row = interleaved.compare('c3d', ours[i], theirs and theirs[i], repeats)
     # The first layer's input needs no gradient.
     count = work[0] if i == 0 else work[1]
     rate = limits.share(count / row['ours_s'])
@@ -86,7 +84,7 @@ def run_formulations(
   )
   rows = []
   for i, name in enumerate(('forward', 'forward + backward')):
-    row = _compare(runs[ours][i], runs[other][i], repeats)
+    row = interleaved.compare('c3d', runs[ours][i], runs[other][i], repeats)
     row['work'] = f'C3D 1 x {frames} x {size} x {size} as {ours}, {name}'
     row['alternative'] = f'as {other}'
     rows.append(row)
@@ -242,33 +240,3 @@ def _peak_of(side, frames, size, which) -> int | str:
     [sys.executable, '-c', code], capture_output=True, text=True, check=True
   )
   return json.loads(done.stdout.splitlines()[-1])
-
-
-def _compare(ours, theirs, repeats) -> dict:
-  clock = time.process_time if limits.on_cpu() else time.perf_counter
-  runs = [run for run in (ours, theirs) if run]
-  times, walls = [[] for _ in runs], [[] for _ in runs]
-  for run in runs:
-    run()
-  for _ in range(repeats):
-    for run, spent, wall in zip(runs, times, walls):
-      start, start_wall = clock(), time.perf_counter()
-      run()
-      spent.append(clock() - start)
-      wall.append(time.perf_counter() - start_wall)
-  row = {
-    'suite': 'c3d',
-    'ours_s': statistics.median(times[0]),
-    'alternative_s': None,
-    'ratio': None,
-    'note': '',
-  }
-  if theirs:
-    ratios = [a / c for a, c in zip(*times)]
-    wall = statistics.median(a / c for a, c in zip(*walls))
-    row['alternative_s'] = statistics.median(times[1])
-    row['ratio'] = statistics.median(ratios)
-    row['note'] = (
-      f'ratios {min(ratios):.2f}-{max(ratios):.2f}, wall ratio {wall:.2f}'
-    )
-  return row

@@ -6,8 +6,6 @@ thread as it spins on more); on an accelerator they are wall seconds. Runs are
 interleaved; the ratio is the median over the pairs.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.stages import bilstm
-from launch.benchmarks import limits
+from launch.benchmarks import interleaved, limits
 
 _WIDTH = 512
 _CPU_SIZES = ((1, 96), (1, 768), (16, 96))
@@ -71,7 +69,13 @@ def run_size(
   floor = _products_alone(params, inputs)
   rows = []
   for i, work in enumerate(('forward', 'forward + backward')):
-    row = _compare(ours[i], theirs and theirs[i], not i and floor, repeats)
+    row = interleaved.compare(
+      'lstm',
+      ours[i],
+      theirs and theirs[i],
+      repeats,
+      floor=None if i else floor,
+    )
     row['work'] = f'BiLSTM 2 x {width}, {b} x {t}, {work}'
     row['alternative'] = alternative if theirs else f'{alternative}: {reason}'
     # A layer's two directions: width (then 2 x width) + width inputs, 4 gates.
@@ -80,41 +84,6 @@ def run_size(
     row['note'] = '; '.join(n for n in (reason, row['note'], rate) if n)
     rows.append(row)
   return rows
-
-
-def _compare(ours, theirs, floor, repeats):
-  clock = time.process_time if limits.on_cpu() else time.perf_counter
-  runs = [run for run in (ours, theirs, floor) if run]
-  times = [[] for _ in runs]
-  walls = [[] for _ in runs]
-  for run in runs:
-    run()
-  for _ in range(repeats):
-    for run, spent, wall in zip(runs, times, walls):
-      start, start_wall = clock(), time.perf_counter()
-      run()
-      spent.append(clock() - start)
-      wall.append(time.perf_counter() - start_wall)
-  row = {
-    'suite': 'lstm',
-    'ours_s': statistics.median(times[0]),
-    'alternative_s': None,
-    'ratio': None,
-    'note': '',
-  }
-  if theirs:
-    ratios = [a / c for a, c in zip(times[0], times[1])]
-    wall = statistics.median(a / c for a, c in zip(walls[0], walls[1]))
-    row['alternative_s'] = statistics.median(times[1])
-    row['ratio'] = statistics.median(ratios)
-    row['note'] = (
-      f'ratios {min(ratios):.2f}-{max(ratios):.2f}, wall ratio {wall:.2f}'
-    )
-  if floor:
-    share = statistics.median(times[-1]) / row['ours_s']
-    row['note'] += '; ' if row['note'] else ''
-    row['note'] += f'its matrix products alone take {share:.0%} of it'
-  return row
 
 
 def _jax_runs(apply, params, inputs) -> tuple[Callable, Callable]:
