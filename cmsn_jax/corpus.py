@@ -72,6 +72,10 @@ def load(
   """
   found = run_folder.read_best(workdir, phase)
   config = run_folder.from_json(found.meta['config'])
+  metrics = found.meta['metrics']
+  if 'score_slope' in metrics:
+    fitted = metrics['score_slope'], metrics['score_offset']
+    config.joint.calibration = fitted
   config.update_from_flattened_dict(changes or {})
   params = found.tree['params']
   identity = hashlib.sha256(json.dumps(found.meta, sort_keys=True).encode())

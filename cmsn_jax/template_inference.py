@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from cmsn_jax import (
+  calibration,
   candidate_pool,
   inference,
   nms,
@@ -113,6 +114,7 @@ class TemplatePredictor:
     worth = clear**settings.clear_weight * exact
     matches = matches * worth[:, None]
     kept, scores = self._suppress(segments, matches, len(probabilities))
+    scores = calibration.Calibration(*settings.calibration)(scores)
     return inference.Prediction(
       proposal_files.Proposals(segments[kept] / source.feature_fps, scores),
       probabilities.astype(np.float32),

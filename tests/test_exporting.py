@@ -211,6 +211,7 @@ def test_an_export_from_before_a_key_came_is_read(folder, tmp_path, videos):
     del about['config']['joint']['clear_weight']
     del about['config']['joint']['clear_reach']
     del about['config']['joint']['border_error']
+    del about['config']['joint']['calibration']
     del about['config']['proposals']['decoder']
     (old / 'model.json').write_text(json.dumps(about))
     segments, _ = exported.load(old).propose(next(iter(videos.values())))

@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
-from cmsn_jax import inference, metrics, sharding
+from cmsn_jax import calibration, inference, metrics, sharding
 from cmsn_jax.data import proposal_files
 from cmsn_jax.stages import targets as stage_targets
 from cmsn_jax.training import parallel
@@ -16,7 +17,8 @@ class Evaluation(NamedTuple):
 
   Attributes:
     metrics: AR at each AN, `best_metric` (what the best epoch is chosen by),
-      stage accuracy, overall and by stage; {} without held-out videos.
+      stage accuracy, overall and by stage, slope and offset that calibrate the
+      template chain's scores; {} without held-out videos.
     margins: of each held-out snippet, log odds of its true stage against the
       best other one, [t]: s times the cosine margin of Eq. (3), (5).
     example: the first video, for a picture: (video, prediction), or None.
@@ -59,6 +61,7 @@ def evaluate(config, data, predictor) -> Evaluation:
       'proposals_per_video': float(
         np.mean([len(p.scores) for p in found.values()])
       ),
+      **_calibration(config, data, found),
     },
     _margins(labels, probabilities),
     example,
@@ -117,6 +120,27 @@ def _average_recall(config, data, found):
   }
   best = [values[f'ar_{an}'] for an in config.evaluation.best_ans]
   return {**values, 'best_metric': float(np.mean(best))}
+
+
+def _calibration(config, data, found):
+  """`score_slope` and `score_offset`: see `calibration.Calibration`."""
+  given = calibration.Calibration(*config.joint.calibration)
+  if (
+    config.proposals.generator != 'stage_template'
+    or given != calibration.Calibration()
+  ):
+    return {}
+  fitted = calibration.fit(
+    (p.scores, calibration.gains(p.segments, data.held_out[v].segments))
+    for v, p in found.items()
+  )
+  if fitted is None:
+    logging.warning(
+      'scores stay as they come: on the held-out videos too few proposals '
+      'match, or better scores match no more often'
+    )
+    return {}
+  return {'score_slope': fitted.slope, 'score_offset': fitted.offset}
 
 
 def _accuracies(labels, predicted):

@@ -40,39 +40,14 @@ def joint(
       share a device's windows evenly.
   """
   settings = config.joint
-  if not settings.typical_duration or not settings.durations:
-    raise ValueError(
-      'config.joint.durations and typical_duration are not set; fill them in '
-      'with derive.derive(config, data)'
-    )
-  per_device = batch_size // jax.device_count() // config.train.accumulate
-  if per_device % settings.members:
-    raise ValueError(
-      f'train.batch_per_device must be divisible by the {settings.members} '
-      f'of joint.members, got {per_device}'
-    )
-  windows = windows_lib.training_windows(
-    {video_id: data.source.num_snippets(video_id) for video_id in data.train},
-    {video_id: video.segments for video_id, video in data.train.items()},
-    data.source.feature_fps,
-    length=config.windows.length,
-    hop=inference.hop_snippets(config),
-    require_instance=config.windows.require_instance,
-  )
-  loader = windows_lib.WindowLoader(
-    _reader(config, data),
-    windows,
-    batch_size=batch_size,
-    seed=config.train.seed,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-  )
+  _check(config, batch_size)
+  loader = _loader(config, data, batch_size)
   epochs = max(1, math.ceil(settings.steps / loader.steps_per_epoch))
   total = epochs * loader.steps_per_epoch
   logging.info(
     'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
     'epochs: %d)',
-    len(windows), loader.steps_per_epoch, settings.steps, total, epochs,
+    len(loader.windows), loader.steps_per_epoch, settings.steps, total, epochs,
   )  # fmt: skip
 
   def evaluate(params):
@@ -99,6 +74,40 @@ def joint(
     bundle=lambda params: {'joint': params},
     # Epochs are short where videos are few: by steps, not by epochs.
     eval_every=math.ceil(total / settings.evaluations),
+  )
+
+
+def _check(config, batch_size):
+  settings = config.joint
+  if not settings.typical_duration or not settings.durations:
+    raise ValueError(
+      'config.joint.durations and typical_duration are not set; fill them in '
+      'with derive.derive(config, data)'
+    )
+  per_device = batch_size // jax.device_count() // config.train.accumulate
+  if per_device % settings.members:
+    raise ValueError(
+      f'train.batch_per_device must be divisible by the {settings.members} '
+      f'of joint.members, got {per_device}'
+    )
+
+
+def _loader(config, data, batch_size):
+  windows = windows_lib.training_windows(
+    {video_id: data.source.num_snippets(video_id) for video_id in data.train},
+    {video_id: video.segments for video_id, video in data.train.items()},
+    data.source.feature_fps,
+    length=config.windows.length,
+    hop=inference.hop_snippets(config),
+    require_instance=config.windows.require_instance,
+  )
+  return windows_lib.WindowLoader(
+    _reader(config, data),
+    windows,
+    batch_size=batch_size,
+    seed=config.train.seed,
+    process_index=jax.process_index(),
+    process_count=jax.process_count(),
   )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmsn_jax import inference
+from cmsn_jax import calibration, corpus, inference
 from cmsn_jax.data import training_data
 from cmsn_jax.training import derive, joint_phase, loop
 from configs import default
@@ -121,3 +121,32 @@ def test_trains_and_finds_instances(data, tmp_path):
   result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
   assert set(result.metrics) >= {'ar_10', 'ar_100', 'stage_accuracy'}
   assert (tmp_path / 'joint' / 'best').is_dir()
+
+
+def test_scores_are_calibrated_on_the_held_out_videos(
+  data, tmp_path, monkeypatch
+):
+  # The one generated video holds fewer instances than real ones are to.
+  monkeypatch.setattr(calibration, '_LEAST_GAIN', 1.0)
+  config = derive.derive(small(), data)
+  config.joint.steps = 60
+  result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  trained = corpus.load(tmp_path)
+  fitted = result.metrics['score_slope'], result.metrics['score_offset']
+  assert trained.config.joint.calibration == fitted
+  raw = corpus.load(tmp_path, changes={'joint.calibration': (1.0, 0.0)})
+  gain, score, before = [], [], []
+  for (name, one), (_, other) in zip(
+    trained.predictor.propose(data.source, data.held_out),
+    raw.predictor.propose(data.source, data.held_out),
+  ):
+    np.testing.assert_array_equal(
+      one.proposals.segments, other.proposals.segments
+    )
+    truth = data.held_out[name].segments
+    gain.append(calibration.gains(one.proposals.segments, truth))
+    score.append(one.proposals.scores)
+    before.append(other.proposals.scores)
+  gain, score, before = map(np.concatenate, (gain, score, before))
+  assert score.mean() == pytest.approx(gain.mean(), rel=1e-4)
+  assert before.mean() != pytest.approx(gain.mean(), rel=0.05)

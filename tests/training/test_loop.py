@@ -210,7 +210,7 @@ def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
   # The paper's chain reads no key of the template chain.
   for key in (
     'action_weight', 'clear_weight', 'clear_reach', 'border_error',
-    'num_actions',
+    'calibration', 'num_actions',
   ):  # fmt: skip
     del saved['joint'][key]
   (tmp_path / 'config.json').write_text(json.dumps(saved))
