@@ -198,20 +198,24 @@ def score_histogram(
 
 
 def calibration(
-  scores: Float[np.ndarray, ' n'], tiou: Float[np.ndarray, ' n'], bins: int = 10
+  scores: Float[np.ndarray, ' n'],
+  tiou: Float[np.ndarray, ' n'],
+  gains: Float[np.ndarray, ' n'],
+  bins: int = 10,
 ) -> list[dict[str, float]]:
-  """Real tIoU against predicted score, in equal bins of score.
+  """Real tIoU and gain against predicted score, in equal bins of score.
 
-  A perfect evaluator has mean tIoU equal to mean score in every bin; scores
-  that NMS has decayed lie left of it.
+  The paper's evaluator predicts tIoU, and scores that NMS has decayed lie left
+  of it; the template chain's calibrated scores predict the gain.
 
   Args:
     scores: predicted, `[n]`.
     tiou: the proposal's best tIoU with any ground truth, `[n]`.
+    gains: what the proposal adds, see `calibration.gains`, `[n]`.
     bins: how many.
   Returns:
     for each bin that holds a proposal: mean `score`, mean `tiou`, its
-    quartiles `low` and `high`, and `count`.
+    quartiles `low` and `high`, mean `gain`, and `count`.
   """
   edges = score_edges(scores, bins)
   # The topmost score belongs to the last bin, as in np.histogram.
@@ -227,6 +231,7 @@ def calibration(
           'tiou': float(tiou[inside].mean()),
           'low': float(low),
           'high': float(high),
+          'gain': float(gains[inside].mean()),
           'count': int(inside.sum()),
         }
       )

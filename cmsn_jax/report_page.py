@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64
 
-from cmsn_jax import diagnostics, metrics, segments
+from cmsn_jax import calibration, diagnostics, metrics, segments
 from cmsn_jax.data import annotations as annotations_lib
 from cmsn_jax.data import proposal_files, stage_files
 from cmsn_jax.stages import targets
@@ -249,9 +249,15 @@ def _diagnostics(
       'other': other.tolist(),
     }
   if has_truth:
+    gains = np.concatenate(
+      [
+        calibration.gains(video.proposals.segments[:top], own)
+        for video, own in zip(videos, truth)
+      ]
+    )
     first = np.searchsorted(instances.video, np.arange(len(videos)))
     result |= {
-      'calibration': diagnostics.calibration(scores, tiou),
+      'calibration': diagnostics.calibration(scores, tiou, gains),
       'by_label': [
         dataclasses.asdict(group)
         for group in diagnostics.recall_by_label(instances)

@@ -99,22 +99,27 @@ def test_scores_are_counted_once(pairs):
   assert hit.sum() == (tiou >= 0.5).sum()
   assert hit.sum() + other.sum() == len(scores)
   assert edges[0] == 0 and scores.max() <= edges[-1] + 1e-6
-  rows = diagnostics.calibration(scores, tiou)
+  gains = tiou * 0.5
+  rows = diagnostics.calibration(scores, tiou, gains)
   assert sum(row['count'] for row in rows) == len(scores)
   mean = sum(row['tiou'] * row['count'] for row in rows) / len(scores)
   np.testing.assert_allclose(mean, tiou.mean(), atol=1e-9)
   for row in rows:
     assert row['low'] <= row['high']
+    np.testing.assert_allclose(row['gain'], row['tiou'] / 2)
 
 
 def test_calibration_by_hand():
   rows = diagnostics.calibration(
-    np.array([0.05, 0.95, 1.0, 0.91]), np.array([0.2, 0.5, 1.0, 0.9])
+    np.array([0.05, 0.95, 1.0, 0.91]),
+    np.array([0.2, 0.5, 1.0, 0.9]),
+    np.array([0.0, 0.0, 1.0, 0.5]),
   )
   assert [row['count'] for row in rows] == [1, 3]
   np.testing.assert_allclose(rows[1]['score'], (0.95 + 1.0 + 0.91) / 3)
   np.testing.assert_allclose(rows[1]['tiou'], 0.8)
   np.testing.assert_allclose([rows[1]['low'], rows[1]['high']], [0.7, 0.95])
+  np.testing.assert_allclose([row['gain'] for row in rows], [0, 0.5])
 
 
 @pytest.mark.parametrize(

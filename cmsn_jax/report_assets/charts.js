@@ -239,6 +239,8 @@ function calibration(rows) {
     const most = Math.max(...rows.map((row) => row.count));
     plot.root.append(svg('path', { class: 'line main',
       d: pathOf(plot, rows.map((row) => [row.score, row.tiou])) }));
+    plot.root.append(svg('path', { class: 'line side anet',
+      d: pathOf(plot, rows.map((row) => [row.score, row.gain])) }));
     for (const row of rows) {
       const x = plot.x(row.score);
       const group = svg('g', {},
@@ -251,6 +253,7 @@ function calibration(rows) {
           el('b', {}, `mean score ${row.score.toFixed(3)}`),
           `mean tIoU ${row.tiou.toFixed(3)}`,
           `middle half ${row.low.toFixed(2)} – ${row.high.toFixed(2)}`,
+          `adds ${row.gain.toFixed(3)}`,
           plural(row.count, 'proposal')]));
       group.addEventListener('pointerleave', () => tooltip.hide());
       plot.root.append(group);
