@@ -18,10 +18,10 @@ from cmsn_jax import threshold_nms
 # Fewer gains than these make no straight line.
 _LEAST_GAIN = 10.0
 _EDGE = 1e-12
-_STEPS = 50
+_STEPS, _CLOSE = 100, 1e-8
 # As good as no weight beside thousands of proposals, but where scores part the
 # gains wholly no slope would be steep enough.
-_PRIOR, _RAW = np.array([1.0, 0.0]), np.array([1.0, 0.0])
+_PRIOR, _RAW = np.array([1.0, 1e-3]), np.array([1.0, 0.0])
 
 
 class Calibration(NamedTuple):
@@ -82,7 +82,8 @@ def fit(
   Args:
     videos: scores within [0, 1] and `gains` of the proposals of each video.
   Returns:
-    None where the gains are too few, or do not rise with the scores.
+    None where the gains are too few (ten whole ones at least), or do not
+    rise with the scores.
   """
   pairs = [(s, g) for s, g in videos]
   scores = np.concatenate([np.zeros(0), *(s for s, _ in pairs)])
@@ -91,17 +92,35 @@ def fit(
     return None
   inputs = np.stack([_log_odds(scores), np.ones(len(scores))], axis=1)
   weights = np.array([0.0, np.log(gain.mean() / (1 - gain.mean()))])
+  loss = _loss(weights, inputs, gain)
   for _ in range(_STEPS):
-    found = _sigmoid(inputs @ weights)
-    slope = inputs.T @ (gain - found) + _PRIOR * (_RAW - weights)
-    curve = inputs.T @ (inputs * (found * (1 - found))[:, None])
-    step = np.linalg.solve(curve + np.diag(_PRIOR), slope)
+    step = _newton(weights, inputs, gain)
+    # A whole step overshoots where most scores are tiny.
+    while (
+      np.abs(step).max() >= _CLOSE
+      and _loss(weights + step, inputs, gain) > loss
+    ):
+      step = step / 2
     weights = weights + step
-    if np.abs(step).max() < 1e-8:
+    loss = _loss(weights, inputs, gain)
+    if np.abs(step).max() < _CLOSE:
       break
-  if not np.isfinite(weights).all() or weights[0] <= 0:
+  else:
     return None
-  return Calibration(*map(float, weights))
+  return Calibration(*map(float, weights)) if weights[0] > 0 else None
+
+
+def _loss(weights, inputs, gain):
+  log_odds = inputs @ weights
+  errors = np.logaddexp(0, log_odds) - gain * log_odds
+  return errors.sum() + _PRIOR @ (weights - _RAW) ** 2 / 2
+
+
+def _newton(weights, inputs, gain):
+  found = _sigmoid(inputs @ weights)
+  slope = inputs.T @ (gain - found) + _PRIOR * (_RAW - weights)
+  curve = inputs.T @ (inputs * (found * (1 - found))[:, None])
+  return np.linalg.solve(curve + np.diag(_PRIOR), slope)
 
 
 def _log_odds(scores):

@@ -11,7 +11,7 @@ LATER = {
   'joint.clear_weight': 0.0,
   'joint.clear_reach': 4.0,
   'joint.border_error': 0.0,
-  'joint.calibration': [1.0, 0.0],
+  'joint.calibration': [],
 }
 
 

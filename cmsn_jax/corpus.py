@@ -64,7 +64,8 @@ def load(
     workdir: of the run.
     phase: 'stages' leaves the evaluator out; None: the last one trained.
     changes: config keys that inference shall see otherwise than the run's
-      config has them, e.g. {'nms.method': 'soft'}.
+      config has them, e.g. {'nms.method': 'soft'}; scores are then not
+      calibrated.
 
   Raises:
     run_folder.RunFolderError: if it holds no trained model.
@@ -73,7 +74,8 @@ def load(
   found = run_folder.read_best(workdir, phase)
   config = run_folder.from_json(found.meta['config'])
   metrics = found.meta['metrics']
-  if 'score_slope' in metrics:
+  # Scores that are made otherwise need another calibration.
+  if 'score_slope' in metrics and not changes:
     fitted = metrics['score_slope'], metrics['score_offset']
     config.joint.calibration = fitted
   config.update_from_flattened_dict(changes or {})

@@ -241,9 +241,9 @@ def _joint():
   joint.clear_reach = 4.0
   # Snippets by which borders are known at best: short proposals count less.
   joint.border_error = 0.5
-  # Slope and offset of the log odds of scores; they are fitted on the held-out
-  # videos and kept with the checkpoint.  (1, 0): as they come.
-  joint.calibration = (1.0, 0.0)
+  # Slope and offset of the log odds of scores.  (): fitted on the held-out
+  # videos and kept with the checkpoint; (1.0, 0.0): scores stay as they come.
+  joint.calibration = ()
   # Weight of Ready and Follow in the fit to the template.
   joint.context_weight = 0.5
   # Per snippet of video: candidates that the evaluator scores, those whose

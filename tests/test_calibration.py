@@ -41,13 +41,29 @@ def test_the_fit_is_the_least_cross_entropy():
 
   def loss(weights):
     z = weights[0] * x + weights[1]
-    return np.sum(np.logaddexp(0, z) - gains * z) + (weights[0] - 1) ** 2 / 2
+    prior = ((weights[0] - 1) ** 2 + 1e-3 * weights[1] ** 2) / 2
+    return np.sum(np.logaddexp(0, z) - gains * z) + prior
 
   best = optimize.minimize(loss, [1.0, 0.0], tol=1e-10).x
   np.testing.assert_allclose(found, best, atol=1e-4)
   np.testing.assert_allclose(found, [0.5, -1.0], atol=0.1)
   # Such scores are right on average.
   assert found(scores).mean() == pytest.approx(gains.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize('centre', [-9.0, -7.0, -5.0, -3.0])
+@pytest.mark.parametrize('good', [20, 100])
+def test_a_few_good_ones_above_a_long_tail(centre, good):
+  # Where the first step of Newton's method goes far too far.
+  rng = np.random.default_rng(3)
+  log_odds = np.concatenate(
+    [rng.normal(centre, 1, 3200), rng.normal(1.5, 1, good)]
+  )
+  scores = 1 / (1 + np.exp(-log_odds))
+  gains = np.concatenate([np.zeros(3200), rng.beta(4, 2, good)])
+  found = calibration.fit([(scores, gains)])
+  assert found is not None
+  assert found(scores).sum() == pytest.approx(gains.sum(), rel=0.01)
 
 
 def test_no_fit_where_scores_say_nothing():

@@ -24,6 +24,7 @@ from cmsn_jax.training import (
   metric_writer,
   optimizer,
   parallel,
+  run_folder,
   steps,
 )
 
@@ -106,6 +107,7 @@ class ClassifierRun(abc.ABC):
 
     Raises:
       NanLossError: when the loss stops being finite.
+      run_folder.RunFolderError: if its checkpoint is of other batches.
     """
     settings = self.config.train
     per_epoch = self.loader.steps_per_epoch
@@ -117,7 +119,7 @@ class ClassifierRun(abc.ABC):
       frozen=self.frozen(first),
     )  # fmt: skip
     resume = checkpoints.Checkpoints(self.workdir / 'resume')
-    state, metrics = _restore(steps.create_state(first, tx), resume)
+    state, metrics = self._restore(steps.create_state(first, tx), resume)
     start = int(state.step)
     step_fn = parallel.parallel_step(self.train_step, loss_fn=self.loss, tx=tx)
     key = jax.random.key(settings.seed)
@@ -135,12 +137,27 @@ class ClassifierRun(abc.ABC):
         if done % per_epoch == 0 or done == total:
           metrics = self._validate(writer, state, metrics)
         if done % save_every == 0 or done == total:
-          resume.save(done, state, {'metrics': metrics})
+          resume.save(
+            done,
+            state,
+            {'metrics': metrics, 'windows': self.loader.batch_size},
+          )
     finally:
       bar.close()
       writer.close()
       resume.close()
     return metrics
+
+  def _restore(self, state, resume):
+    """The newest whole state, or the first; and the metrics so far."""
+    found = resume.restore_newest()
+    if found is None:
+      return jax.device_get(state), {}
+    run_folder.check_batch(
+      resume.directory, found.meta.get('windows'), self.loader.batch_size
+    )
+    logging.info('continues after step %d', found.step)
+    return checkpoints.into(state, found.tree), found.meta['metrics']
 
   def _batches(self, start, stop) -> Iterator[windows_lib.Batch]:
     """Batches in order, several loaded ahead by threads."""
@@ -197,12 +214,3 @@ class ClassifierRun(abc.ABC):
     if accuracy > best:
       self.keep(jax.device_get(state.params), step, metrics)
     return metrics
-
-
-def _restore(state, resume):
-  """The newest whole state, or the first; and the metrics so far."""
-  found = resume.restore_newest()
-  if found is None:
-    return jax.device_get(state), {}
-  logging.info('continues after step %d', found.step)
-  return checkpoints.into(state, found.tree), found.meta['metrics']

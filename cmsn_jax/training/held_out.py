@@ -124,11 +124,7 @@ def _average_recall(config, data, found):
 
 def _calibration(config, data, found):
   """`score_slope` and `score_offset`: see `calibration.Calibration`."""
-  given = calibration.Calibration(*config.joint.calibration)
-  if (
-    config.proposals.generator != 'stage_template'
-    or given != calibration.Calibration()
-  ):
+  if config.proposals.generator != 'stage_template' or config.joint.calibration:
     return {}
   fitted = calibration.fit(
     (p.scores, calibration.gains(p.segments, data.held_out[v].segments))
@@ -136,8 +132,8 @@ def _calibration(config, data, found):
   )
   if fitted is None:
     logging.warning(
-      'scores stay as they come: on the held-out videos too few proposals '
-      'match, or better scores match no more often'
+      'scores are not calibrated: on the held-out videos too few proposals '
+      'match an instance, or better scores match no more often'
     )
     return {}
   return {'score_slope': fitted.slope, 'score_offset': fitted.offset}

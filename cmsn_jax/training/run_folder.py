@@ -41,7 +41,6 @@ _MAY_CHANGE = (
   'joint.clear_weight',
   'joint.clear_reach',
   'joint.border_error',
-  'joint.calibration',
   'nms.',
   'evaluation.',
 )

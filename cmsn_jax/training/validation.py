@@ -1,6 +1,7 @@
 """Config values that can be checked before anything is read or written."""
 
 import ml_collections
+import numpy as np
 
 _CHOICES = {
   'data.input': ('features', 'video'),
@@ -55,8 +56,9 @@ def check(config: ml_collections.ConfigDict) -> None:
   problems += [
     f'config.{key} must be at least {least}, got {flat[key]}'
     for key, least in _AT_LEAST.items()
-    if flat[key] < least
+    if not flat[key] >= least
   ]
+  problems += _calibration(flat['joint.calibration'])
   overlap = flat['windows.overlap']
   if not 0 <= overlap < 1:
     problems.append(
@@ -84,6 +86,17 @@ def check(config: ml_collections.ConfigDict) -> None:
     )
   if problems:
     raise ValueError('; '.join(problems))
+
+
+def _calibration(value):
+  if value == () or (
+    len(value) == 2 and np.isfinite(value).all() and value[0] > 0
+  ):
+    return []
+  return [
+    'config.joint.calibration must be () or a slope above 0 and an offset, got '
+    f'{tuple(value)}'
+  ]
 
 
 def _flatten(config, prefix=''):

@@ -81,6 +81,12 @@ def test_a_narrow_c3d_learns_to_tell_two_motions(tmp_path):
   assert again == metrics
   with pytest.raises(run_folder.RunFolderError, match='learning_rate: 0.01'):
     run(smoke(epochs=6, learning_rate=1e-3), tmp_path)
+  # Steps of twice the windows would be other epochs.
+  with (
+    pytest.warns(run_folder.ConfigChangedWarning),
+    pytest.raises(run_folder.RunFolderError, match='windows a step'),
+  ):
+    run(smoke(epochs=6, learning_rate=1e-2, batch_per_device=2), tmp_path)
 
 
 def test_training_starts_from_weights_and_leaves_frozen_layers(tmp_path):

@@ -134,6 +134,9 @@ def test_scores_are_calibrated_on_the_held_out_videos(
   trained = corpus.load(tmp_path)
   fitted = result.metrics['score_slope'], result.metrics['score_offset']
   assert trained.config.joint.calibration == fitted
+  # Other scores, other meaning.
+  soft = corpus.load(tmp_path, changes={'nms.method': 'soft'})
+  assert soft.config.joint.calibration == ()
   raw = corpus.load(tmp_path, changes={'joint.calibration': (1.0, 0.0)})
   gain, score, before = [], [], []
   for (name, one), (_, other) in zip(
@@ -148,5 +151,5 @@ def test_scores_are_calibrated_on_the_held_out_videos(
     score.append(one.proposals.scores)
     before.append(other.proposals.scores)
   gain, score, before = map(np.concatenate, (gain, score, before))
-  assert score.mean() == pytest.approx(gain.mean(), rel=1e-4)
+  assert score.mean() == pytest.approx(gain.mean(), rel=0.01)
   assert before.mean() != pytest.approx(gain.mean(), rel=0.05)

@@ -11,7 +11,7 @@ _CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
 _RUNS = sorted(
   path.stem
   for path in _CONFIGS.glob('*.py')
-  if 'get_config' in path.read_text()
+  if 'def get_config' in path.read_text()
   and not path.stem.startswith(('features_', 'pretrain_'))
 )
 
@@ -31,6 +31,10 @@ def test_every_shipped_config_is_valid_and_has_a_docstring(name):
     ('windows.length', 0, 'windows.length must be at least 2, got 0'),
     ('windows.overlap', 1.0, 'overlap must be within'),
     ('evaluation.best_ans', (7,), 'best_ans must be among'),
+    ('joint.border_error', float('nan'), 'border_error must be at least 0'),
+    ('joint.calibration', (-1.0, 0.0), 'calibration must be .* above 0'),
+    ('joint.calibration', (1.0,), 'calibration must be'),
+    ('joint.calibration', (1.0, float('nan')), 'calibration must be'),
     ('nms.method', 'threshold', "needs proposals.generator 'stage_template'"),
   ],
 )
