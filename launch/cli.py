@@ -7,9 +7,10 @@ import pathlib
 import platform
 import re
 import sys
+import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import app, flags, logging
 
@@ -79,6 +80,46 @@ def require(**values: object) -> None:
   for name, value in values.items():
     if not value:
       raise ValueError(f'--{name} is needed; see --help')
+
+
+def check_outputs(
+  files: Mapping[str, str] | None = None,
+  folders: Mapping[str, str] | None = None,
+) -> None:
+  """Proves that outputs can be written, before the work begins.
+
+  Nothing is made; empty values are not looked at.
+
+  Args:
+    files: flag -> file to be written, its folder may be missing.
+    folders: flag -> folder to be written into, which may be missing.
+  Raises:
+    ValueError: naming the flag.
+  """
+  for name, value in (files or {}).items():
+    if value and pathlib.Path(value).is_dir():
+      raise ValueError(f'--{name}={value} is a folder; give the name of a file')
+  for name, value in {**(files or {}), **(folders or {})}.items():
+    if not value:
+      continue
+    path = pathlib.Path(value).absolute()
+    if name in (files or {}):
+      path = path.parent
+    # What is missing will be made below the nearest folder that is there.
+    path = next(p for p in (path, *path.parents) if p.exists())
+    if not path.is_dir():
+      raise ValueError(
+        f'--{name}={value} cannot be written: {path} is a file, not a folder'
+      )
+    try:
+      with tempfile.TemporaryFile(dir=path):
+        pass
+    except OSError as error:
+      if _is_of_the_machine(error):
+        raise
+      raise ValueError(
+        f'--{name}={value} cannot be written: {error.strerror} ({path})'
+      ) from error
 
 
 def _parse(argv):

@@ -47,6 +47,7 @@ def main(argv):
     if an < 1:
       raise ValueError(f'--ans must be numbers of at least 1, got {an}')
   thresholds = _numbers('tiou_thresholds', _TIOU_THRESHOLDS.value, float)
+  cli.check_outputs(folders={'output': _OUTPUT.value})
   from cmsn_jax import evaluation
 
   result = evaluation.evaluate_files(

@@ -26,6 +26,7 @@ def main(argv):
   """Exports."""
   del argv
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
+  cli.check_outputs(folders={'output': _OUTPUT.value})
   from cmsn_jax import corpus, exporting
 
   trained = corpus.load(pathlib.Path(_WORKDIR.value))

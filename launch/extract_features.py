@@ -37,6 +37,7 @@ def main(argv):
   """Extracts."""
   del argv
   cli.require(input=_INPUT.value, output=_OUTPUT.value)
+  cli.check_outputs(folders={'output': _OUTPUT.value})
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
   cli.use_compilation_cache()

@@ -39,6 +39,7 @@ def main(argv):
   """Joins."""
   del argv
   cli.require(input=_INPUT.value, output=_OUTPUT.value)
+  cli.check_outputs(folders={'output': _OUTPUT.value})
   from cmsn_jax.data import annotations, joined_clips
 
   path = joined_clips.join(

@@ -33,6 +33,7 @@ def main(argv):
   """Trains."""
   del argv
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
+  cli.check_outputs(folders={'output': _OUTPUT.value})
   cli.use_compilation_cache()
   from cmsn_jax.training import (
     classifier_run,

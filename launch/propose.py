@@ -43,6 +43,10 @@ def main(argv):
   """Proposes."""
   del argv
   cli.require(workdir=_WORKDIR.value, input=_INPUT.value, output=_OUTPUT.value)
+  cli.check_outputs(
+    files={'output': _OUTPUT.value, 'csv': _CSV.value},
+    folders={'save_stages': _SAVE_STAGES.value, 'plots': _PLOTS.value},
+  )
   cli.use_compilation_cache()
   from cmsn_jax import corpus, sharding
 

@@ -63,6 +63,9 @@ def main(argv):
   """Writes the page."""
   del argv
   cli.require(proposals=_PROPOSALS.value, output=_OUTPUT.value)
+  cli.check_outputs(
+    files={'output': _OUTPUT.value}, folders={'timelines': _TIMELINES.value}
+  )
   ans = _whole_numbers(_ANS.value)
   from cmsn_jax import report, report_page
   from cmsn_jax.data import proposal_files

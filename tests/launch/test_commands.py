@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import pytest
 
+from launch import cli
+
 _DEFAULT = '--config=configs/default.py'
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -105,3 +107,26 @@ def _check_export(tmp_path, run, output):
     segments, scores = model.propose(features)
     np.testing.assert_allclose(scores, expected.scores, atol=1e-5)
     assert len(segments) == len(expected.segments) > 0
+
+
+def test_outputs_are_tried_before_the_work(tmp_path):
+  (tmp_path / 'file').write_text('')
+  good = str(tmp_path / 'a' / 'b.json')
+  cli.check_outputs(
+    files={'output': good, 'csv': ''}, folders={'plots': str(tmp_path / 'c')}
+  )
+  assert [p.name for p in tmp_path.iterdir()] == ['file']
+  with pytest.raises(
+    ValueError, match='--output=.* is a folder; give the name'
+  ):
+    cli.check_outputs(files={'output': str(tmp_path)})
+  for folders in (
+    {'plots': f'{tmp_path}/file'},
+    {'plots': f'{tmp_path}/file/x'},
+  ):
+    with pytest.raises(
+      ValueError, match='--plots=.*file is a file, not a fold'
+    ):
+      cli.check_outputs(folders=folders)
+  with pytest.raises(ValueError, match='--output=/proc/.* cannot be written'):
+    cli.check_outputs(files={'output': '/proc/p.json'})
