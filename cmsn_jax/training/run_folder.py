@@ -131,7 +131,9 @@ def claim_config(
       )
     if changes:
       warnings.warn(
-        f'continuing {workdir} with a changed config: ' + '; '.join(changes),
+        f'continuing {workdir} with a changed config: '
+        + '; '.join(changes)
+        + '. Checkpoints that are kept already propose as they did',
         ConfigChangedWarning,
         stacklevel=2,
       )
