@@ -78,6 +78,7 @@ TABLES = {
     _plus('stages weigh a quarter', {'joint.stage_weight': 0.5}),
     _plus('no augmentation', _augmented(0)),
     _plus('twice the augmentation', _augmented(2)),
+    _plus('without EMA', {'train.ema': 0.0}),
     _plus('softmax', {'stages.loss': 'softmax'}),
     _plus('scale 30, as the paper', {'stages.scale': 30.0}),
     Row('four members, as shipped', {}, phase='joint'),
