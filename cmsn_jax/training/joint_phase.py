@@ -41,7 +41,10 @@ def joint(
   """
   settings = config.joint
   _check(config, batch_size)
-  loader = _loader(config, data, batch_size)
+  loader = phases.window_loader(
+    config, _reader(config, data), phases.training_windows(config, data),
+    batch_size,
+  )  # fmt: skip
   epochs = max(1, math.ceil(settings.steps / loader.steps_per_epoch))
   total = epochs * loader.steps_per_epoch
   logging.info(
@@ -90,25 +93,6 @@ def _check(config, batch_size):
       f'train.batch_per_device must be divisible by the {settings.members} '
       f'of joint.members, got {per_device}'
     )
-
-
-def _loader(config, data, batch_size):
-  windows = windows_lib.training_windows(
-    {video_id: data.source.num_snippets(video_id) for video_id in data.train},
-    {video_id: video.segments for video_id, video in data.train.items()},
-    data.source.feature_fps,
-    length=config.windows.length,
-    hop=inference.hop_snippets(config),
-    require_instance=config.windows.require_instance,
-  )
-  return windows_lib.WindowLoader(
-    _reader(config, data),
-    windows,
-    batch_size=batch_size,
-    seed=config.train.seed,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
-  )
 
 
 def _reader(config, data):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -72,7 +72,7 @@ def stages(
     video_id: held_out.stage_labels(config, video, data.source)
     for video_id, video in data.train.items()
   }
-  windows = _windows(config, data)
+  windows = training_windows(config, data)
   length = config.windows.length
 
   def read_window(window, rng):
@@ -94,7 +94,7 @@ def stages(
   return Phase(
     name='stages',
     epochs=config.train.stages_epochs,
-    loader=_loader(config, read_window, windows, batch_size),
+    loader=window_loader(config, read_window, windows, batch_size),
     init=lambda key: pretrained.insert(
       config, model.init_stages(key, length, data.source.snippet_shape)
     ),
@@ -120,7 +120,7 @@ def evaluator(
     NoCandidatesError: if no training window has a candidate.
   """
   model = predictor.model
-  windows = _windows(config, data)
+  windows = training_windows(config, data)
   cache = hidden_cache.build(
     workdir / 'evaluator' / 'cache',
     predictor.with_params({'stages': stage_params}),
@@ -155,7 +155,7 @@ def evaluator(
   return Phase(
     name='evaluator',
     epochs=config.train.evaluator_epochs,
-    loader=_loader(config, read_window, windows, batch_size),
+    loader=window_loader(config, read_window, windows, batch_size),
     init=lambda key: model.init_evaluator(key, cache.channels),
     loss_fn=_evaluator_loss(model),
     evaluate=lambda params: held_out.evaluate(
@@ -172,7 +172,9 @@ def evaluator_steps(
 ) -> int:
   """Steps of `evaluator`, known without mining candidates."""
   unread = lambda window, rng: {}
-  loader = _loader(config, unread, _windows(config, data), batch_size)
+  loader = window_loader(
+    config, unread, training_windows(config, data), batch_size
+  )
   return config.train.evaluator_epochs * loader.steps_per_epoch
 
 
@@ -218,7 +220,10 @@ def _evaluator_loss(model: model_lib.Model):
   return loss_fn
 
 
-def _windows(config, data):
+def training_windows(
+  config: ml_collections.ConfigDict, data: training_data.TrainingData
+) -> list[windows_lib.Window]:
+  """The windows of the training videos that a config describes."""
   return windows_lib.training_windows(
     {video_id: data.source.num_snippets(video_id) for video_id in data.train},
     {video_id: video.segments for video_id, video in data.train.items()},
@@ -229,7 +234,15 @@ def _windows(config, data):
   )
 
 
-def _loader(config, read_window, windows, batch_size):
+def window_loader(
+  config: ml_collections.ConfigDict,
+  read_window: Callable[
+    [windows_lib.Window, np.random.Generator], windows_lib.Batch
+  ],
+  windows: Sequence[windows_lib.Window],
+  batch_size: int,
+) -> windows_lib.WindowLoader:
+  """This process's share of the batches, shuffled by the config's seed."""
   return windows_lib.WindowLoader(
     read_window,
     windows,
