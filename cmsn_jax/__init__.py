@@ -1,4 +1,5 @@
 """CMSN: temporal action proposals from video or features, in JAX.
 
-video -> frames -> features -> stages -> proposals -> scores -> NMS -> AR@AN
+video -> frames -> features -> stages -> candidates -> scores -> suppression
+      -> proposals -> AR@AN
 """

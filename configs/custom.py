@@ -12,7 +12,7 @@ out: all train, and no AR is reported. --config.data.holdout=0.2 holds a fifth
 of the training videos out.
 """
 
-from configs import default, plus, smoke
+from cmsn_jax.settings import default, plus, smoke
 
 
 def get_config(arg=None):

@@ -8,7 +8,7 @@ Training from the videos themselves, as the paper does, is
 configs/thumos14_c3d.py.
 """
 
-from configs import features_default
+from cmsn_jax.settings import features as features_default
 
 
 def get_config():

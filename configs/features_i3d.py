@@ -9,7 +9,7 @@ Fine to start with on any videos: weights install by pip.
 
 import ml_collections
 
-from configs import features_default
+from cmsn_jax.settings import features as features_default
 
 
 def get_config() -> ml_collections.ConfigDict:

@@ -15,7 +15,7 @@ dis does about a hundred.
 
 import ml_collections
 
-from configs import features_default
+from cmsn_jax.settings import features as features_default
 
 
 def get_config() -> ml_collections.ConfigDict:

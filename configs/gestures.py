@@ -5,7 +5,7 @@ r"""Gestures from arm-worn inertial sensors: 15 channels at 32 Hz, 69 min.
       --config.data.features=gestures/features
 """
 
-from configs import default, smoke
+from cmsn_jax.settings import default, smoke
 
 
 def get_config(arg=None):

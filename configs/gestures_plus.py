@@ -6,7 +6,7 @@ r"""Gestures from arm-worn sensors with the template chain.
       --config.data.features=gestures/features
 """
 
-from configs import default, plus, smoke
+from cmsn_jax.settings import default, plus, smoke
 
 
 def get_config(arg=None):

@@ -5,7 +5,7 @@ r"""Social behaviour of two rats: 50 pose-derived features at 5 Hz, 5.4 h.
       --config.data.features=rat_social/features
 """
 
-from configs import default, smoke
+from cmsn_jax.settings import default, smoke
 
 
 def get_config(arg=None):

@@ -6,7 +6,7 @@ r"""Social behaviour of two rats with the template chain.
       --config.data.features=rat_social/features
 """
 
-from configs import default, plus, smoke
+from cmsn_jax.settings import default, plus, smoke
 
 
 def get_config(arg=None):

@@ -11,7 +11,7 @@ AR@50/100/200 .4040/.4671/.5246 with Soft-NMS, .3852/.4241/.4935 without the
 evaluator.
 """
 
-from configs import default, smoke
+from cmsn_jax.settings import default, smoke
 
 
 def get_config(arg=None):

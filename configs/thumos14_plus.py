@@ -5,7 +5,7 @@ r"""THUMOS14 with the template chain, on features of any extractor.
       --config.data.features=thumos14_features
 """
 
-from configs import default, plus, smoke
+from cmsn_jax.settings import default, plus, smoke
 
 
 def get_config(arg=None):

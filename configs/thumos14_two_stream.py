@@ -12,7 +12,7 @@ Paper: AR@50/100/200 .4377/.5055/.5648 with Soft-NMS, .3904/.4713/.5353
 without the evaluator. Needs an accelerator for its full size.
 """
 
-from configs import default, smoke
+from cmsn_jax.settings import default, smoke
 
 
 def get_config(arg=None):

@@ -35,7 +35,7 @@ _ANS = flags.DEFINE_list('ans', ['50', '100', '200'], 'Numbers of proposals.')
 def main(argv):
   """Trains and prints."""
   del argv
-  from configs import ablations
+  from cmsn_jax.settings import ablations
 
   cli.require(workdir=_WORKDIR.value, table=_TABLE.value)
   if _TABLE.value not in ablations.TABLES:
@@ -59,9 +59,11 @@ def main(argv):
 
 def _run(row, seed, folder, ans):
   """AR of one variant at each AN."""
-  from cmsn_jax import corpus, metrics
+  from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import derive, loop
+  from cmsn_jax.evaluation import metrics
+  from cmsn_jax.proposing import corpus
+  from cmsn_jax.training import loop
 
   config = _CONFIG.value.copy_and_resolve_references()
   config.update_from_flattened_dict(row.changes)

@@ -50,12 +50,9 @@ def main(argv):
   """Converts."""
   del argv
   cli.require(source=_SOURCE.value, format=_FORMAT.value, output=_OUTPUT.value)
-  from cmsn_jax.data import (
-    annotations,
-    importers,
-    statistics,
-    video_lengths,
-  )
+  from cmsn_jax.annotations import activitynet, importers
+  from cmsn_jax.annotations import lengths as video_lengths
+  from cmsn_jax.data import label_statistics
 
   feature_fps = _FEATURE_FPS.value
   if feature_fps < 0:
@@ -71,10 +68,12 @@ def main(argv):
     converted = importers.csv(
       _SOURCE.value, lengths=lengths, subset=_SUBSET.value
     )
-  annotations.write(_OUTPUT.value, converted)
-  rate = feature_fps or statistics.PAPER_FEATURE_FPS
+  activitynet.write(_OUTPUT.value, converted)
+  rate = feature_fps or label_statistics.PAPER_FEATURE_FPS
   print(f'label statistics at {rate:g} snippets a second')
-  print(statistics.format_table(statistics.by_subset(converted, rate)))
+  print(
+    label_statistics.format_table(label_statistics.by_subset(converted, rate))
+  )
   print(f'wrote {len(converted.videos)} videos to {_OUTPUT.value}')
   return 0
 

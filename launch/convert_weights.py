@@ -59,28 +59,28 @@ def main(argv):
   cli.require(source=_SOURCE.value, output=_OUTPUT.value)
   if _BACKBONE.value != 'c3d':
     return _convert_stream()
-  from cmsn_jax.features import weights
+  from cmsn_jax.features.weights import folders
 
-  found = weights.convert_c3d(
+  found = folders.convert_c3d(
     _SOURCE.value,
     widths=tuple(_numbers('widths', _WIDTHS.value, 5, int)),
     channel_order=_CHANNEL_ORDER.value,
     mean=_MEAN.value and _numbers('mean', _MEAN.value, 3, float),
     scale=_numbers('scale', _SCALE.value, 3, float),
   )
-  weights.save(_OUTPUT.value, found)
+  folders.save(_OUTPUT.value, found)
   print(report(found, _OUTPUT.value))
   return 0
 
 
 def _convert_stream():
-  from cmsn_jax.features import tsn_weights, weights
+  from cmsn_jax.features.weights import folders, tsn
 
   mean = _MEAN.value and _some_numbers('mean', _MEAN.value)
   std = None
   if _SCALE.present:
     std = [1 / value for value in _some_numbers('scale', _SCALE.value)]
-  found = tsn_weights.convert_file(
+  found = tsn.convert_file(
     _SOURCE.value,
     _BACKBONE.value,
     mean=mean,
@@ -89,7 +89,7 @@ def _convert_stream():
     preactivation=_PREACTIVATION.value,
     stride_in_1x1=_STRIDE_IN_1X1.value,
   )
-  weights.save(_OUTPUT.value, found)
+  folders.save(_OUTPUT.value, found)
   text = found.description
   depth = f'-{text["depth"]}' if text['depth'] else ''
   print(

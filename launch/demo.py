@@ -29,9 +29,10 @@ def main(argv):
   """Runs the demo."""
   del argv
   cli.use_compilation_cache()
-  from cmsn_jax import corpus
+  from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import derive, loop
+  from cmsn_jax.proposing import corpus
+  from cmsn_jax.training import loop
 
   # In order with what is logged, also when written to a file.
   sys.stdout.reconfigure(line_buffering=True)
@@ -68,11 +69,12 @@ def main(argv):
 
 def _generate(workdir):
   """Writes the data; returns the config of a run on them."""
-  from cmsn_jax.data import synthetic_features, synthetic_video
-  from configs import demo, smoke
+  from cmsn_jax.data.synthetic import features
+  from cmsn_jax.data.synthetic import video as synthetic_video
+  from cmsn_jax.settings import demo, smoke
 
   video = _INPUT.value == 'video'
-  maker = synthetic_video if video else synthetic_features
+  maker = synthetic_video if video else features
   annotations = maker.generate(
     workdir / 'data', num_videos=_VIDEOS.value, duration_sec=_SECONDS.value
   )
@@ -90,9 +92,9 @@ def _generate(workdir):
 def _evaluate(annotations, output):
   import numpy as np
 
-  from cmsn_jax import metrics
-  from cmsn_jax.data import annotations as annotations_lib
-  from cmsn_jax.data import proposal_files
+  from cmsn_jax.annotations import activitynet as annotations_lib
+  from cmsn_jax.evaluation import metrics
+  from cmsn_jax.files import proposal_files
 
   videos = annotations_lib.read(annotations).subset('testing')
   truth = {video_id: video.segments for video_id, video in videos.items()}

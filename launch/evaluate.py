@@ -48,9 +48,9 @@ def main(argv):
       raise ValueError(f'--ans must be numbers of at least 1, got {an}')
   thresholds = _numbers('tiou_thresholds', _TIOU_THRESHOLDS.value, float)
   cli.check_outputs(folders={'output': _OUTPUT.value})
-  from cmsn_jax import evaluation
+  from cmsn_jax.evaluation import from_files
 
-  result = evaluation.evaluate_files(
+  result = from_files.evaluate_files(
     _PROPOSALS.value,
     _ANNOTATIONS.value,
     _SUBSET.value,
@@ -60,9 +60,9 @@ def main(argv):
     fps=_FPS.value,
     tiou_thresholds=thresholds or None,
   )
-  print(evaluation.table(result), flush=True)
+  print(from_files.table(result), flush=True)
   if _OUTPUT.value:
-    evaluation.write(result, _OUTPUT.value)
+    from_files.write(result, _OUTPUT.value)
 
 
 def _numbers(name, texts, kind):

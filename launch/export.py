@@ -27,7 +27,7 @@ def main(argv):
   del argv
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
   cli.check_outputs(folders={'output': _OUTPUT.value})
-  from cmsn_jax import corpus, exporting
+  from cmsn_jax.proposing import corpus, exporting
 
   trained = corpus.load(pathlib.Path(_WORKDIR.value))
   sizes = exporting.write(trained, pathlib.Path(_OUTPUT.value))

@@ -41,7 +41,8 @@ def main(argv):
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
   cli.use_compilation_cache()
-  from cmsn_jax import feature_folder, sharding, video_features
+  from cmsn_jax import sharding
+  from cmsn_jax.features import feature_folder, video_features
 
   shard = sharding.parse(_SHARD.value)
   videos = feature_folder.find(_INPUT.value)

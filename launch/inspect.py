@@ -35,7 +35,7 @@ def _paper(config):
   import jax.numpy as jnp
 
   from cmsn_jax import flops
-  from cmsn_jax import model as model_lib
+  from cmsn_jax.chains.paper import networks as model_lib
 
   model = model_lib.build(config)
   inputs, mask = _window(config)
@@ -67,13 +67,14 @@ def _template(config):
   import jax
   import jax.numpy as jnp
 
-  from cmsn_jax import flops, joint_network
+  from cmsn_jax import flops
+  from cmsn_jax.chains.template import networks
 
-  members = joint_network.Members(joint_network.build(config))
+  members = networks.Members(networks.build(config))
   inputs, mask = _window(config)
   number = config.joint.members
   stacked = jax.eval_shape(
-    lambda: joint_network.init_members(
+    lambda: networks.init_members(
       members.model, jax.random.key(0), number, *inputs.shape[1:]
     )
   )
@@ -105,7 +106,7 @@ def _window(config):
   import jax
   import jax.numpy as jnp
 
-  from cmsn_jax.features import c3d
+  from cmsn_jax.features.backbones import c3d
 
   length = config.windows.length
   mask = jax.ShapeDtypeStruct((1, length), jnp.bool_)

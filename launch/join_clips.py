@@ -40,7 +40,8 @@ def main(argv):
   del argv
   cli.require(input=_INPUT.value, output=_OUTPUT.value)
   cli.check_outputs(folders={'output': _OUTPUT.value})
-  from cmsn_jax.data import annotations, joined_clips
+  from cmsn_jax.annotations import activitynet
+  from cmsn_jax.data.synthetic import joined_clips
 
   path = joined_clips.join(
     _INPUT.value,
@@ -55,7 +56,7 @@ def main(argv):
     seed=_SEED.value,
     progress=not cli.quiet(),
   )
-  videos = annotations.read(path).videos.values()
+  videos = activitynet.read(path).videos.values()
   print(
     f'wrote {len(videos)} videos, {sum(v.duration_sec for v in videos):.0f} s, '
     f'{sum(len(v.labels) for v in videos)} instances: {path}'

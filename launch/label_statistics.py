@@ -30,9 +30,11 @@ def main(argv):
   """Prints the statistics."""
   del argv
   cli.require(annotations=_ANNOTATIONS.value)
-  from cmsn_jax.data import annotations, feature_files, statistics
+  from cmsn_jax.annotations import activitynet
+  from cmsn_jax.data import label_statistics
+  from cmsn_jax.files import feature_files
 
-  data = annotations.read(_ANNOTATIONS.value)
+  data = activitynet.read(_ANNOTATIONS.value)
   if _EXCLUDE_LABELS.value:
     data = data.without_labels(_EXCLUDE_LABELS.value)
   store = None
@@ -40,20 +42,20 @@ def main(argv):
     store = feature_files.open_features(
       _FEATURES.value, feature_fps=_FEATURE_FPS.value or None
     )
-  rate = statistics.feature_rate(
+  rate = label_statistics.feature_rate(
     data, store.feature_fps if store else _FEATURE_FPS.value or None
   )
-  groups = statistics.by_subset(data, rate)
+  groups = label_statistics.by_subset(data, rate)
   print(f'label statistics at {rate:g} snippets a second')
-  print(statistics.format_table(groups))
+  print(label_statistics.format_table(groups))
   print()
-  print(statistics.format_labels(groups[-1]))
-  suggestion = statistics.suggest(list(data.videos.values()), rate)
+  print(label_statistics.format_labels(groups[-1]))
+  suggestion = label_statistics.suggest(list(data.videos.values()), rate)
   if suggestion:
     print()
-    print(statistics.format_suggestion(suggestion, rate))
+    print(label_statistics.format_suggestion(suggestion, rate))
   if store:
-    statistics.check_features(data, store, rate)
+    label_statistics.check_features(data, store, rate)
     print(
       f'features: {len(store)} files, {store.dim} values a snippet, lengths fit '
       'the durations'

@@ -35,16 +35,12 @@ def main(argv):
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
   cli.check_outputs(folders={'output': _OUTPUT.value})
   cli.use_compilation_cache()
-  from cmsn_jax.training import (
-    classifier_run,
-    clip_training,
-    stream_training,
-  )
+  from cmsn_jax.pretraining import c3d, run, stream
 
   config = _CONFIG.value
-  training = clip_training
-  if config.extractor.name in stream_training.NAMES:
-    training = stream_training
+  training = c3d
+  if config.extractor.name in stream.NAMES:
+    training = stream
   train, validation = open_clips(config)
   print(
     f'{len(train)} training and {len(validation)} validation clips of '
@@ -59,7 +55,7 @@ def main(argv):
       output=pathlib.Path(_OUTPUT.value),
       quiet=cli.quiet(),
     )
-  except classifier_run.NanLossError as error:
+  except run.NanLossError as error:
     raise cli.Failed(error) from error
   print(
     f'validation accuracy {metrics["accuracy"]:.4f} '
@@ -85,7 +81,7 @@ def open_clips(config):
       size=tuple(config.video.size),
       data_dir=config.data.tfds_dir,
     )
-  from cmsn_jax.data import clips
+  from cmsn_jax.pretraining import clips
 
   return clips.open_folder(
     config.data.folder,

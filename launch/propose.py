@@ -48,7 +48,8 @@ def main(argv):
     folders={'save_stages': _SAVE_STAGES.value, 'plots': _PLOTS.value},
   )
   cli.use_compilation_cache()
-  from cmsn_jax import corpus, sharding
+  from cmsn_jax import sharding
+  from cmsn_jax.proposing import corpus
 
   failures = corpus.propose(
     pathlib.Path(_WORKDIR.value),
@@ -73,17 +74,18 @@ def main(argv):
 
 
 def _draw():
-  from cmsn_jax import report_page, timeline_plots
-  from cmsn_jax.data import annotations, proposal_files
+  from cmsn_jax.annotations import activitynet
+  from cmsn_jax.files import proposal_files
+  from cmsn_jax.report import page, timelines
 
   truth = None
   if _ANNOTATIONS.value:
-    known = annotations.read(_ANNOTATIONS.value)
+    known = activitynet.read(_ANNOTATIONS.value)
     truth = known.subset(_SUBSET.value) if _SUBSET.value else known.videos
-  entries = report_page.entries(
+  entries = page.entries(
     proposal_files.read(_OUTPUT.value), truth, _SAVE_STAGES.value or None
   )
-  number = timeline_plots.write_folder(_PLOTS.value, entries)
+  number = timelines.write_folder(_PLOTS.value, entries)
   print(f'drew {number} videos in {_PLOTS.value}')
 
 

@@ -67,8 +67,9 @@ def main(argv):
     files={'output': _OUTPUT.value}, folders={'timelines': _TIMELINES.value}
   )
   ans = _whole_numbers(_ANS.value)
-  from cmsn_jax import report, report_page
-  from cmsn_jax.data import proposal_files
+  from cmsn_jax.files import proposal_files
+  from cmsn_jax.report import page as report_page
+  from cmsn_jax.report import render
 
   output = pathlib.Path(_OUTPUT.value)
   proposals = proposal_files.read(_PROPOSALS.value)
@@ -88,7 +89,7 @@ def main(argv):
     metric_fps=_FPS.value,
   )
   given = [_PROPOSALS.value, _ANNOTATIONS.value, _STAGES.value, _VIDEOS.value]
-  size = report.write(
+  size = render.write(
     output,
     page,
     subset=subset,
@@ -98,11 +99,9 @@ def main(argv):
   )
   print(f'{output}: {len(entries)} videos, {size / 1e6:.1f} MB')
   if _TIMELINES.value:
-    from cmsn_jax import timeline_plots
+    from cmsn_jax.report import timelines
 
-    count = timeline_plots.write_folder(
-      _TIMELINES.value, entries, kind=_KIND.value
-    )
+    count = timelines.write_folder(_TIMELINES.value, entries, kind=_KIND.value)
     print(f'{_TIMELINES.value}: {count} pictures')
 
 
@@ -121,9 +120,9 @@ def _truth(proposals):
     if _SUBSET.value or _EXCLUDE.value:
       raise ValueError('--subset and --exclude_labels need --annotations')
     return None, '', []
-  from cmsn_jax.data import annotations
+  from cmsn_jax.annotations import activitynet
 
-  chosen = annotations.read(_ANNOTATIONS.value)
+  chosen = activitynet.read(_ANNOTATIONS.value)
   notes = []
   if _EXCLUDE.value:
     chosen = chosen.without_labels(_EXCLUDE.value)
@@ -148,9 +147,10 @@ def _truth(proposals):
 def _with_videos(entries, output):
   import dataclasses
 
-  from cmsn_jax import report_media, report_page
+  from cmsn_jax.report import media
+  from cmsn_jax.report import page as report_page
 
-  files = report_media.find(_VIDEOS.value, [e.video_id for e in entries])
+  files = media.find(_VIDEOS.value, [e.video_id for e in entries])
   result = []
   for entry in entries:
     file = files.get(entry.video_id)
@@ -158,15 +158,13 @@ def _with_videos(entries, output):
       frames = ()
       try:
         if _FRAMES.value:
-          frames = tuple(
-            report_media.strip(file, entry.duration_sec, _FRAMES.value)
-          )
+          frames = tuple(media.strip(file, entry.duration_sec, _FRAMES.value))
       except ValueError as error:
         warnings.warn(
           f'no frames shown: {error}', report_page.ReportWarning, stacklevel=1
         )
       entry = dataclasses.replace(
-        entry, url=report_media.link(file, output), frames=frames
+        entry, url=media.link(file, output), frames=frames
       )
     result.append(entry)
   return result

@@ -54,18 +54,13 @@ def main(argv):
     _MULTI_HOST.value,
   )
   cli.use_compilation_cache()
+  from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import (
-    checkpoints,
-    derive,
-    loop,
-    parallel,
-    run_folder,
-    validation,
-  )
+  from cmsn_jax.runs import checkpoints, folder
+  from cmsn_jax.training import config_checks, loop, parallel
 
   config = _CONFIG.value
-  validation.check(config)
+  config_checks.check(config)
   _check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
   # Frames are decoded, and made-up data written, by one process.
@@ -90,7 +85,7 @@ def main(argv):
     return 0
   except (
     loop.NanLossError,
-    run_folder.DiskError,
+    folder.DiskError,
     checkpoints.CheckpointError,
   ) as error:
     raise cli.Failed(error) from error
@@ -101,9 +96,9 @@ def main(argv):
 
 
 def _check_phase(config, phase):
-  from cmsn_jax.training import phases
+  from cmsn_jax.chains.paper import stages_phase
 
-  names = phases.names(config)
+  names = stages_phase.names(config)
   if phase not in ('all', *names):
     raise ValueError(
       f'--phase={phase}: generator {config.proposals.generator!r} has the '

@@ -23,9 +23,9 @@ import warnings
 
 import jax
 
-from cmsn_jax.training import checkpoints
-from tests import corpus_faults
-from tests.data import fuzz_readers
+from cmsn_jax.runs import checkpoints
+from tests.files import fuzz_readers
+from tests.proposing import corpus_faults
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PHASES = ('stages', 'evaluator')

@@ -58,7 +58,7 @@ def _mentioned(page):
 def test_commands_and_their_flags_exist(page):
   shared = (_ROOT / 'launch' / 'cli.py').read_text()
   config = ast.unparse(
-    ast.parse((_ROOT / 'configs' / 'default.py').read_text())
+    ast.parse((_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text())
   )
   for words in [*_commands(page), *_mentioned(page)]:
     if not words[2].startswith('launch.'):
@@ -83,7 +83,7 @@ def _config_of(words):
     if word.startswith('--config='):
       path = _ROOT / word.removeprefix('--config=').partition(':')[0]
       assert path.exists(), word
-      defaults = _ROOT / 'configs' / 'features_default.py'
+      defaults = _ROOT / 'cmsn_jax' / 'settings' / 'features.py'
       return ast.unparse(ast.parse(path.read_text())) + ast.unparse(
         ast.parse(defaults.read_text())
       )
@@ -105,7 +105,7 @@ def test_config_files_and_commands_that_pages_name_exist():
 
 @pytest.mark.parametrize('page', _DOCS, ids=[page.name for page in _DOCS])
 def test_config_keys_exist(page):
-  config = (_ROOT / 'configs' / 'default.py').read_text()
+  config = (_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text()
   groups = set(re.findall(r'config\.(\w+) = _', config))
   text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.S)
   for group, key in re.findall(r'`(\w+)\.(\w+)(?:=[^`]*)?`', text):
@@ -213,17 +213,17 @@ def _run_all(commands, folder, timeout):
 @pytest.fixture
 def own_data(tmp_path):
   """A user's folder: labels.csv, features/, new_features/ and videos/."""
-  from cmsn_jax.data import annotations, synthetic_features, synthetic_video
+  from cmsn_jax.annotations import activitynet
+  from cmsn_jax.data.synthetic import features
+  from cmsn_jax.data.synthetic import video as synthetic_video
 
-  made = synthetic_features.generate(
-    tmp_path / 'made', num_videos=6, duration_sec=60.0
-  )
+  made = features.generate(tmp_path / 'made', num_videos=6, duration_sec=60.0)
   for name in ('features', 'new_features'):
     shutil.copytree(tmp_path / 'made' / 'features', tmp_path / name)
   with open(tmp_path / 'labels.csv', 'w', newline='') as file:
     writer = csv.writer(file)
     writer.writerow(['video', 'start', 'end', 'label', 'subset'])
-    for video in annotations.read(made).videos.values():
+    for video in activitynet.read(made).videos.values():
       for (start, end), label in zip(video.segments, video.labels):
         writer.writerow([video.video_id, start, end, label, video.subset])
   synthetic_video.generate(

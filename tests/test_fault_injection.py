@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests import corpus_faults, fault_injection
+from tests import fault_injection
+from tests.proposing import corpus_faults
 
 pytestmark = pytest.mark.slow
 

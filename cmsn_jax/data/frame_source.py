@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import UInt8
 
-from cmsn_jax.data import video
+from cmsn_jax.video import decoding
 
 
 class FrameSource:
@@ -48,7 +48,7 @@ class FrameSource:
     self, video_id: str, start: int, stop: int
   ) -> UInt8[np.ndarray, 'f h w 3']:
     """Centre-cropped frames of snippets [start, stop)."""
-    return video.centre_crop(self._frames(video_id, start, stop), self._crop)
+    return decoding.centre_crop(self._frames(video_id, start, stop), self._crop)
 
   def read_training(
     self, video_id: str, start: int, stop: int, rng: np.random.Generator
@@ -56,8 +56,8 @@ class FrameSource:
     """The same with one random crop and flip for all frames (Sec. 5.1)."""
     frames = self._frames(video_id, start, stop)
     if not self._random_crop:
-      frames = video.centre_crop(frames, self._crop)
-    return video.random_crop_flip(
+      frames = decoding.centre_crop(frames, self._crop)
+    return decoding.random_crop_flip(
       frames, rng, self._crop, flip=self._random_flip
     )
 
@@ -108,7 +108,7 @@ class DecodingSource:
   def num_snippets(self, video_id: str) -> int:
     """Snippets of a video as its header says, a begun one counted."""
     if video_id not in self._totals:
-      info = video.probe(self._paths[video_id])
+      info = decoding.probe(self._paths[video_id])
       self._totals[video_id] = max(1, info.num_frames_at(self._fps))
     return -(-self._totals[video_id] // self._stride)
 
@@ -134,7 +134,7 @@ class DecodingSource:
       chunk = next(chunks, None)
       if chunk is None:
         break
-      chunk = video.centre_crop(chunk, self._crop)
+      chunk = decoding.centre_crop(chunk, self._crop)
       parts.append(chunk[skip:])
       last += len(chunk) - min(skip, len(chunk))
       skip = max(0, skip - len(chunk))

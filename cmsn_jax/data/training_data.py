@@ -11,14 +11,11 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from cmsn_jax.data import annotations as annotations_lib
-from cmsn_jax.data import (
-  feature_concat,
-  feature_files,
-  sources,
-  synthetic_features,
-  video_files,
-)
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.data import sources
+from cmsn_jax.data.synthetic import features
+from cmsn_jax.files import feature_concat, feature_files
+from cmsn_jax.video import video_files
 
 # The one that data may lack: configs/default.py names it, whatever the data.
 _EVAL_SUBSET = 'validation'
@@ -77,9 +74,9 @@ def open_data(
       'no data are given: %d generated sequences of %d s take their place',
       count, seconds,
     )  # fmt: skip
-    maker = synthetic_features
+    maker = features
     if config.data.input == 'video':
-      from cmsn_jax.data import synthetic_video as maker
+      from cmsn_jax.data.synthetic import video as maker
     config.data.annotations = str(
       maker.generate(folder, num_videos=count, duration_sec=float(seconds))
     )
@@ -98,8 +95,9 @@ def open_video(
   Raises:
     ValueError: where paths are missing, or videos cannot be decoded.
   """
-  from cmsn_jax.data import frame_source, frame_store, frame_store_build
-  from cmsn_jax.features import c3d
+  from cmsn_jax.data import frame_source
+  from cmsn_jax.features.backbones import c3d
+  from cmsn_jax.video import frame_store, frame_store_build
 
   data = config.data
   annotations = _annotations(data, 'videos')

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from cmsn_jax.features import c3d, extractor, i3d, variables, weights
+from cmsn_jax.features import extractor, i3d, variables
+from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features.weights import folders
 
 POOLS = ('mean', 'max')
 
@@ -75,7 +77,7 @@ def _weights(section):
       'channel_order': section.channel_order,
     }
     return text, None, f'random, seed {section.seed}'
-  found = weights.load(section.weights)
+  found = folders.load(section.weights)
   text = found.description
   if text.get('backbone') != 'c3d':
     raise ValueError(

@@ -23,7 +23,9 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
-from cmsn_jax.features import convolution, extractor, i3d_weights, variables
+from cmsn_jax.features import extractor, variables
+from cmsn_jax.features.backbones import convolution
+from cmsn_jax.features.weights import i3d
 
 DIM = 1024
 STRIDE = 8
@@ -274,7 +276,7 @@ def build(section: Any) -> extractor.Extractor:
     params = variables.random(module, *inputs, seed=section.seed)
     weights = f'random, seed {section.seed}'
   else:
-    loaded = i3d_weights.read(section.weights)
+    loaded = i3d.read(section.weights)
     variables.check(
       loaded.variables, variables.shapes(module, *inputs), loaded.name
     )

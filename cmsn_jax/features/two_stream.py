@@ -20,14 +20,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
-from cmsn_jax.features import (
-  bn_inception,
-  extractor,
-  resnet,
-  tsn_weights,
-  variables,
-  weights,
-)
+from cmsn_jax.features import extractor, variables
+from cmsn_jax.features.backbones import bn_inception, resnet
+from cmsn_jax.features.weights import folders, tsn
 
 FLOW_STACK = 5
 _PIXELS = ('mean', 'std', 'channel_order')
@@ -111,7 +106,7 @@ def load_stream(section: Any, channels: int, dtype: Any, seed: int) -> Stream:
     params = variables.random(module, inputs, seed=seed)
     name = f'random, seed {seed}'
   else:
-    params, name = tsn_weights.load(
+    params, name = tsn.load(
       section.weights, module, variables.shapes(module, inputs)
     )
   look = pixels(section)
@@ -132,7 +127,7 @@ def pixels(section: Any) -> dict[str, Any]:
   section's."""
   source = {key: getattr(section, key) for key in _PIXELS}
   if os.path.isdir(section.weights):
-    source = weights.load(section.weights).description
+    source = folders.load(section.weights).description
   return {
     key: tuple(source[key]) if key != 'channel_order' else source[key]
     for key in _PIXELS

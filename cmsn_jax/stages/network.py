@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from cmsn_jax.features import convolution
+from cmsn_jax.features.backbones import convolution
 from cmsn_jax.stages import bilstm, cosine_margin
 
 NUM_STAGES = 6

@@ -6,9 +6,12 @@ import jax
 import numpy as np
 from absl import logging
 
-from cmsn_jax import calibration, inference, metrics, sharding
-from cmsn_jax.data import proposal_files
+from cmsn_jax import sharding
+from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.evaluation import metrics
+from cmsn_jax.files import proposal_files
 from cmsn_jax.stages import targets as stage_targets
+from cmsn_jax.suppression import calibration
 from cmsn_jax.training import parallel
 
 

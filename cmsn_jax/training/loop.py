@@ -12,20 +12,21 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from cmsn_jax import inference, timeline_plots
 from cmsn_jax import progress as progress_lib
+from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains.paper import stages_phase
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.report import timelines
+from cmsn_jax.runs import checkpoints
+from cmsn_jax.runs import folder as run_folder
 from cmsn_jax.training import (
-  checkpoints,
+  config_checks,
   metric_writer,
   optimizer,
   parallel,
-  phases,
-  run_folder,
   steps,
   stopping,
-  validation,
 )
 
 # (loader, first step, one past the last) -> batches.
@@ -76,8 +77,8 @@ def train_and_evaluate(
     run_folder.RunFolderError: when another run holds the workdir, or it was
       started with another config.
   """
-  validation.check(config)
-  names = phases.names(config)
+  config_checks.check(config)
+  names = stages_phase.names(config)
   if phase not in ('all', *names):
     raise ValueError(
       f"phase must be 'all' or one of {names} with this config, got {phase!r}"
@@ -115,14 +116,14 @@ def _compare(without: dict[str, float], with_it: dict[str, float]) -> None:
 def _phase(name, config, workdir, data, predictor, quiet):
   size = batch_size(config)
   if name == 'stages':
-    return phases.stages(config, data, predictor, size)
+    return stages_phase.stages(config, data, predictor, size)
   if name == 'joint':
-    from cmsn_jax.training import joint_phase
+    from cmsn_jax.chains.template import joint_phase
 
     return joint_phase.joint(config, data, predictor, size)
   kept = run_folder.read_best(workdir, 'stages')
   params = kept.tree['params']['stages']
-  return phases.evaluator(
+  return stages_phase.evaluator(
     config, data, predictor, params, size, workdir, quiet=quiet
   )
 
@@ -155,7 +156,7 @@ class _Run:
     folder = self.workdir / name / 'resume'
     if name != 'evaluator' or not folder.is_dir():
       return None
-    total = phases.evaluator_steps(
+    total = stages_phase.evaluator_steps(
       self.config, self.data, batch_size(self.config)
     )
     manager = checkpoints.Checkpoints(folder)
@@ -168,7 +169,7 @@ class _Run:
     logging.info('%s: finished before (step %d)', name, step)
     return found.meta['best']
 
-  def train(self, phase: phases.Phase) -> dict[str, float]:
+  def train(self, phase: stages_phase.Phase) -> dict[str, float]:
     """Trains one phase to its end; returns its best metrics."""
     settings = self.config.train
     per_epoch = phase.loader.steps_per_epoch
@@ -261,7 +262,8 @@ class _Run:
   def _restore(self, phase, tx):
     """The newest whole state of a phase, or its first."""
     key = jax.random.fold_in(
-      jax.random.key(self.config.train.seed), 1 + phases.NAMES.index(phase.name)
+      jax.random.key(self.config.train.seed),
+      1 + stages_phase.NAMES.index(phase.name),
     )
     params = phase.init(key)
     # On the host: of several processes, each places it on its own devices.
@@ -383,7 +385,7 @@ class _Run:
 
 def _picture(example):
   video, prediction = example
-  return timeline_plots.figure(
+  return timelines.figure(
     video.video_id,
     video.duration_sec,
     true_segments=video.segments,

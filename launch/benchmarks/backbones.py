@@ -15,13 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.features import (
-  bn_inception,
-  extractor,
-  i3d,
-  resnet,
-  variables,
-)
+from cmsn_jax.features import extractor, i3d, variables
+from cmsn_jax.features.backbones import bn_inception, resnet
 from launch.benchmarks import torch_backbones
 
 _SIZE = 224
@@ -66,7 +61,7 @@ def _clock():
 
 def _flow(quick):
   try:
-    from cmsn_jax.data import flow
+    from cmsn_jax.video import flow
 
     flow.choose('dis')
   except ModuleNotFoundError as error:

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.features import c3d, variables
+from cmsn_jax.features import variables
+from cmsn_jax.features.backbones import c3d
 from launch.benchmarks import interleaved, limits
 
 _SIZE = 112

@@ -68,9 +68,10 @@ def template(snippets: int, steps: int = _STEPS):
 @functools.cache
 def _trained(kind, steps, max_candidates=0):
   """(predictor, standardised features that it proposes for)."""
-  from cmsn_jax import corpus
+  from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import derive, loop
+  from cmsn_jax.proposing import corpus
+  from cmsn_jax.training import loop
   from configs import rat_social, rat_social_plus
 
   config = {'paper': rat_social, 'template': rat_social_plus}[kind].get_config()
@@ -182,7 +183,7 @@ def _start_up():
 
 def first_result() -> None:
   """Proposals of one short video by an untrained network."""
-  from cmsn_jax import inference
+  from cmsn_jax.chains.paper import predictor as inference
   from configs import rat_social
 
   config = rat_social.get_config()

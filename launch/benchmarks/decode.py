@@ -20,7 +20,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmsn_jax.data import frame_store, frame_store_build, video, video_reader
+from cmsn_jax.video import decoding, frame_store, frame_store_build
+from cmsn_jax.video import reader as video_reader
 
 _SIZE = (128, 171)
 _SOURCE = (360, 640)
@@ -68,7 +69,7 @@ def render(path: pathlib.Path, num_frames: int):
 
 
 def _ours(path) -> int:
-  chunks = video.frames(path, fps=_RATE, size=_SIZE)
+  chunks = decoding.frames(path, fps=_RATE, size=_SIZE)
   return sum(len(chunk) for chunk in chunks)
 
 
@@ -130,7 +131,7 @@ def _prefetch(path, num_frames):
   with video_reader.VideoReader() as reader:
     list(reader.frames(path, stop_frame=1))  # the process is up
     ours = consume(reader.frames(path, fps=_RATE, size=_SIZE))
-  other = consume(video.frames(path, fps=_RATE, size=_SIZE))
+  other = consume(decoding.frames(path, fps=_RATE, size=_SIZE))
   return _row(
     f'{num_frames} frames, decode while another takes as long',
     ours,
@@ -148,7 +149,7 @@ def _windows(path, folder, num_frames, repeats):
 
   def from_file():
     for start in starts:
-      video.read(
+      decoding.read(
         path,
         fps=_RATE,
         size=_SIZE,

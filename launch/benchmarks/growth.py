@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax import metrics, nms, proposals
+from cmsn_jax.candidates import runs
+from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
+from cmsn_jax.suppression import nms
 from launch.benchmarks import chain, host, limits
 
 _HOUR_SNIPPETS = 18_000  # at 5 Hz
@@ -117,7 +119,7 @@ def _generation(hours):
 
   def run():
     labels = targets.stage_labels(instances, total, 2.5)
-    return proposals.generate(labels)
+    return runs.generate(labels)
 
   return run
 
@@ -133,7 +135,7 @@ def _recall(videos):
 
 
 def _stage_step(length):
-  from cmsn_jax import inference
+  from cmsn_jax.chains.paper import predictor as inference
   from configs import rat_social
 
   config = rat_social.get_config()

@@ -18,8 +18,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmsn_jax import metrics, nms, proposals, segments
+from cmsn_jax import segments
+from cmsn_jax.candidates import runs
+from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
+from cmsn_jax.suppression import nms
 
 _VIDEOS, _PROPOSALS = 213, 1000
 _LARGE = 20_000  # proposals of one video
@@ -88,7 +91,7 @@ def run_perfect_labels(thumos14: str | pathlib.Path) -> list[dict]:
     for video, true in truth.items():
       num_snippets = int(durations[video] * feature_fps)
       labels = targets.stage_labels(true, num_snippets, feature_fps)
-      made = proposals.generate(labels, split=split)
+      made = runs.generate(labels, split=split)
       count += len(made.starts)
       spans = segments.snippets_to_sec(made.starts, made.ends, feature_fps)
       best.append(segments.tiou(true, spans).max(axis=1, initial=0.0))
@@ -160,7 +163,7 @@ def _generation(quick):
 
   def run():
     labels = targets.stage_labels(true, num_snippets, feature_fps)
-    return proposals.generate(labels)
+    return runs.generate(labels)
 
   part = num_snippets // (90 if quick else 18)
   labels = targets.stage_labels(true, part, feature_fps).tolist()
@@ -188,7 +191,7 @@ def _chain(quick):
   sample = 1 if quick else 4
 
   def run():
-    made = [proposals.generate(s) for s in stages]
+    made = [runs.generate(s) for s in stages]
     return nms.soft_nms_many(
       [segments.snippets_to_sec(m.starts, m.ends, feature_fps) for m in made],
       [m.pre_scores for m in made],
@@ -200,7 +203,7 @@ def _chain(quick):
       spans = [[i / feature_fps, (j + 1) / feature_fps] for i, j, _ in made]
       _plain_soft_nms(spans, [score for _, _, score in made])
 
-  average = np.mean([len(proposals.generate(s).starts) for s in stages])
+  average = np.mean([len(runs.generate(s).starts) for s in stages])
   row = _compare(
     'nms',
     f'candidates, pre-score, Soft-NMS, {_VIDEOS} videos',
@@ -342,24 +345,24 @@ def _plain_greedy_nms(spans, scores, threshold=0.8):
 def _plain_generate(stages, rate=0.09):
   """Candidates run by run, pair by pair."""
   made, run = [], []
-  for t, stage in enumerate([*stages, proposals.BACKGROUND]):
-    fresh = run and stages[t - 1] >= proposals.END and 1 <= stage <= 2
-    if run and (stage == proposals.BACKGROUND or fresh):
+  for t, stage in enumerate([*stages, runs.BACKGROUND]):
+    fresh = run and stages[t - 1] >= runs.END and 1 <= stage <= 2
+    if run and (stage == runs.BACKGROUND or fresh):
       made.extend(_plain_pairs(stages, run, rate))
       run = []
-    if stage != proposals.BACKGROUND:
+    if stage != runs.BACKGROUND:
       run.append(t)
   return sorted(made, key=lambda c: (-c[2], c[0], c[1]))
 
 
 def _plain_pairs(stages, run, rate):
-  confirm = [t for t in run if stages[t] == proposals.CONFIRM]
+  confirm = [t for t in run if stages[t] == runs.CONFIRM]
   half = len(confirm) // 2
   starts = [t for t in run if stages[t] in (1, 2)]
   starts += confirm[: len(confirm) - half]
-  ends = [t for t in run if stages[t] >= proposals.END] + confirm[half:]
-  first = [t for t in run if stages[t] == proposals.START] or confirm or run
-  last = [t for t in run if stages[t] == proposals.END] or confirm or run
+  ends = [t for t in run if stages[t] >= runs.END] + confirm[half:]
+  first = [t for t in run if stages[t] == runs.START] or confirm or run
+  last = [t for t in run if stages[t] == runs.END] or confirm or run
   for i in starts:
     for j in ends:
       near = 1 - abs(i - first[0]) * rate, 1 - abs(j - last[-1]) * rate

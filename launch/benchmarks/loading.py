@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import ml_collections
 
+from cmsn_jax.chains.paper import stages_phase
+from cmsn_jax.chains.template import derive
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.training import derive, loop, phases
+from cmsn_jax.training import loop
 
 _WARM = 3
 
@@ -142,7 +144,7 @@ def _opened(name, config, folder, steps):
   config.train.checkpoint_every_steps = 1_000_000
   config.train.eval_every_epochs = 1_000_000
   config.train.stages_epochs = 1
-  if phases.names(config)[0] == 'stages':
+  if stages_phase.names(config)[0] == 'stages':
     probe = loop.batch_size(config)
     windows = sum(
       data.source.num_snippets(v) / (config.windows.length / 2)
@@ -154,12 +156,12 @@ def _opened(name, config, folder, steps):
 
 def _video(folder):
   """(config, folder) of the demo's chain on a few generated videos."""
-  from cmsn_jax.data import synthetic_video
-  from configs import demo
+  from cmsn_jax.data.synthetic import video
+  from cmsn_jax.settings import demo
 
   config = demo.get_config('')
   config.data.annotations = str(
-    synthetic_video.generate(folder, num_videos=6, duration_sec=40.0)
+    video.generate(folder, num_videos=6, duration_sec=40.0)
   )
   config.data.videos = str(folder / 'videos')
   config.data.frames_cache = str(folder / 'frames')
@@ -173,7 +175,7 @@ def _stopped(chain: Chain, batches: loop.Batches) -> Stopwatch:
       chain.config,
       pathlib.Path(workdir),
       chain.data,
-      phase=phases.names(chain.config)[0],
+      phase=stages_phase.names(chain.config)[0],
       batches=watch,
       quiet=True,
     )

@@ -122,7 +122,7 @@ def _steps(step, batch, key, state, count):
 
 def _checkpoint_row(steps, state, repeats, count=10):
   """What a save costs the steps during which it is written."""
-  from cmsn_jax.training import checkpoints
+  from cmsn_jax.runs import checkpoints
 
   calls, plain, walls, cpus = [], [], [], []
   with tempfile.TemporaryDirectory() as folder:
@@ -164,9 +164,9 @@ def _training_step():
   import jax
   import optax
 
-  from cmsn_jax import inference
+  from cmsn_jax.chains.paper import predictor, stages_phase
   from cmsn_jax.data import training_data
-  from cmsn_jax.training import parallel, phases, steps
+  from cmsn_jax.training import parallel, steps
   from configs import rat_social
 
   config = rat_social.get_config()
@@ -175,7 +175,9 @@ def _training_step():
   with tempfile.TemporaryDirectory() as folder:
     data = training_data.open_data(config, pathlib.Path(folder))
     size = config.train.batch_per_device * jax.device_count()
-    phase = phases.stages(config, data, inference.create(config, {}), size)
+    phase = stages_phase.stages(
+      config, data, predictor.create(config, {}), size
+    )
     tx = optax.adam(1e-4)
     state = jax.device_get(
       steps.create_state(phase.init(jax.random.key(0)), tx)

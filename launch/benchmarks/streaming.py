@@ -15,9 +15,10 @@ import time
 import jax
 import numpy as np
 
-from cmsn_jax import inference
-from cmsn_jax.data import frame_source, video_reader
-from cmsn_jax.features import c3d
+from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.data import frame_source
+from cmsn_jax.features.backbones import c3d
+from cmsn_jax.video import reader as video_reader
 from launch.benchmarks import decode
 
 _ID = 'made'
@@ -86,7 +87,7 @@ def measure(decoding, network, both, seconds: float, repeats: int) -> dict:
 
 
 def _runs(path, reader):
-  from configs import demo
+  from cmsn_jax.settings import demo
 
   config = demo.get_config()
   settings = config.video

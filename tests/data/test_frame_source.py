@@ -67,7 +67,7 @@ def test_windows_of_a_stream_equal_those_of_a_store(monkeypatch, length, hop):
     def num_frames_at(self, fps):
       return 77
 
-  monkeypatch.setattr(frame_source.video, 'probe', lambda path: Info())
+  monkeypatch.setattr(frame_source.decoding, 'probe', lambda path: Info())
   assert source.num_snippets('v') == 10
   for start in range(0, 11 - length, hop):
     found = source.read('v', start, start + length)[:, 0, 0, 0]

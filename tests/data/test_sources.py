@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cmsn_jax.data import feature_files, sources
+from cmsn_jax.data import sources
+from cmsn_jax.files import feature_files
 
 
 def _store(tmp_path, lengths, dim=3, seed=0):

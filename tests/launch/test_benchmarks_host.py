@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from cmsn_jax import metrics, nms, proposals
+from cmsn_jax.candidates import runs
+from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
+from cmsn_jax.suppression import nms
 from launch.benchmarks import host
 
 KEYS = {
@@ -32,7 +34,7 @@ def test_plain_nms_equals_ours():
 
 def test_plain_generation_equals_ours():
   labels = targets.stage_labels(host._instances(10, 200.0), 500, 2.5)
-  ours = proposals.generate(labels)
+  ours = runs.generate(labels)
   plain = host._plain_generate(labels.tolist())
   assert list(zip(ours.starts, ours.ends)) == [(i, j) for i, j, _ in plain]
   np.testing.assert_allclose(ours.pre_scores, [score for _, _, score in plain])

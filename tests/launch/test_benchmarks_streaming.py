@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from cmsn_jax.data import frame_source, video_reader
+from cmsn_jax.data import frame_source
+from cmsn_jax.video import reader as video_reader
 from launch.benchmarks import decode, streaming
 
 

@@ -98,8 +98,8 @@ def test_train_propose_evaluate_export_report(tmp_path):
 
 def _check_export(tmp_path, run, output):
   """The exported model proposes what launch.propose wrote."""
-  from cmsn_jax import exported
-  from cmsn_jax.data import proposal_files
+  from cmsn_jax.files import proposal_files
+  from cmsn_jax.proposing import exported
 
   model = exported.load(tmp_path / 'export')
   for video_id, expected in proposal_files.read(output).items():

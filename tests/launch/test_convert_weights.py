@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from cmsn_jax.features import c3d, weights
+from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features.weights import folders
 
 torch = pytest.importorskip('torch')
 
@@ -46,7 +47,7 @@ def test_converts_without_torch_and_says_what_it_did(tmp_path):
   assert 'left out (no part of the feature extractor): fc6.weight' in (
     done.stdout
   )
-  found = weights.load(tmp_path / 'out')
+  found = folders.load(tmp_path / 'out')
   assert found.description['mean'] == [1.0, 2.0, 3.0]
   assert found.description['channel_order'] == 'rgb'
   want = state['conv3b.weight'].permute(2, 3, 4, 1, 0)

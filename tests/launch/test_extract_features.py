@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from tests.data import made_videos
+from tests.video import made_videos
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from cmsn_jax import report, report_page
-from cmsn_jax.data import annotations, proposal_files
+from cmsn_jax.annotations import activitynet
+from cmsn_jax.files import proposal_files
+from cmsn_jax.report import page as report_page
+from cmsn_jax.report import render
 from tests.launch import webdriver
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -24,7 +26,7 @@ def _write_data(folder, count=4):
   for k in range(count):
     video_id = f'a{k}'
     spans = np.array([[4.0, 10.0], [20.0, 24.0]])
-    videos[video_id] = annotations.Video(
+    videos[video_id] = activitynet.Video(
       video_id, 'testing', 40.0, spans, ('rear', _HOSTILE)
     )
     # None of these eight touches the truth.
@@ -39,8 +41,8 @@ def _write_data(folder, count=4):
       probabilities=probabilities,
       feature_fps=2.0,
     )
-  annotations.write(
-    folder / 'annotations.json', annotations.Annotations('', videos)
+  activitynet.write(
+    folder / 'annotations.json', activitynet.Annotations('', videos)
   )
   proposal_files.write(folder / 'proposals.json', found)
 
@@ -382,7 +384,7 @@ def test_a_missing_film_leaves_a_plain_message(browser, data):
     )
   ]
   path = data / 'lost.html'
-  report.write(path, report_page.page(entries))
+  render.write(path, report_page.page(entries))
   browser.open(path.as_uri())
   _show(browser, 0)
   text = browser.wait(
@@ -438,7 +440,7 @@ def test_213_videos_open_within_three_seconds(browser, tmp_path):
     for k in range(213)
   ]
   path = tmp_path / 'large.html'
-  size = report.write(path, report_page.page(entries))
+  size = render.write(path, report_page.page(entries))
   assert size < 15e6
   browser.size(1280, 900)
   ready_ms = []

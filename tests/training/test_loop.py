@@ -8,15 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax import inference, proposals
+from cmsn_jax.candidates import runs
+from cmsn_jax.chains.paper import hidden_cache, stages_phase
+from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import training_data
-from cmsn_jax.training import (
-  checkpoints,
-  hidden_cache,
-  loop,
-  phases,
-  run_folder,
-)
+from cmsn_jax.runs import checkpoints, folder
+from cmsn_jax.training import loop
 from configs import rat_social
 
 
@@ -130,19 +127,19 @@ def test_nan_loss_names_step_windows_and_the_last_good_checkpoint(
 
 
 def test_another_config_in_the_same_workdir_is_refused(tmp_path):
-  run_folder.claim_config(tmp_path, _config())
+  folder.claim_config(tmp_path, _config())
   # Nothing was trained yet: a mistyped value binds nobody.
-  run_folder.claim_config(tmp_path, _config(learning_rate=0.5))
-  run_folder.claim_config(tmp_path, _config())
+  folder.claim_config(tmp_path, _config(learning_rate=0.5))
+  folder.claim_config(tmp_path, _config())
   (tmp_path / 'stages' / 'resume' / '7').mkdir(parents=True)
   changed = _config(learning_rate=1.0)
-  with pytest.raises(run_folder.RunFolderError, match='learning_rate: 0.003'):
-    run_folder.claim_config(tmp_path, changed)
+  with pytest.raises(folder.RunFolderError, match='learning_rate: 0.003'):
+    folder.claim_config(tmp_path, changed)
   longer = _config(stages_epochs=9)
   with pytest.warns(
-    run_folder.ConfigChangedWarning, match='train.stages_epochs: 2 -> 9'
+    folder.ConfigChangedWarning, match='train.stages_epochs: 2 -> 9'
   ):
-    run_folder.claim_config(tmp_path, longer)
+    folder.claim_config(tmp_path, longer)
 
 
 @pytest.mark.slow
@@ -153,34 +150,32 @@ def test_a_run_goes_on_with_the_same_windows_a_step_only(tmp_path, data):
   train(batch_per_device=2, stages_epochs=1)
   more = dict(stages_epochs=2)
   with (
-    pytest.warns(run_folder.ConfigChangedWarning),
-    pytest.raises(run_folder.RunFolderError, match='16 windows .* be 8'),
+    pytest.warns(folder.ConfigChangedWarning),
+    pytest.raises(folder.RunFolderError, match='16 windows .* be 8'),
   ):
     train(batch_per_device=1, **more)
-  with pytest.warns(
-    run_folder.ConfigChangedWarning, match='accumulate: 1 -> 2'
-  ):
+  with pytest.warns(folder.ConfigChangedWarning, match='accumulate: 1 -> 2'):
     train(batch_per_device=1, accumulate=2, **more)
 
 
 def test_two_runs_in_one_workdir_are_refused(tmp_path):
-  with run_folder.locked(tmp_path):
-    with pytest.raises(run_folder.RunFolderError, match='another run is using'):
-      with run_folder.locked(tmp_path):
+  with folder.locked(tmp_path):
+    with pytest.raises(folder.RunFolderError, match='another run is using'):
+      with folder.locked(tmp_path):
         pass
-  with run_folder.locked(tmp_path):
+  with folder.locked(tmp_path):
     pass
 
 
 def test_config_survives_json():
   config = _config()
-  back = run_folder.from_json(run_folder.to_json(config))
+  back = folder.from_json(folder.to_json(config))
   assert back.to_dict() == config.to_dict()
 
 
 def test_no_model_yet(tmp_path):
-  with pytest.raises(run_folder.RunFolderError, match='no trained model'):
-    run_folder.read_best(tmp_path)
+  with pytest.raises(folder.RunFolderError, match='no trained model'):
+    folder.read_best(tmp_path)
 
 
 def test_a_stage_network_without_candidates_stops_the_evaluator(
@@ -194,16 +189,20 @@ def test_a_stage_network_without_candidates_stops_the_evaluator(
   monkeypatch.setattr(
     predictor.__class__,
     'candidates',
-    lambda self, probabilities: proposals.generate(
+    lambda self, probabilities: runs.generate(
       np.zeros(len(probabilities), np.int32)
     ),
   )
-  with pytest.raises(phases.NoCandidatesError, match='no candidate in any'):
-    phases.evaluator(config, data, predictor, params, 1, tmp_path, quiet=True)
+  with pytest.raises(
+    stages_phase.NoCandidatesError, match='no candidate in any'
+  ):
+    stages_phase.evaluator(
+      config, data, predictor, params, 1, tmp_path, quiet=True
+    )
 
 
 def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
-  run_folder.claim_config(tmp_path, _config())
+  folder.claim_config(tmp_path, _config())
   (tmp_path / 'stages' / 'best' / '3').mkdir(parents=True)
   saved = json.loads((tmp_path / 'config.json').read_text())
   del saved['proposals']['decoder']
@@ -214,6 +213,6 @@ def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
   ):  # fmt: skip
     del saved['joint'][key]
   (tmp_path / 'config.json').write_text(json.dumps(saved))
-  assert run_folder.from_json(saved).proposals.decoder == 'argmax'
-  run_folder.claim_config(tmp_path, _config())
+  assert folder.from_json(saved).proposals.decoder == 'argmax'
+  folder.claim_config(tmp_path, _config())
   assert 'decoder' in (tmp_path / 'config.json').read_text()

@@ -15,9 +15,11 @@ import pathlib
 
 import tensorflow_datasets as tfds
 
-from cmsn_jax.data import annotations as annotations_lib
-from cmsn_jax.data import importers, video, video_files, video_lengths
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.annotations import importers
+from cmsn_jax.annotations import lengths as video_lengths
 from cmsn_jax.data.builders import video_folder
+from cmsn_jax.video import decoding, video_files
 
 
 class Thumos14(video_folder.VideoFolder):
@@ -52,8 +54,8 @@ class Thumos14(video_folder.VideoFolder):
     lengths = {}
     for video_id, file in files.items():
       try:
-        info = video.probe(file)
-      except video.VideoError:
+        info = decoding.probe(file)
+      except decoding.VideoError:
         continue  # reported when it is to be decoded
       lengths[video_id] = video_lengths.Length(info.duration_sec, info.fps)
     return importers.thumos14(folder, lengths=lengths), files

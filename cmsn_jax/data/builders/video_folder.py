@@ -22,12 +22,8 @@ import numpy as np  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
 from absl import logging  # noqa: E402
 
-from cmsn_jax.data import annotations as annotations_lib  # noqa: E402
-from cmsn_jax.data import (  # noqa: E402
-  frame_store,
-  frame_store_build,
-  video_files,
-)
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.video import frame_store, frame_store_build, video_files
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -35,8 +35,8 @@ class TinyMotions(tfds.core.GeneratorBasedBuilder):
 
 @pytest.mark.filterwarnings('ignore')
 def test_a_data_set_by_name(tmp_path):
-  from cmsn_jax.data import clips
   from cmsn_jax.data.builders import clips as tfds_clips
+  from cmsn_jax.pretraining import clips
 
   train, held_out = tfds_clips.open_dataset(
     'tiny_motions', size=(8, 12), data_dir=str(tmp_path)

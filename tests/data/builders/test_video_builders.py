@@ -12,9 +12,9 @@ pytestmark = [
 ]
 tfds = pytest.importorskip('tensorflow_datasets')
 
-from cmsn_jax.data import frame_store, video  # noqa: E402
 from cmsn_jax.data.builders import thumos14, video_folder  # noqa: E402
-from tests.data import made_videos  # noqa: E402
+from cmsn_jax.video import decoding, frame_store  # noqa: E402
+from tests.video import made_videos  # noqa: E402
 
 FRAMES = frame_store.Format(fps=10, size=(16, 24), encoding='raw')
 
@@ -79,7 +79,7 @@ def test_video_folder(tmp_path, videos):
   assert [int(examples[i]['num_frames']) for i in 'abc'] == [20, 30, 16]
   store = builder.frame_store()
   assert store.ids == ('a', 'b', 'c')
-  expected = video.read(videos / 'b.mp4', fps=10, size=(16, 24))
+  expected = decoding.read(videos / 'b.mp4', fps=10, size=(16, 24))
   assert np.array_equal(store.read('b', 5, 25), expected[5:25])
 
 

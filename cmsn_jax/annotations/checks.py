@@ -1,0 +1,316 @@
+"""Every check on an ActivityNet JSON document, all problems at once."""
+
+import collections
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from cmsn_jax.files import json_files, video_ids
+
+SUBSETS = ('training', 'validation', 'testing')
+# Rounding, or another decoder's last frames, but not another unit.
+PAST_END_TOLERANCE_SEC = 0.5
+NO_LABEL = 'action'
+# Beyond these a number is in another unit or damaged, and would ask for
+# terabytes of snippets.
+_MAX_DURATION_SEC = 1e7
+_MAX_RATE = 1e6
+_MAX_SHOWN = 100
+_VIDEO_KEYS = (
+  'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'url', 'resolution',
+)  # fmt: skip
+_ITEM_KEYS = ('segment', 'label', 'past_end')
+
+
+class AnnotationError(ValueError):
+  """Everything that is wrong in one annotation file.
+
+  Attributes:
+    problems: one line for each problem.
+  """
+
+  def __init__(self, message: str, problems: tuple[str, ...] = ()):
+    self.problems = tuple(problems) or (message,)
+    if problems:
+      lines = [f'  {problem}' for problem in problems[:_MAX_SHOWN]]
+      if len(problems) > _MAX_SHOWN:
+        lines.append(f'  … and {len(problems) - _MAX_SHOWN} more')
+      message = '\n'.join([message, *lines])
+    super().__init__(message)
+
+
+class AnnotationWarning(UserWarning):
+  """Something in an annotation file was repaired."""
+
+
+class Entry(NamedTuple):
+  """A checked video: the arguments of `annotations.Video`."""
+
+  video_id: str
+  subset: str
+  duration_sec: float
+  rows: list[tuple[float, float]]
+  labels: tuple[str, ...]
+  fps: float | None
+  feature_fps: float | None
+
+
+def entries(
+  document: object,
+  source: str,
+  names: Mapping[str, Iterable[str]] | None = None,
+) -> list[Entry]:
+  """The checked videos of a document; see `annotations.parse`."""
+  database = _database(document, source)
+  checker = _Checker(source, names or {})
+  found = []
+  for video_id, entry in database.items():
+    bad_id = video_ids.problem(video_id)
+    if bad_id:
+      checker.problem(video_ids.shown(video_id), f'the video id {bad_id}')
+      continue
+    video = checker.video(video_id, entry)
+    if video is not None:
+      found.append(video)
+  checker.finish()
+  return found
+
+
+def suggestion(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+  """` (did you mean …?)`, or nothing where no known name is near."""
+  close = difflib.get_close_matches(name, list(known), 1, cutoff)
+  return f' (did you mean {close[0]!r}?)' if close else ''
+
+
+def _unknown(entry: dict, known: tuple[str, ...]) -> list[str]:
+  """Keys that may be a misspelt one: those that mean nothing else."""
+  return [str(key) for key in entry if key not in known]
+
+
+def _database(document: object, source: str) -> dict:
+  expected = 'expected {"database": {"<video id>": {"subset": …}}}'
+  if not isinstance(document, dict):
+    raise AnnotationError(
+      f'{source}: found {json_files.shown(document)}, {expected}'
+    )
+  if 'database' not in document:
+    what = (
+      'a proposals file ("results")'
+      if 'results' in document
+      else f'{json_files.shown(document)} and no "database"'
+    )
+    raise AnnotationError(f'{source}: found {what}, {expected}')
+  database = document['database']
+  if not isinstance(database, dict) or not database:
+    raise AnnotationError(
+      f'{source}: found {json_files.shown(database)} as "database", {expected}'
+    )
+  return database
+
+
+class _Checker:
+  """Checks videos one by one and remembers what it finds."""
+
+  def __init__(self, source: str, names: Mapping[str, Iterable[str]]):
+    self._source = source
+    self._names = names
+    self._problems: list[str] = []
+    self._repairs: dict[str, list[str]] = collections.defaultdict(list)
+
+  def problem(self, where: str, what: str) -> None:
+    self._problems.append(f'{where}: {what}')
+
+  def finish(self) -> None:
+    if self._problems:
+      count = json_files.problems_found(len(self._problems))
+      raise AnnotationError(f'{self._source}: {count}', tuple(self._problems))
+    for what, places in self._repairs.items():
+      shown = '; '.join(places[:5]) + ('; …' if len(places) > 5 else '')
+      warnings.warn(
+        f'{self._source}: {what} ({len(places)}): {shown}',
+        AnnotationWarning,
+        stacklevel=5,
+      )
+
+  def video(self, video_id: str, entry: object) -> Entry | None:
+    if not isinstance(entry, dict):
+      self.problem(
+        video_id,
+        f'found {json_files.shown(entry)}, expected an object with "subset", '
+        '"duration" and "annotations"',
+      )
+      return None
+    before = len(self._problems)
+    subset = self._subset(video_id, entry)
+    duration = self._positive(video_id, entry, 'duration', _MAX_DURATION_SEC)
+    if duration is None and 'duration' not in entry:
+      close = suggestion('duration', _unknown(entry, _VIDEO_KEYS))
+      self.problem(
+        video_id, f'no "duration"{close}, expected the seconds of the video'
+      )
+    fps = self._positive(video_id, entry, 'fps', _MAX_RATE)
+    feature_fps = self._positive(video_id, entry, 'feature_fps', _MAX_RATE)
+    instances = self._instances(video_id, entry, subset, duration, fps)
+    if len(self._problems) > before or duration is None or subset is None:
+      return None
+    rows = [row for row, _ in instances]
+    labels = tuple(label for _, label in instances)
+    return Entry(video_id, subset, duration, rows, labels, fps, feature_fps)
+
+  def _subset(self, video_id: str, entry: dict) -> str | None:
+    subset = entry.get('subset')
+    if isinstance(subset, str) and subset in SUBSETS:
+      return subset
+    if 'subset' not in entry:
+      found = 'no "subset"'
+    else:
+      hint = (
+        suggestion(subset.lower(), SUBSETS, 0.4)
+        if isinstance(subset, str)
+        else ''
+      )
+      found = f'found subset {json_files.shown(subset)}{hint}'
+    self.problem(video_id, f'{found}, expected one of {", ".join(SUBSETS)}')
+    return None
+
+  def _positive(
+    self, video_id: str, entry: dict, key: str, maximum: float
+  ) -> float | None:
+    if entry.get(key) is None and (key != 'duration' or key not in entry):
+      return None
+    value = json_files.number(entry[key])
+    if value is None or value <= 0:
+      self.problem(
+        video_id,
+        f'found {key} {json_files.shown(entry[key])}, expected a positive '
+        'number',
+      )
+      return None
+    if value > maximum:
+      self.problem(
+        video_id,
+        f'found {key} {value:g}, expected at most {maximum:g}: is it in '
+        'another unit?',
+      )
+      return None
+    return value
+
+  def _instances(
+    self,
+    video_id: str,
+    entry: dict,
+    subset: str | None,
+    duration: float | None,
+    fps: float | None,
+  ) -> list[tuple[tuple[float, float], str]]:
+    # Hidden test annotations are commonly left out, an empty list elsewhere.
+    items = entry.get('annotations', [] if subset == 'testing' else None)
+    if not isinstance(items, list):
+      found = (
+        f'found annotations {json_files.shown(items)}'
+        if 'annotations' in entry
+        else f'no "annotations"{suggestion("annotations", _unknown(entry, _VIDEO_KEYS))}'
+      )
+      self.problem(
+        video_id,
+        f'{found}, expected a list (empty for a video without instances)',
+      )
+      return []
+    names = list(self._names.get(video_id, ()))
+    seen, instances = set(), []
+    for k, item in enumerate(items):
+      name = names[k] if k < len(names) else f'entry {k + 1}'
+      where = f'{video_id}, {name}'
+      row = self._segment(where, item)
+      label = self._label(where, item)
+      if row is None or label is None:
+        continue
+      if duration is not None and item.get('past_end') is not True:
+        row = self._inside(where, row, duration, fps)
+        if row is None:
+          continue
+      if (row, label) in seen:
+        self._repairs['exact duplicates kept once'].append(where)
+        continue
+      seen.add((row, label))
+      instances.append((row, label))
+    return instances
+
+  def _segment(self, where: str, item: object) -> tuple[float, float] | None:
+    if not isinstance(item, dict):
+      self.problem(
+        where,
+        f'found {json_files.shown(item)}, expected {{"segment": [start, end], '
+        '"label": "…"}',
+      )
+      return None
+    pair = item.get('segment')
+    values = (
+      [json_files.number(value) for value in pair]
+      if isinstance(pair, list) and len(pair) == 2
+      else [None]
+    )
+    if None in values:
+      found = (
+        f'found segment {json_files.shown(pair)}'
+        if 'segment' in item
+        else f'no "segment"{suggestion("segment", _unknown(item, _ITEM_KEYS))}'
+      )
+      self.problem(where, f'{found}, expected [start, end] in seconds')
+      return None
+    start, end = values
+    if start < 0:
+      self.problem(where, f'found a start before 0 in [{start:g}, {end:g}]')
+      return None
+    if start >= end:
+      self.problem(
+        where, f'found [{start:g}, {end:g}], expected the start before the end'
+      )
+      return None
+    return start, end
+
+  def _label(self, where: str, item: object) -> str | None:
+    if not isinstance(item, dict):
+      return None
+    if 'label' not in item:
+      self._repairs[f'no label, taken as {NO_LABEL!r}'].append(where)
+      return NO_LABEL
+    label = item['label']
+    if isinstance(label, str) and label.strip():
+      return label
+    self.problem(
+      where, f'found label {json_files.shown(label)}, expected a text'
+    )
+    return None
+
+  def _inside(
+    self,
+    where: str,
+    row: tuple[float, float],
+    duration: float,
+    fps: float | None,
+  ) -> tuple[float, float] | None:
+    start, end = row
+    if end <= duration:
+      return row
+    tolerance = max(PAST_END_TOLERANCE_SEC, 1 / fps if fps else 0.0)
+    if end - duration <= tolerance and start < duration:
+      self._repairs['ends just past the video, clipped to its duration'].append(
+        f'{where}: {end:g} > {duration:g}'
+      )
+      return start, duration
+    self.problem(
+      where,
+      f'found [{start:g}, {end:g}] in a video of {duration:g} s'
+      f'{_unit_hint(end / duration)}',
+    )
+    return None
+
+
+def _unit_hint(ratio: float) -> str:
+  if 10 <= ratio <= 130:
+    return ': are the segments in frames? Expected seconds'
+  if 300 <= ratio <= 1100:
+    return ': are the segments in milliseconds? Expected seconds'
+  return ', expected an end within the duration (is the duration right?)'

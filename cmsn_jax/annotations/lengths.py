@@ -1,0 +1,139 @@
+"""Durations of videos, from wherever they can be had."""
+
+import dataclasses
+import os
+
+from cmsn_jax.annotations import checks
+from cmsn_jax.files import csv_tables, json_files, video_ids
+
+_VIDEO_SUFFIXES = ('.mp4', '.avi', '.webm', '.mkv', '.mov', '.mpg', '.mpeg')
+_FEATURE_SUFFIXES = ('.npy', '.npz', '.csv')
+_H5_SUFFIXES = ('.h5', '.hdf5')
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+  """A video's length.
+
+  Attributes:
+    duration_sec: seconds.
+    fps: frames per second, where known.
+  """
+
+  duration_sec: float | int
+  fps: float | int | None = None
+
+
+def read(
+  path: json_files.PathLike, feature_fps: float | int | None = None
+) -> dict[str, Length]:
+  """Lengths by video id.
+
+  Args:
+    path: one of: a JSON file `{"<id>": seconds}` or `{"<id>": {"duration":
+      seconds, "fps": frames per second}}` or a whole annotation file; a CSV
+      file with the columns video, duration and perhaps fps; a folder of
+      videos; a folder or .h5 file of features (with `feature_fps`).
+    feature_fps: snippets per second of the features; None takes the folder's
+      `features.json`.
+  Returns:
+    the lengths of all videos there.
+  Raises:
+    FileNotFoundError: if there is nothing at `path`.
+    ValueError: if it is none of these, or malformed.
+  """
+  path = os.fspath(path)
+  if not os.path.exists(path):
+    raise FileNotFoundError(f'{path}: no such file or folder')
+  if os.path.isdir(path):
+    names = sorted(os.listdir(path))
+    if any(name.lower().endswith(_VIDEO_SUFFIXES) for name in names):
+      return _of_videos(path, names)
+    return _of_features(path, feature_fps)
+  suffix = os.path.splitext(path)[1].lower()
+  if suffix in _H5_SUFFIXES:
+    return _of_features(path, feature_fps)
+  if suffix == '.csv':
+    return _of_csv(path)
+  return _of_json(path)
+
+
+def _of_videos(folder: str, names: list[str]) -> dict[str, Length]:
+  from cmsn_jax.video import decoding
+
+  lengths = {}
+  for name in names:
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in _VIDEO_SUFFIXES:
+      info = decoding.probe(os.path.join(folder, name))
+      lengths[stem] = Length(info.duration_sec, info.fps)
+  return lengths
+
+
+def _of_features(
+  path: str, feature_fps: float | int | None
+) -> dict[str, Length]:
+  from cmsn_jax.files import feature_files
+
+  store = feature_files.open_features(path, feature_fps=feature_fps)
+  if store.feature_fps is None:
+    raise ValueError(
+      f'{path}: the rate of the features is needed for durations; give '
+      'feature_fps (snippets per second)'
+    )
+  return {
+    video_id: Length(store.num_snippets(video_id) / store.feature_fps)
+    for video_id in store.ids
+  }
+
+
+def _of_csv(path: str) -> dict[str, Length]:
+  table = csv_tables.read(path, required=('video', 'duration'))
+  lengths, problems = {}, []
+  for row in table:
+    where = f'row {row.line}'
+    video_id = row.values['video']
+    if video_ids.problem(video_id):
+      problems.append(
+        f'{where}: video id {video_ids.shown(video_id)} '
+        f'{video_ids.problem(video_id)}'
+      )
+      continue
+    duration = row.number('duration', problems)
+    fps = row.number('fps', problems)
+    if duration is None or duration <= 0:
+      problems.append(f'{where}: expected a positive duration of {video_id}')
+      continue
+    length = Length(duration, fps)
+    if lengths.setdefault(video_id, length) != length:
+      problems.append(f'{where}: another duration of {video_id} than before')
+  if problems:
+    raise checks.AnnotationError(
+      f'{path}: {json_files.problems_found(len(problems))}', tuple(problems)
+    )
+  return lengths
+
+
+def _of_json(path: str) -> dict[str, Length]:
+  document = json_files.read(path)
+  if isinstance(document, dict) and 'database' in document:
+    document = document['database']
+  if not isinstance(document, dict) or not document:
+    raise ValueError(
+      f'{path}: found {json_files.shown(document)}, expected '
+      '{"<video id>": seconds, …}'
+    )
+  lengths = {}
+  for video_id, value in document.items():
+    fps = None
+    if isinstance(value, dict):
+      fps = json_files.number(value.get('fps'))
+      value = value.get('duration')
+    duration = json_files.number(value)
+    if duration is None or duration <= 0:
+      raise ValueError(
+        f'{path}: found {json_files.shown(value)} as the duration of '
+        f'{video_ids.shown(video_id)}, expected seconds'
+      )
+    lengths[video_id] = Length(duration, fps)
+  return lengths

@@ -1,0 +1,1 @@
+"""Stages to candidate segments (PGS, Sec. 3.2)."""

@@ -1,0 +1,1 @@
+"""Ways from snippets to ranked segments."""

@@ -1,0 +1,1 @@
+"""The template chain: every start and duration, context evaluator; one phase."""

@@ -1,0 +1,194 @@
+"""The one training phase of the template chain: stages and evaluator at once.
+
+Several networks ("members") are trained side by side, each on its own share of
+every batch; their averaged predictions are worth more than a larger network.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains.paper import stages_phase
+from cmsn_jax.chains.template import derive, networks
+from cmsn_jax.chains.template import predictor as template_inference
+from cmsn_jax.data import augmentation, training_data
+from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.scoring import context_targets
+from cmsn_jax.stages import cosine_margin
+from cmsn_jax.stages import targets as stage_targets
+from cmsn_jax.training import held_out
+
+
+def joint(
+  config: ml_collections.ConfigDict,
+  data: training_data.TrainingData,
+  predictor: template_inference.TemplatePredictor,
+  batch_size: int,
+) -> stages_phase.Phase:
+  """ASS and evaluator learn from randomly placed, stretched windows.
+
+  Args:
+    config: of the run, with the settings that `derive.derive` fills in.
+    data: training and held-out videos.
+    predictor: for evaluation.
+    batch_size: windows a step, over all devices and members.
+
+  Raises:
+    ValueError: if the config is not `derive.derive`d, or the members cannot
+      share a device's windows evenly.
+  """
+  settings = config.joint
+  _check(config, batch_size)
+  loader = stages_phase.window_loader(
+    config, _reader(config, data), stages_phase.training_windows(config, data),
+    batch_size,
+  )  # fmt: skip
+  epochs = max(1, math.ceil(settings.steps / loader.steps_per_epoch))
+  total = epochs * loader.steps_per_epoch
+  logging.info(
+    'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
+    'epochs: %d)',
+    len(loader.windows), loader.steps_per_epoch, settings.steps, total, epochs,
+  )  # fmt: skip
+
+  def evaluate(params):
+    return held_out.evaluate(
+      config, data, predictor.with_params({'joint': params})
+    )
+
+  def init(key):
+    return networks.init_members(
+      predictor.members.model,
+      key,
+      settings.members,
+      config.windows.length,
+      data.source.snippet_shape[0],
+    )
+
+  return stages_phase.Phase(
+    name='joint',
+    epochs=epochs,
+    loader=loader,
+    init=init,
+    loss_fn=_loss(config, predictor.members.model),
+    evaluate=evaluate,
+    bundle=lambda params: {'joint': params},
+    # Epochs are short where videos are few: by steps, not by epochs.
+    eval_every=math.ceil(total / settings.evaluations),
+  )
+
+
+def _check(config, batch_size):
+  settings = config.joint
+  if not settings.typical_duration or not settings.durations:
+    raise ValueError(
+      'config.joint.durations and typical_duration are not set; fill them in '
+      'with derive.derive(config, data)'
+    )
+  per_device = batch_size // jax.device_count() // config.train.accumulate
+  if per_device % settings.members:
+    raise ValueError(
+      f'train.batch_per_device must be divisible by the {settings.members} '
+      f'of joint.members, got {per_device}'
+    )
+
+
+def _reader(config, data):
+  """Window, generator -> one training example."""
+  length = config.windows.length
+  hop = inference.hop_snippets(config)
+  source, fps = data.source, data.source.feature_fps
+  changes = augmentation.Augmentation(
+    time_stretch=config.windows.time_stretch,
+    scale=config.windows.scale,
+    noise=config.windows.noise,
+    channel_drop=config.windows.channel_drop,
+  )
+  numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
+  instances, actions = {}, {}
+  for video_id, video in data.train.items():
+    order = np.argsort(video.segments[:, 0])
+    instances[video_id] = video.segments[order] * fps
+    actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
+  durations = context_targets.duration_range(
+    np.concatenate([x[:, 1] - x[:, 0] for x in instances.values()])
+  )
+
+  def read_window(window, rng):
+    factor = augmentation.stretch_factor(changes, rng)
+    total = source.num_snippets(window.video_id)
+    first = window.start + rng.uniform(-hop / 2, hop / 2)
+    first = float(np.clip(first, 0, max(0.0, total - length / factor)))
+    low = max(0, math.floor(first) - 1)
+    high = min(total, math.ceil(first + length / factor) + 1)
+    features = augmentation.resample(
+      source.read(window.video_id, low, high), first - low, factor, length
+    )
+    valid = len(features)
+    inside = (instances[window.video_id] - first) * factor
+    seen = (inside[:, 1] > 0) & (inside[:, 0] < valid)
+    inside, shown = inside[seen], actions[window.video_id][seen]
+    labels = stage_targets.stage_labels(inside, valid, 1.0)
+    shown = stage_targets.action_labels(inside, shown, valid)
+    proposals = context_targets.sample(
+      inside, valid, config.joint.proposals, durations, rng
+    )
+    tiou, offsets = context_targets.assign(proposals, inside)
+    return {
+      'inputs': windows_lib.pad(
+        augmentation.perturb(features, changes, rng), length
+      ),
+      'mask': np.arange(length) < valid,
+      'labels': windows_lib.pad(labels, length),
+      'actions': windows_lib.pad(shown, length),
+      'proposals': proposals.astype(np.float32),
+      'tiou': tiou.astype(np.float32),
+      'offsets': offsets.astype(np.float32),
+    }
+
+  return read_window
+
+
+def _loss(config, model):
+  members = config.joint.members
+  margins = cosine_margin.margin_matrix(
+    config.stages.margin_m, config.stages.margin_n, config.stages.margin_form
+  )
+  weights = networks.LossWeights(
+    stages=config.joint.stage_weight,
+    actions=config.joint.action_weight,
+    match=config.joint.match_weight,
+    offset=config.joint.offset_weight,
+  )
+
+  def loss_fn(params, batch, key):
+    shares = jax.tree.map(
+      lambda x: x.reshape(members, x.shape[0] // members, *x.shape[1:]), batch
+    )
+
+    # One after the other, unrolled: a vmapped convolution becomes a grouped
+    # one, and inside a loop CPUs compute convolutions four times slower.
+    results = [
+      networks.loss(
+        model,
+        *networks.member((params, shares), index),
+        jax.random.fold_in(key, index),
+        margins,
+        weights,
+      )
+      for index in range(members)
+    ]
+    # The sum, so that a member learns as it would alone.
+    weight = jnp.sum(batch['mask'])
+    total = sum(value for value, _ in results)
+    parts = jax.tree.map(
+      lambda *values: sum(values) / members, *(part for _, part in results)
+    )
+    return total, (weight, parts)
+
+  return loss_fn

@@ -1,0 +1,1 @@
+"""Made-up sequences and videos, joined clips."""

@@ -1,0 +1,1 @@
+"""Proposals and ground truth to AR@AN, what goes wrong, curves."""

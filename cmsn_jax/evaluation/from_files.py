@@ -1,0 +1,153 @@
+"""Proposals and annotations files in; metrics, table, curves out."""
+
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.annotations import checks
+from cmsn_jax.evaluation import metrics as metrics_lib
+from cmsn_jax.files import json_files, proposal_files
+
+_NAMED = 10
+
+
+def evaluate_files(
+  proposals: str | os.PathLike,
+  annotations: str | os.PathLike,
+  subset: str,
+  *,
+  exclude_labels: Sequence[str] = (),
+  **options,
+) -> metrics_lib.Metrics:
+  """AR@AN of a proposals file against a subset of an annotations file.
+
+  Args:
+    proposals: ActivityNet result JSON.
+    annotations: ActivityNet ground-truth JSON.
+    subset: 'training', 'validation' or 'testing'.
+    exclude_labels: ground truth with these labels does not count.
+    **options: of `metrics.evaluate`.
+  Returns:
+    the figures.
+  Raises:
+    FileNotFoundError: if a file is not there.
+    ValueError: on malformed files, an unknown subset or label, no ground truth
+      in the subset, or proposals of other videos only.
+  """
+  truth = annotations_lib.read(annotations)
+  if exclude_labels:
+    truth = truth.without_labels(exclude_labels)
+  videos = truth.subset(subset)
+  found = proposal_files.read(proposals)
+  _warn_past_end(proposals, found, videos)
+  try:
+    return metrics_lib.evaluate(
+      {k: (v.segments, v.scores) for k, v in found.items()},
+      {k: v.segments for k, v in videos.items()},
+      **options,
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'{os.fspath(proposals)} against the {subset} subset of '
+      f'{os.fspath(annotations)}: {error}'
+    ) from error
+
+
+def _warn_past_end(path, found, videos):
+  """Another rate, unit or cut of the videos shows in ends past theirs."""
+  past = {}
+  for video_id in found.keys() & videos.keys():
+    ends = found[video_id].segments[:, 1] - videos[video_id].duration_sec
+    count = int((ends > checks.PAST_END_TOLERANCE_SEC).sum())
+    if count:
+      past[video_id] = count, float(ends.max())
+  if not past:
+    return
+  worst = max(past, key=lambda video_id: past[video_id][1])
+  warnings.warn(
+    f'{os.fspath(path)}: {sum(n for n, _ in past.values())} proposals in '
+    f'{len(past)} of {len(found.keys() & videos.keys())} videos end past the '
+    f'video (most in {worst}: by {past[worst][1]:.1f} s), counted as they are; '
+    'are they in seconds, and of the right feature rate?',
+    proposal_files.ProposalFileWarning,
+    stacklevel=3,
+  )
+
+
+def write(metrics: metrics_lib.Metrics, folder: str | os.PathLike) -> None:
+  """Writes metrics.json, ar_an.png and recall_tiou.png."""
+  # Drawing loads matplotlib, which a caller of `evaluate_files` need not have.
+  from cmsn_jax.evaluation import plots
+
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with json_files.replacing(folder / 'metrics.json') as file:
+    json.dump(metrics.to_json(), file, indent=2, allow_nan=False)
+    file.write('\n')
+  plots.ar_an_curve(metrics, folder / 'ar_an.png')
+  plots.recall_tiou_curve(metrics, folder / 'recall_tiou.png')
+
+
+def table(metrics: metrics_lib.Metrics) -> str:
+  """The same figures for reading; fractions of 1, '-' where there is none."""
+  # AN up to 100, ActivityNet's figure; elsewhere it would be of any range.
+  area = {'AUC': metrics.auc} if metrics.protocol == 'anet' else {}
+  blocks = [
+    _aligned(
+      ['protocol', 'videos', 'ground truth', 'proposals', 'a video'],
+      [
+        metrics.protocol,
+        f'{metrics.num_videos} of {metrics.num_videos_in_subset}',
+        str(metrics.num_ground_truth),
+        str(metrics.num_proposals),
+        f'{metrics.average_num_proposals:.1f}',
+      ],
+    ),
+    _aligned(
+      ['AN', *map(str, metrics.ar_at_an), *area],
+      ['AR', *map(_shown, [*metrics.ar_at_an.values(), *area.values()])],
+    ),
+    _aligned(
+      ['tIoU', *(f'{tiou:.2f}' for tiou in metrics.recall_at_tiou)],
+      [
+        'recall' + _at(metrics.recall_an),
+        *map(_shown, metrics.recall_at_tiou.values()),
+      ],
+    ),
+  ]
+  return '\n\n'.join([*blocks, *_notes(metrics)])
+
+
+def _notes(metrics: metrics_lib.Metrics) -> list[str]:
+  notes = []
+  if None in metrics.ar_at_an.values():
+    last = metrics.curve_an[-1] if len(metrics.curve_an) else 0
+    notes.append(f'- : no AN that high exists, the highest is {last:.1f}')
+  without = metrics.videos_without_proposals
+  if without:
+    names = ', '.join(without[:_NAMED])
+    more = f' ... ({len(without)} in all)' if len(without) > _NAMED else ''
+    notes.append(f'{len(without)} videos without proposals: {names}{more}')
+  return notes
+
+
+def _at(an: float | None) -> str:
+  return '' if an is None else f' @ AN {an:g}'
+
+
+def _shown(fraction: float | None) -> str:
+  return '-' if fraction is None else f'{fraction:.4f}'
+
+
+def _aligned(*rows: list[str]) -> str:
+  widths = [max(map(len, column)) for column in zip(*rows)]
+  return '\n'.join(
+    '  '.join(
+      cell.ljust(width) if k == 0 else cell.rjust(width)
+      for k, (cell, width) in enumerate(zip(row, widths))
+    )
+    for row in rows
+  )

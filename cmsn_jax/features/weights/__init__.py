@@ -1,0 +1,1 @@
+"""Other frameworks' checkpoints to parameter trees; our weight folders."""

@@ -1,0 +1,370 @@
+"""Feature sequences on disk: one `[T, D]` array a video, read by slices.
+
+A folder of `<id>.npy`, `<id>.npz` or BSN's `<id>.csv`, or one .h5 file. Opening
+lists names only; a file's header is read when its video is first asked for.
+"""
+
+import collections
+import difflib
+import os
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Float32
+
+from cmsn_jax.files import (
+  feature_arrays,
+  feature_h5,
+  feature_rates,
+  json_files,
+  video_ids,
+)
+
+SIDECAR = 'features.json'
+FeatureFileError = feature_arrays.FeatureFileError
+_H5_SUFFIXES = ('.h5', '.hdf5')
+# Formats without random access are kept in memory, if small, up to this sum.
+_CACHED_FILE_BYTES = 32 * 2**20
+_CACHE_BYTES = 256 * 2**20
+# Rates are compared as text users type, e.g. 3.33 for 10/3.
+_RATE_TOLERANCE = 1e-3
+
+
+class FeatureStore:
+  """The features of a data set; made by `open_features`.
+
+  Attributes:
+    path: the folder or file.
+    ids: the videos, sorted.
+    sidecar: what `features.json` says (`feature_fps`, `dim`, `extractor`, …),
+      or None without one.
+    feature_fps: snippets per second as the caller or the sidecar says, or None.
+  """
+
+  def __init__(
+    self,
+    path: str,
+    openers: dict[str, tuple],
+    sidecar: dict | None,
+    feature_fps: float | None,
+  ):
+    self.path = path
+    self.ids = tuple(sorted(openers))
+    self.sidecar = sidecar
+    self.feature_fps = feature_fps
+    self._openers = openers
+    self._arrays = {}
+    self._cache: collections.OrderedDict[str, np.ndarray] = (
+      collections.OrderedDict()
+    )
+    self._dim, self._dim_from = None, SIDECAR
+
+  def __len__(self) -> int:
+    return len(self.ids)
+
+  def __contains__(self, video_id: object) -> bool:
+    return video_id in self._openers
+
+  def __getstate__(self):
+    return {**self.__dict__, '_cache': collections.OrderedDict()}
+
+  @property
+  def dim(self) -> int:
+    """Width D of the features: the sidecar's, or the first sound file's.
+
+    Raises:
+      FeatureFileError: if no file is sound.
+    """
+    if self._dim is None:
+      self._dim = (self.sidecar or {}).get('dim')
+    if self._dim is None:
+      self._dim = self._first_dim()
+    return self._dim
+
+  def prefer_dim(self, dim: int) -> None:
+    """Takes a width that is wanted, where a sound file has it.
+
+    One file of another width, first by name, then does not set the width of
+    all. Without any such file, or with one stated by the sidecar, `dim` stays.
+    """
+    if (self.sidecar or {}).get('dim'):
+      return
+    for video_id in self.ids:
+      try:
+        found = self._array(video_id).dim
+      except (ValueError, OSError):
+        continue
+      if found == dim:
+        self._dim, self._dim_from = dim, video_id
+        return
+
+  def num_snippets(self, video_id: str) -> int:
+    """Length T of a video's features, from its header.
+
+    Raises:
+      FeatureFileError: if there is no such video, or its file is damaged or
+        has another width than the others.
+    """
+    return self._checked(video_id).num_rows
+
+  def read(
+    self, video_id: str, start: int = 0, stop: int | None = None
+  ) -> Float32[np.ndarray, 't d']:
+    """Rows [start, stop) of a video's features.
+
+    Args:
+      video_id: one of `ids`.
+      start: first snippet, at least 0.
+      stop: one past the last snippet; None, or more than there are, is the end.
+    Returns:
+      features, `[stop - start, D]`, a fresh float32 array.
+    Raises:
+      FeatureFileError: if there is no such video, its file is damaged or has
+        another width than the others, or a value in these rows is not finite
+        (the row is named).
+      ValueError: if start is negative or after stop.
+    """
+    array = self._checked(video_id)
+    num_rows = array.num_rows
+    stop = num_rows if stop is None else min(stop, num_rows)
+    start = min(start, num_rows)
+    if start < 0 or stop < start:
+      raise ValueError(
+        f'{video_id}: found rows {start} to {stop} of {num_rows}, expected '
+        '0 <= start <= stop'
+      )
+    rows = self._rows(video_id, array, start, stop)
+    finite = np.isfinite(rows)
+    if not finite.all():
+      row, column = np.argwhere(~finite)[0].tolist()
+      raise FeatureFileError(
+        f'{self.path}: {video_id}: found {rows[row, column]} in row '
+        f'{start + row}, column {column}, expected finite numbers; extract '
+        'this video again or fill the gap'
+      )
+    return rows
+
+  def check(self, ids: Iterable[str] | None = None) -> None:
+    """Reads the headers of many videos, reporting all problems in one error.
+
+    Raises:
+      FeatureFileError: naming each damaged or differing file.
+    """
+    problems = []
+    for video_id in self.ids if ids is None else ids:
+      try:
+        self.num_snippets(video_id)
+      except (ValueError, OSError) as problem:
+        problems.append(str(problem))
+    if problems:
+      shown = '\n'.join(f'  {problem}' for problem in problems[:100])
+      raise FeatureFileError(
+        f'{self.path}: {json_files.problems_found(len(problems))}\n{shown}'
+      )
+
+  def _first_dim(self) -> int:
+    # One damaged file must not keep the others from being read.
+    first_problem = None
+    for video_id in self.ids:
+      try:
+        array = self._array(video_id)
+      except (ValueError, OSError) as problem:
+        first_problem = first_problem or problem
+        continue
+      self._dim_from = video_id
+      return array.dim
+    raise first_problem
+
+  def _array(self, video_id: str):
+    if video_id not in self._arrays:
+      if video_id not in self._openers:
+        close = difflib.get_close_matches(video_id, self.ids, 1)
+        hint = f' (did you mean {close[0]}?)' if close else ''
+        raise FeatureFileError(
+          f'{self.path}: no features of video {video_id!r}{hint}'
+        )
+      opener, *arguments = self._openers[video_id]
+      self._arrays[video_id] = opener(*arguments)
+    return self._arrays[video_id]
+
+  def _checked(self, video_id: str):
+    array = self._array(video_id)
+    if array.dim != self.dim:
+      other = self._dim_from
+      raise FeatureFileError(
+        f'{self.path}: {video_id} has {array.dim}-dimensional features, '
+        f'{other} says {self.dim}; expected one width in all files'
+      )
+    return array
+
+  def _rows(
+    self, video_id: str, array: object, start: int, stop: int
+  ) -> Float32[np.ndarray, 't d']:
+    nbytes = array.num_rows * array.dim * 4
+    if not array.cached or nbytes > _CACHED_FILE_BYTES:
+      return _float32(array.read(start, stop))
+    if video_id not in self._cache:
+      self._cache[video_id] = _float32(array.read(0, array.num_rows))
+      held = sum(rows.nbytes for rows in self._cache.values())
+      while held > _CACHE_BYTES:
+        held -= self._cache.popitem(last=False)[1].nbytes
+    self._cache.move_to_end(video_id)
+    return self._cache[video_id][start:stop].copy()
+
+
+def open_features(
+  path: json_files.PathLike, *, feature_fps: float | int | None = None
+) -> FeatureStore:
+  """The features in a folder or an HDF5 file.
+
+  A folder holds one `<id>.npy`, `<id>.npz` or `<id>.csv` a video; an .h5 file
+  one array a video, `/<id>` or `/<id>/features`. A `features.json` in the folder
+  (`<name>.features.json` beside an .h5 file) may state `feature_fps`, `dim` and
+  `extractor`.
+
+  Args:
+    path: the folder or the file.
+    feature_fps: snippets per second; None takes the sidecar's.
+  Returns:
+    the store; only names were read so far.
+  Raises:
+    FileNotFoundError: if there is nothing at `path`.
+    FeatureFileError: if there are no features, an id has two files or cannot
+      be an id, or the sidecar is malformed or says another rate.
+  """
+  path = os.fspath(path)
+  if not os.path.exists(path):
+    raise FileNotFoundError(f'{path}: no such file or folder of features')
+  if os.path.isdir(path):
+    openers = _scan(path)
+    sidecar_path = os.path.join(path, SIDECAR)
+  elif path.lower().endswith(_H5_SUFFIXES):
+    file = feature_h5.H5File(path)
+    openers = {name: (feature_h5.H5Array, file, name) for name in file.ids()}
+    sidecar_path = f'{os.path.splitext(path)[0]}.{SIDECAR}'
+  else:
+    raise FeatureFileError(
+      f'{path}: expected a folder of <video id>.npy, .npz or .csv files, or '
+      'one .h5 file'
+    )
+  if not openers:
+    raise FeatureFileError(f'{path}: no array in the file')
+  bad = [name for name in openers if video_ids.problem(name)]
+  if bad:
+    raise FeatureFileError(
+      f'{path}: {len(bad)} names cannot be video ids: '
+      + '; '.join(
+        f'{video_ids.shown(name)} {video_ids.problem(name)}'
+        for name in bad[:10]
+      )
+    )
+  sidecar = _read_sidecar(sidecar_path)
+  return FeatureStore(path, openers, sidecar, _rate(path, sidecar, feature_fps))
+
+
+def check_rate(
+  video_id: str,
+  num_snippets: int,
+  duration_sec: float | int,
+  feature_fps: float | int,
+  *,
+  from_video: bool = False,
+) -> None:
+  """Checks that a video's features are as long as the video.
+
+  With `from_video` a rate that would fit is also said in frames and a stride.
+
+  Raises:
+    ValueError: if the length is off by more than 2 snippets and more than 2 %,
+      with the rate that would fit.
+  """
+  expected = duration_sec * feature_fps
+  fitting = feature_rates.fitting(num_snippets, duration_sec, from_video)
+  difference = abs(num_snippets - expected)
+  if difference <= 2 or difference <= 0.02 * expected:
+    return
+  raise ValueError(
+    f'{video_id}: found {num_snippets} snippets, expected about '
+    f'{expected:.0f} ({duration_sec:g} s at feature_fps {feature_fps:g}); '
+    f'{fitting}. If the rate is right, the '
+    'features or the duration are of another video, or one of them is cut off'
+  )
+
+
+def _float32(rows: np.ndarray) -> Float32[np.ndarray, 't d']:
+  with np.errstate(over='ignore'):  # shows as infinity, which read() reports
+    return np.array(rows, np.float32)
+
+
+def _scan(folder: str) -> dict[str, tuple]:
+  openers, others, folders = {}, collections.Counter(), []
+  with os.scandir(folder) as entries:
+    for entry in entries:
+      stem, suffix = os.path.splitext(entry.name)
+      reader = feature_arrays.READERS.get(suffix.lower())
+      if entry.name.startswith('.') or entry.name == SIDECAR:
+        continue
+      if reader is None:
+        if entry.is_dir():
+          folders.append(entry.name)
+        else:
+          others[suffix] += 1
+        continue
+      if stem in openers:
+        raise FeatureFileError(
+          f'{folder}: video {video_ids.shown(stem)} has two files, '
+          f'{os.path.basename(openers[stem][1])!a} and {entry.name!a}; keep one'
+        )
+      openers[stem] = (reader, entry.path)
+  if openers:
+    return openers
+  found = [f'{n} {suffix or "unnamed"} files' for suffix, n in others.items()]
+  found += [f'folder {name!a}' for name in sorted(folders)[:5]]
+  hint = '; give the folder that holds the arrays' if folders else ''
+  raise FeatureFileError(
+    f'{folder}: no <video id>.npy, .npz or .csv file, found '
+    f'{", ".join(found[:10]) or "nothing"}{hint}'
+  )
+
+
+def _read_sidecar(path: str) -> dict | None:
+  if not os.path.exists(path):
+    return None
+  sidecar = json_files.read(path, FeatureFileError)
+  if not isinstance(sidecar, dict):
+    raise FeatureFileError(
+      f'{path}: found {json_files.shown(sidecar)}, expected '
+      '{"feature_fps": …, "dim": …, "extractor": …}'
+    )
+  rate = sidecar.get('feature_fps')
+  if rate is not None and not (json_files.number(rate) or 0) > 0:
+    raise FeatureFileError(
+      f'{path}: found feature_fps {json_files.shown(rate)}, expected snippets '
+      'per second'
+    )
+  dim = sidecar.get('dim')
+  if dim is not None and (type(dim) is not int or dim < 1):
+    raise FeatureFileError(
+      f'{path}: found dim {json_files.shown(dim)}, expected the width of the '
+      'features'
+    )
+  return sidecar
+
+
+def _rate(
+  path: str, sidecar: dict | None, feature_fps: float | int | None
+) -> float | None:
+  stated = (sidecar or {}).get('feature_fps')
+  if feature_fps is None:
+    return None if stated is None else float(stated)
+  if not (np.isfinite(feature_fps) and feature_fps > 0):
+    raise ValueError(
+      f'feature_fps must be a positive number of snippets per second, got '
+      f'{feature_fps}'
+    )
+  if stated and abs(stated - feature_fps) > _RATE_TOLERANCE * feature_fps:
+    raise FeatureFileError(
+      f'{path}: its {SIDECAR} says feature_fps {stated:g}, the call says '
+      f'{feature_fps:g}; leave feature_fps out or extract again'
+    )
+  return float(feature_fps)

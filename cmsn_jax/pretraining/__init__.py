@@ -1,0 +1,1 @@
+"""An extractor learns to classify clips."""

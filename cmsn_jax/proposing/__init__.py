@@ -1,0 +1,1 @@
+"""A trained run and files to proposal files; export."""

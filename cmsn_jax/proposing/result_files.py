@@ -1,0 +1,114 @@
+"""Result files that grow video by video and lose nothing that was done.
+
+Each finished video is one line of `<output>.partial.jsonl`; the last step turns
+the lines into the result file.
+"""
+
+import json
+import os
+import pathlib
+import re
+
+import numpy as np
+from absl import logging
+
+from cmsn_jax.files import proposal_files
+
+
+class Results:
+  """Proposals by video, kept line by line until `finish` writes the file."""
+
+  def __init__(self, output: pathlib.Path, identity: str):
+    self._output = output
+    self._partial = output.with_name(output.name + '.partial.jsonl')
+    self._identity = identity
+    self.done: dict[str, proposal_files.Proposals] = {}
+    self._read_output()
+    self._read_partial()
+
+  def add(self, video_id: str, found: proposal_files.Proposals) -> None:
+    """Keeps one video's proposals on disk."""
+    line = {
+      'model': self._identity,
+      'video': video_id,
+      'segments': found.segments.tolist(),
+      'scores': found.scores.tolist(),
+    }
+    with open(self._partial, 'a', encoding='utf-8') as file:
+      file.write(json.dumps(line) + '\n')
+    self.done[video_id] = found
+
+  def finish(self) -> None:
+    """Writes the result file and drops the lines."""
+    _write(self._output, self.done, self._identity)
+    self._partial.unlink(missing_ok=True)
+
+  def _read_output(self):
+    if not self._output.exists():
+      return
+    if _model_of(self._output) == self._identity:
+      self.done.update(proposal_files.read(self._output))
+    else:
+      logging.info('%s is of another model: made again', self._output)
+
+  def _read_partial(self):
+    if not self._partial.exists():
+      return
+    lines = self._partial.read_text(encoding='utf-8', errors='replace')
+    if lines and not lines.endswith('\n'):
+      # The line that a kill cut short must not swallow the next one.
+      with open(self._partial, 'a', encoding='utf-8') as file:
+        file.write('\n')
+    for text in lines.splitlines():
+      try:
+        line = json.loads(text)
+        if line['model'] == self._identity:
+          self.done[line['video']] = proposal_files.Proposals(
+            np.array(line['segments'], np.float64).reshape(-1, 2),
+            np.array(line['scores'], np.float64),
+          )
+      except (ValueError, KeyError, TypeError):
+        logging.warning('%s: a line cut short is made again', self._partial)
+
+
+def shard_path(output: pathlib.Path, index: int, count: int) -> pathlib.Path:
+  """Where one of several shards writes its results."""
+  if count == 1:
+    return output
+  return output.with_name(f'{output.stem}.shard-{index}-of-{count}.json')
+
+
+def join(
+  output: pathlib.Path, count: int, identity: str, csv: str | None
+) -> None:
+  """Joins all shards' results; the last to finish finds them all."""
+  paths = [shard_path(output, i, count) for i in range(count)]
+  if not all(p.exists() and _model_of(p) == identity for p in paths):
+    logging.info('%s waits for the other shards', output)
+    return
+  results = {}
+  for path in paths:
+    results.update(proposal_files.read(path))
+  if count > 1:
+    _write(output, results, identity)
+  if csv:
+    proposal_files.write_csv(csv, results)
+  logging.info('wrote %s: %d videos', output, len(results))
+
+
+def _write(path, results, identity):
+  proposal_files.write(
+    path,
+    results,
+    external_data={'used': False, 'details': '', 'model': identity},
+  )
+
+
+def _model_of(path):
+  """The model named at the end of a result file, without reading it whole."""
+  size = os.path.getsize(path)
+  with open(path, 'rb') as file:
+    head = file.read(4096)
+    file.seek(max(0, size - 4096))
+    found = re.search(rb'"model":\s*"([0-9a-f]+)"', head + file.read())
+  return found.group(1).decode() if found else None

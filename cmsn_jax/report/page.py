@@ -1,0 +1,365 @@
+"""Everything the report shows, as one JSON-ready dictionary."""
+
+import base64
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from cmsn_jax import segments
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.evaluation import diagnostics, metrics
+from cmsn_jax.files import proposal_files, stage_files
+from cmsn_jax.stages import targets
+from cmsn_jax.suppression import calibration
+
+_NUM_STAGES = len(targets.NAMES)
+_CURVE_POINTS = 240
+
+
+class ReportWarning(UserWarning):
+  """Something that was given cannot be shown."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entry:
+  """One video of the report.
+
+  Attributes:
+    video_id: any text.
+    duration_sec: length of its time axis.
+    segments_sec: ground truth, `[g, 2]`; None where there is none.
+    labels: a name for each of them.
+    proposals: all of them, best first.
+    probabilities: stage posterior, `[t, 6]`; None where there is none.
+    feature_fps: snippets per second of `probabilities`.
+    url: of the video file, relative to the page; None for none.
+    frames: (time in seconds, image address) of a strip; may be empty.
+  """
+
+  video_id: str
+  duration_sec: float | int
+  proposals: proposal_files.Proposals
+  segments_sec: Float64[np.ndarray, 'g 2'] | None = None
+  labels: tuple[str, ...] = ()
+  probabilities: Float[np.ndarray, 't s'] | None = None
+  feature_fps: float | int | None = None
+  url: str | None = None
+  frames: tuple[tuple[float, str], ...] = ()
+
+
+def entries(
+  proposals: Mapping[str, proposal_files.Proposals],
+  truth: Mapping[str, annotations_lib.Video] | None = None,
+  stages: str | os.PathLike | None = None,
+) -> list[Entry]:
+  """One entry a video: those of `truth`, or those that have proposals.
+
+  Args:
+    proposals: by video id.
+    truth: ground truth by video id; then exactly these videos are shown.
+    stages: folder of `<id>.npz` with stage probabilities.
+  Returns:
+    entries in the order of `truth`, or of the proposals.
+  Raises:
+    ValueError: if no video is left, no stage file fits or one is malformed.
+  """
+  ids = list(proposals if truth is None else truth)
+  posteriors = {} if stages is None else stage_files.read_some(stages, ids)
+  others = set(proposals) - set(ids)
+  if others:
+    warnings.warn(
+      f'proposals of {len(others)} videos, such as {min(others)!r}, are left '
+      'out: they are not among the annotations that were chosen',
+      ReportWarning,
+      stacklevel=2,
+    )
+  none = proposal_files.Proposals(segments.empty(), np.zeros(0))
+  found = []
+  for video_id in ids:
+    video = None if truth is None else truth[video_id]
+    given = proposals.get(video_id, none)
+    probabilities, rate = posteriors.get(video_id, (None, None))
+    if video is not None:
+      duration = video.duration_sec
+    else:
+      duration = float(given.segments.max(initial=0.0))
+      if probabilities is not None:
+        duration = max(duration, len(probabilities) / rate)
+    found.append(
+      Entry(
+        video_id=video_id,
+        duration_sec=max(duration, 0.1),
+        proposals=given,
+        segments_sec=None if video is None else video.segments,
+        labels=() if video is None else video.labels,
+        probabilities=probabilities,
+        feature_fps=rate,
+      )
+    )
+  if not found:
+    raise ValueError('no video to report on: the proposals are empty')
+  return found
+
+
+def is_thumos14(ids: list[str]) -> bool:
+  """Whether most videos are named as those of THUMOS14's test set."""
+  return sum(name.startswith('video_test_') for name in ids) > len(ids) / 2
+
+
+def page(
+  videos: list[Entry],
+  *,
+  protocol: str | None = None,
+  max_proposals: int = 200,
+  max_snippets: int = 20_000,
+  diagnostic_top: int = 100,
+  ans: tuple[int, ...] = (10, 20, 50, 100, 200),
+  metric_fps: float | int = 30.0,
+) -> dict[str, object]:
+  """Numbers and packed arrays of the whole report.
+
+  Args:
+    videos: what to show.
+    protocol: of the headline figures, one of `metrics.PROTOCOLS`; None:
+      'thumos' for THUMOS14's own videos, 'top_k' for any others.
+    max_proposals: a video's best that the page holds; AR@AN counts all.
+    max_snippets: longer stage sequences are averaged down to at most this.
+    diagnostic_top: a video's best that count for recall by label and duration,
+      for the worst misses and for the distribution of scores.
+    ans: the AR@AN of the table.
+    metric_fps: frame rate of the `thumos` protocol's frame spans.
+  Returns:
+    a dictionary of lists, texts and numbers.
+  Raises:
+    ValueError: on an unknown protocol or limits below 1.
+  """
+  ids = [video.video_id for video in videos]
+  protocol = protocol or ('thumos' if is_thumos14(ids) else 'top_k')
+  if protocol not in metrics.PROTOCOLS:
+    raise ValueError(
+      f'protocol must be one of {metrics.PROTOCOLS}, got {protocol!r}'
+    )
+  if min(max_proposals, max_snippets, diagnostic_top) < 1:
+    raise ValueError('max_proposals, max_snippets and diagnostic_top: >= 1')
+  labels = sorted({name for video in videos for name in video.labels})
+  has_truth = any(
+    video.segments_sec is not None and len(video.segments_sec)
+    for video in videos
+  )
+  scores = np.concatenate([video.proposals.scores for video in videos])
+  edges = diagnostics.score_edges(scores, 1)
+  result = {
+    'protocol': protocol,
+    'max_proposals': max_proposals,
+    'diagnostic_top': diagnostic_top,
+    'has_truth': has_truth,
+    'labels': labels,
+    'stages': list(targets.NAMES),
+    'score_range': [float(edges[0]), float(edges[-1])],
+    'num_proposals': len(scores),
+    'num_truth': sum(len(video.labels) for video in videos),
+    'most_proposals': max(len(video.proposals.scores) for video in videos),
+    'averaged_stages': False,
+  }
+  if has_truth:
+    result |= _recall(videos, protocol, ans, metric_fps)
+  result |= _diagnostics(videos, has_truth, diagnostic_top)
+  result |= _confusion(videos)
+  result['videos'] = [
+    _packed(video, labels, result, max_proposals, max_snippets)
+    for video in videos
+  ]
+  return result
+
+
+def _recall(
+  videos: list[Entry],
+  protocol: str,
+  ans: tuple[int, ...],
+  metric_fps: float | int,
+) -> dict[str, object]:
+  given = {
+    video.video_id: (video.proposals.segments, video.proposals.scores)
+    for video in videos
+    if len(video.proposals.scores)
+  }
+  truth = {
+    video.video_id: video.segments_sec
+    for video in videos
+    if video.segments_sec is not None
+  }
+  rows, curves = [], []
+  for name in metrics.PROTOCOLS:
+    found = metrics.evaluate(
+      given, truth, protocol=name, ans=ans, fps=metric_fps
+    )
+    rows.append(found)
+    curves.append(
+      {
+        'protocol': name,
+        'an': _curve_points(found.curve_an, found.curve_ar),
+        'tiou': [
+          [tiou, recall]
+          for tiou, recall in found.recall_at_tiou.items()
+          if recall is not None
+        ],
+      }
+    )
+  return {'metrics': rows, 'curves': curves}
+
+
+def _curve_points(
+  ans: Float[np.ndarray, ' n'], recalls: Float[np.ndarray, ' n']
+) -> list[list[float]]:
+  """At most some 240 points of a curve from (0, 0) to its end."""
+  if not len(ans):
+    return []
+  keep = np.unique(np.linspace(0, len(ans) - 1, _CURVE_POINTS).astype(int))
+  return [[0.0, 0.0]] + [
+    [round(float(ans[k]), 3), round(float(recalls[k]), 5)] for k in keep
+  ]
+
+
+def _diagnostics(
+  videos: list[Entry], has_truth: bool, top: int
+) -> dict[str, object]:
+  truth = [
+    segments.empty() if video.segments_sec is None else video.segments_sec
+    for video in videos
+  ]
+  instances, tious = diagnostics.match(
+    truth,
+    [video.labels for video in videos],
+    [video.proposals.segments for video in videos],
+    top=top,
+  )
+  # NMS leaves thousands of scores near 0, which would hide all others.
+  scores = np.concatenate([video.proposals.scores[:top] for video in videos])
+  tiou = np.concatenate([values[:top] for values in tious])
+  edges, hit, other = diagnostics.score_histogram(
+    scores, tiou >= diagnostics.HIT
+  )
+  result = {}
+  if len(scores):
+    result['histogram'] = {
+      'edges': edges.round(6).tolist(),
+      'hit': hit.tolist(),
+      'other': other.tolist(),
+    }
+  if has_truth:
+    gains = np.concatenate(
+      [
+        calibration.gains(video.proposals.segments[:top], own)
+        for video, own in zip(videos, truth)
+      ]
+    )
+    first = np.searchsorted(instances.video, np.arange(len(videos)))
+    result |= {
+      'calibration': diagnostics.calibration(scores, tiou, gains),
+      'by_label': [
+        dataclasses.asdict(group)
+        for group in diagnostics.recall_by_label(instances)
+      ],
+      'by_duration': [
+        dataclasses.asdict(group)
+        for group in diagnostics.recall_by_duration(instances)
+      ],
+      'misses': [
+        {
+          'video': int(instances.video[k]),
+          'truth': int(k - first[instances.video[k]]),
+          'tiou': round(float(instances.tiou[k]), 4),
+        }
+        for k in diagnostics.worst_misses(instances)
+      ],
+    }
+  return result
+
+
+def _confusion(videos: list[Entry]) -> dict[str, object]:
+  counts = np.zeros((_NUM_STAGES, _NUM_STAGES), np.int64)
+  for video in videos:
+    if video.probabilities is None or video.segments_sec is None:
+      continue
+    true = targets.stage_labels(
+      video.segments_sec, len(video.probabilities), video.feature_fps
+    )
+    counts += diagnostics.stage_confusion(
+      true, video.probabilities.argmax(axis=1)
+    )
+  return {'confusion': counts.tolist()} if counts.any() else {}
+
+
+def _packed(
+  video: Entry,
+  labels: list[str],
+  result: dict[str, object],
+  max_proposals: int,
+  max_snippets: int,
+) -> dict[str, object]:
+  """One video: times in milliseconds, scores in 1/65535, posterior in 1/255."""
+  kept = min(max_proposals, len(video.proposals.scores))
+  index = {name: k for k, name in enumerate(labels)}
+  truth = [] if video.segments_sec is None else video.segments_sec.tolist()
+  packed = {
+    'id': video.video_id,
+    'duration': round(video.duration_sec, 3),
+    'truth': [
+      [round(start, 3), round(end, 3), index[name]]
+      for (start, end), name in zip(truth, video.labels)
+    ],
+    'total': len(video.proposals.scores),
+    'kept': kept,
+    'packed': pack_proposals(
+      video.proposals.segments[:kept],
+      video.proposals.scores[:kept],
+      result['score_range'],
+    ),
+  }
+  if video.url:
+    packed['url'] = video.url
+  if video.frames:
+    packed['frames'] = [[round(time, 3), data] for time, data in video.frames]
+  if video.probabilities is not None:
+    group = -(-len(video.probabilities) // max_snippets)
+    if group > 1:
+      result['averaged_stages'] = True
+    packed['stages'] = pack_stages(_averaged(video.probabilities, group))
+    packed['rate'] = video.feature_fps / group
+  return packed
+
+
+def _averaged(
+  probabilities: Float[np.ndarray, 't s'], group: int
+) -> Float[np.ndarray, 'u s']:
+  starts = np.arange(0, len(probabilities), group)
+  sums = np.add.reduceat(probabilities, starts, axis=0)
+  sizes = np.diff(np.append(starts, len(probabilities)))
+  return (sums / sizes[:, None]).astype(probabilities.dtype)
+
+
+def pack_proposals(
+  spans: Float64[np.ndarray, 'n 2'],
+  scores: Float64[np.ndarray, ' n'],
+  score_range: tuple[float, float] | list[float],
+) -> str:
+  """Starts, ends (uint32 ms), scores (uint16), 10 bytes each, in base64.
+
+  Starts before 0 become 0: the page's time axis begins there.
+  """
+  low, high = score_range
+  ms = np.clip(np.rint(spans * 1000), 0, 2**32 - 1).astype('<u4')
+  share = (scores - low) / max(high - low, 1e-12)
+  levels = np.rint(np.clip(share, 0, 1) * 65535).astype('<u2')
+  raw = ms[:, 0].tobytes() + ms[:, 1].tobytes() + levels.tobytes()
+  return base64.b64encode(raw).decode('ascii')
+
+
+def pack_stages(probabilities: Float[np.ndarray, 't s']) -> str:
+  """Probabilities as bytes of 1/255, snippet after snippet, in base64."""
+  levels = np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
+  return base64.b64encode(levels.tobytes()).decode('ascii')

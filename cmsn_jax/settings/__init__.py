@@ -1,0 +1,1 @@
+"""Every key of a run, and what turns it into another."""

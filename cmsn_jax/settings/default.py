@@ -1,0 +1,312 @@
+"""Every key of a run, with the paper's value as its default.
+
+The other files of this folder take this config, lock it and override what
+differs, so that a misspelt key is an error with a suggestion.  On the command
+line: `--config=configs/custom.py --config.train.seed=1`.
+
+The paper is CMSN (Hu et al., "Continuous Multi-stage Network and Variable
+Margin Cosine Loss for Temporal Action Proposal Generation", 2020).
+"""
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """Returns the default configuration: the paper's, on features."""
+  config = ml_collections.ConfigDict()
+  config.data = _data()
+  config.video = _video()
+  config.extractor = _extractor()
+  config.windows = _windows()
+  config.stages = _stages()
+  config.proposals = _proposals()
+  config.evaluator = _evaluator()
+  config.joint = _joint()
+  config.nms = _nms()
+  config.train = _train()
+  config.evaluation = _evaluation()
+  return config.lock()
+
+
+def _data():
+  data = ml_collections.ConfigDict()
+  # Ground truth, ActivityNet JSON.
+  data.annotations = ''
+  # 'features': one array [T, D] a video.  'video': frames, decoded by us.
+  data.input = 'features'
+  # Folder of .npy / .npz / BSN .csv, or one .h5 file.  Several folders,
+  # separated by commas, are concatenated on the grid of the first.
+  data.features = ''
+  # Snippets a second.  0: taken from the feature folder's sidecar file or from
+  # the annotations' "feature_fps"; with neither it is an error.
+  data.feature_fps = 0.0
+  # Folder of videos, named <id>.<extension> (input 'video').
+  data.videos = ''
+  # Where decoded frames are kept; '' keeps them in the workdir.
+  data.frames_cache = ''
+  data.train_subset = 'training'
+  # Choices (best epoch, NMS) are made on this subset.  Where the annotations
+  # have no 'validation' videos, `holdout` of the training videos take its place
+  # (0: none); any other name must have videos.
+  data.eval_subset = 'validation'
+  data.holdout = 0.2
+  # Go on without the videos that have annotations but no file (a warning
+  # counts them); False makes them an error.
+  data.allow_missing = False
+  # Labels that are no ground truth, e.g. ('Ambiguous',) on THUMOS14.
+  data.exclude_labels = ()
+  # Standardise features with the training videos' mean and deviation.
+  data.standardize = True
+  # Instead of that, make each feature normally distributed over the training
+  # videos (normal scores of its quantiles), where `standardize` is on.
+  data.normal_scores = False
+  # Average this many neighbouring snippets into one before everything else;
+  # 0 chooses the factor from the training segments' durations, so that a
+  # median instance spans about `target_snippets`.
+  data.pool = 1
+  data.target_snippets = 24.0
+  # Append the logarithm of each feature's deviation among the rows averaged.
+  data.pool_deviation = False
+  # Append each feature standardised by its own video's mean and deviation.
+  data.per_video_features = False
+  return data
+
+
+def _video():
+  video = ml_collections.ConfigDict()
+  # Sec. 5.1 adapts R-C3D, which samples 25 frames a second.
+  video.fps = 25.0
+  # Frames are resized to (height, width), then cropped (Sec. 5.1).
+  video.size = (128, 171)
+  video.crop = (112, 112)
+  # Random crop and flip in training; centre crop else.
+  video.random_crop = True
+  video.random_flip = True
+  return video
+
+
+def _extractor():
+  extractor = ml_collections.ConfigDict()
+  # Feature extractor subnet (FES, Sec. 3.1) of input 'video'.
+  extractor.name = 'c3d'
+  # Output channels of the five blocks conv1 .. conv5.
+  extractor.widths = (64, 128, 256, 512, 512)
+  # Folder made by launch.convert_weights or launch.pretrain; '' starts from
+  # random weights.
+  extractor.weights = ''
+  # The first two convolutions stay as they are (Sec. 5.1); 8 freezes all, as
+  # the UCF-101 variant does (Sec. 5.2).
+  extractor.frozen_layers = 2
+  # Subtracted from values of 0 to 255, by channel; then multiplied by scale.
+  # A weight set's own description takes the place of these three.
+  extractor.mean = (101.4, 97.7, 90.2)
+  extractor.scale = (1.0, 1.0, 1.0)
+  # 'rgb' or 'bgr': the order the weights were trained with.
+  extractor.channel_order = 'rgb'
+  # Recompute activations in the backward pass: less memory, more time.
+  extractor.remat = False
+  return extractor
+
+
+def _windows():
+  windows = ml_collections.ConfigDict()
+  # Snippets a window: 768 frames at stride 8 (Sec. 5.1).
+  windows.length = 96
+  # Share by which neighbouring windows overlap (Sec. 3.4).
+  windows.overlap = 0.5
+  # Train only on windows that hold part of an instance.
+  windows.require_instance = True
+  # Shift each training window by up to this share of its hop, at random.
+  windows.jitter = 0.0
+  # Random changes of the training features; see data/augmentation.py.
+  windows.time_stretch = 0.0
+  windows.channel_drop = 0.0
+  windows.noise = 0.0
+  windows.scale = 0.0
+  return windows
+
+
+def _stages():
+  stages = ml_collections.ConfigDict()
+  # A snippet's label: 'centre' samples the frame labels at its centre,
+  # 'majority' takes the commonest of its frames.
+  stages.label_rule = 'centre'
+  # Width of the convolution(s) before the LSTM; their output is what the
+  # evaluator pools (Sec. 3.1, 3.3).
+  stages.width = 512
+  # A direction of the bidirectional LSTM (Sec. 3.1; width is our choice).
+  stages.lstm_width = 512
+  stages.lstm_layers = 2
+  stages.dropout = 0.5
+  # 'softmax' (Eq. 2), 'lmcl' (Eq. 3), 'vmcl' (Eq. 5), 'vmcl_arc' (Eq. 8).
+  stages.loss = 'vmcl'
+  # s of Eq. 3, 5, 8.
+  stages.scale = 30.0
+  # m of Eq. 3.
+  stages.lmcl_margin = 0.35
+  # m and n of Eq. 7 (Sec. 5.1, Table 6).
+  stages.margin_m = 0.1
+  stages.margin_n = 0.15
+  # 'worked_example' is (D-1)m + n, which reproduces Sec. 4.2's example;
+  # 'equation_7' is Dm + n.
+  stages.margin_form = 'worked_example'
+  # Weigh classes by 1 / share^balance of the training labels; 0 is off.
+  stages.class_balance = 0.0
+  stages.label_smoothing = 0.0
+  return stages
+
+
+def _proposals():
+  proposals = ml_collections.ConfigDict()
+  # 'stage_runs' is Sec. 3.2; 'stage_template' scores every (start, duration)
+  # by how well the stage probabilities fit the six-stage template.
+  proposals.generator = 'stage_runs'
+  # Stage of a snippet: 'argmax' as Sec. 3.2, or 'grammar', the most probable
+  # sequence in the order of Sec. 3.1 ('stage_runs' only).
+  proposals.decoder = 'argmax'
+  # i of Eq. 1, per snippet.
+  proposals.decay_rate = 0.09
+  # Split a run where End or Follow is followed by Ready or Start.
+  proposals.split_runs = True
+  # A candidate holds at least one ('any') or each ('all') of these stages.
+  proposals.required_stages = (2, 3, 5)
+  proposals.required_rule = 'any'
+  # Windows of one video: 'pool' generates in each window and pools the
+  # proposals (Sec. 3.4); 'average' averages the overlapping stage
+  # probabilities and features and generates once.
+  proposals.stitch = 'pool'
+  # Best candidates a window that the evaluator scores; 0: all.
+  proposals.max_candidates = 0
+  return proposals
+
+
+def _evaluator():
+  evaluator = ml_collections.ConfigDict()
+  # Proposal evaluation subnet (PES, Sec. 3.3); off is Table 4's first rows.
+  evaluator.enabled = True
+  evaluator.roi_bins = 4
+  evaluator.hidden = 2048
+  evaluator.dropout = 0.5
+  # Sec. 3.4: as many proposals of tIoU (low, high] and of tIoU <= low as
+  # there are above high.
+  evaluator.high_tiou = 0.6
+  evaluator.low_tiou = 0.2
+  # Proposals a window and step.
+  evaluator.max_rois = 192
+  return evaluator
+
+
+def _joint():
+  joint = ml_collections.ConfigDict()
+  # The template chain (generator 'stage_template'): one network with a stage
+  # head and a context evaluator, trained in one phase.  See docs/plus.md.
+  # Networks whose predictions are averaged.  Each learns from its own share of
+  # every batch: train.batch_per_device is to be a multiple.
+  joint.members = 3
+  # Steps of the phase, rounded up to whole epochs.
+  joint.steps = 1000
+  # Times that the held-out videos are evaluated on the way.
+  joint.evaluations = 5
+  joint.width = 128
+  joint.dilations = (1, 2, 4, 8, 16)
+  joint.dropout = 0.3
+  # Channels that the evaluator pools, beside the probabilities of the stages and
+  # of the actions.
+  joint.pooled_width = 48
+  joint.hidden = 256
+  # Bins inside a proposal, and in the half duration on either side of it.
+  joint.inner_bins = 8
+  joint.context_bins = 2
+  # Snippets before and after each border that the evaluator looks at.
+  joint.border = 2.0
+  # Training proposals a window and step.
+  joint.proposals = 192
+  # Weights in the loss: stages, tIoU reached or not, borders.
+  joint.stage_weight = 2.0
+  # Of the action (its label in the annotations) of each snippet, a second target
+  # beside the stages; 0: labels are not looked at.
+  joint.action_weight = 0.25
+  joint.match_weight = 4.0
+  joint.offset_weight = 1.0
+  # Labels of the training instances; 0: counted when the run starts.
+  joint.num_actions = 0
+  # Durations of candidates in snippets, and their median; () and 0: from the
+  # training instances, on a geometric grid of `duration_ratio`.
+  joint.durations = ()
+  joint.duration_ratio = 1.15
+  joint.typical_duration = 0.0
+  # Power of the borders' clearness in a proposal's score (0: without it), and
+  # snippets either side of a border that it is read off.
+  joint.clear_weight = 0.2
+  joint.clear_reach = 4.0
+  # Snippets by which borders are known at best: short proposals count less.
+  joint.border_error = 0.5
+  # Slope and offset of the log odds of scores.  (): fitted on the held-out
+  # videos and kept with the checkpoint; (1.0, 0.0): scores stay as they come.
+  joint.calibration = ()
+  # Weight of Ready and Follow in the fit to the template.
+  joint.context_weight = 0.5
+  # Per snippet of video: candidates that the evaluator scores, those whose
+  # borders it mends and scores again, and those that reach the NMS.
+  joint.per_snippet = 3.2
+  joint.mend_per_snippet = 0.4
+  joint.keep_per_snippet = 1.4
+  return joint
+
+
+def _nms():
+  nms = ml_collections.ConfigDict()
+  # 'soft', 'greedy' or 'none'; without an evaluator none is applied.
+  # 'threshold' (generator 'stage_template' only) has nothing to tune.
+  nms.method = 'soft'
+  # BSN's setting for THUMOS14.
+  nms.sigma = 0.75
+  nms.threshold = 0.65
+  nms.greedy_tiou = 0.8
+  # Proposals kept a video; 0: all.
+  nms.max_proposals = 0
+  return nms
+
+
+def _train():
+  train = ml_collections.ConfigDict()
+  train.seed = 0
+  # Windows a device and step (Sec. 5.1).
+  train.batch_per_device = 1
+  # Steps whose gradients are averaged before one update.
+  train.accumulate = 1
+  # Sec. 5.1: 3 and 4 epochs from video; features 12 and 10.
+  train.stages_epochs = 12
+  train.evaluator_epochs = 10
+  train.learning_rate = 1e-4
+  train.weight_decay = 5e-4
+  # 'adam' or 'sgd' (momentum .9, as in R-C3D).
+  train.optimizer = 'adam'
+  train.momentum = 0.9
+  # 'constant' or 'cosine' (after `warmup_steps` of linear growth).
+  train.schedule = 'constant'
+  train.warmup_steps = 0
+  # Global gradient norm; 0: unclipped.
+  train.clip_norm = 0.0
+  # Decay of the moving average of parameters that is evaluated; 0: off.
+  train.ema = 0.0
+  # Regular expressions of parameter paths that stay as they are.
+  train.frozen = ()
+  # 'float32' or 'bfloat16' computation; parameters stay float32.
+  train.dtype = 'float32'
+  # Evaluate and keep the best after every so many epochs.
+  train.eval_every_epochs = 1
+  # Resume checkpoints, in steps; 0: one an epoch.
+  train.checkpoint_every_steps = 0
+  train.log_every_steps = 10
+  return train
+
+
+def _evaluation():
+  evaluation = ml_collections.ConfigDict()
+  # Chooses the best epoch: 'thumos', 'anet' or 'top_k'.
+  evaluation.protocol = 'top_k'
+  evaluation.ans = (10, 20, 50, 100, 200)
+  # The best epoch has the highest mean of these ARs.
+  evaluation.best_ans = (50, 100)
+  return evaluation

@@ -1,0 +1,1 @@
+"""Scored candidates to kept, calibrated proposals (Sec. 3.3)."""

@@ -1,0 +1,214 @@
+"""Video files -> uint8 RGB frames at a constant rate, checked for damage.
+
+    info = video.probe('my.mp4')
+    for chunk in video.frames('my.mp4', fps=25.0, size=(128, 171)):
+      ...                               # uint8 [n, 128, 171, 3]
+
+Time 0 is the first video frame. Which source frame an output frame shows is
+decided by `video_sampling` (the rule of ffmpeg's `fps` filter). Rotation and
+mirroring stored in the file are applied; frames are resized without keeping
+the aspect ratio, as C3D does. `video_reader` decodes in a worker process.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import UInt8
+
+from cmsn_jax.video import decoder, sampling, video_files
+
+VideoError = video_files.VideoError
+VideoWarning = video_files.VideoWarning
+
+_CHUNK_FRAMES = 64
+_CHUNK_BYTES = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+  """What a video file says about itself (nothing is decoded but one frame).
+
+  Attributes:
+    path: the file.
+    duration_sec: length of the video stream as its header states it.
+    num_frames: source frames; counted by the header where it does, else
+      `round(duration_sec * fps)`.
+    fps: average source rate, frames a second.
+    width: pixels, as displayed (after rotation).
+    height: pixels, as displayed.
+    rotation: clockwise degrees the stored picture is turned by for display.
+    codec: for example 'h264'.
+    pixel_format: for example 'yuv420p10le'.
+    container: for example 'matroska,webm'.
+    has_audio: whether any audio stream is there.
+  """
+
+  path: str
+  duration_sec: float
+  num_frames: int
+  fps: float
+  width: int
+  height: int
+  rotation: int
+  codec: str
+  pixel_format: str
+  container: str
+  has_audio: bool
+
+  def num_frames_at(self, fps: int | float) -> int:
+    """About how many frames `frames(..., fps=fps)` gives; exact for most."""
+    return sampling.num_output_frames(self.duration_sec, fps)
+
+
+def probe(path: str | os.PathLike) -> VideoInfo:
+  """Reads a file's header and its first frame.
+
+  Raises:
+    VideoError: not a readable video file.
+  """
+  path = video_files.checked_path(path)
+  with video_files.opened(path) as (container, stream):
+    first = next(decoder.Decoder(path, container, stream).timed_frames(), None)
+    if first is None:
+      raise VideoError(f'{path}: no frame could be decoded from it')
+    _, _, frame = first
+    duration_sec, num_frames, fps = decoder.stated_length(
+      path, container, stream
+    )
+    turned, columns, rows = decoder.orientation(frame)
+    width, height = frame.width, frame.height
+    return VideoInfo(
+      path=path,
+      duration_sec=duration_sec,
+      num_frames=num_frames,
+      fps=fps,
+      width=height if turned else width,
+      height=width if turned else height,
+      rotation=decoder.ROTATIONS.get((turned, columns, rows), 0),
+      codec=stream.codec_context.name,
+      pixel_format=frame.format.name,
+      container=container.format.name,
+      has_audio=bool(container.streams.audio),
+    )
+
+
+def frames(
+  path: str | os.PathLike,
+  *,
+  fps: int | float = 25.0,
+  size: tuple[int, int] | None = (128, 171),
+  start_frame: int = 0,
+  stop_frame: int | None = None,
+  chunk_frames: int | None = None,
+  allow_damage: bool = False,
+) -> Iterator[UInt8[np.ndarray, 'n h w 3']]:
+  """Streams a video's frames at a constant rate, in bounded memory.
+
+  Frame `k` of the output is the picture on display in the middle of
+  `[k / fps, (k + 1) / fps)` seconds after the first frame.
+
+  Damage is noticed as far as the format allows: cut files by the length or the
+  count that the container states (MPEG transport streams state neither), bad
+  bytes by the decoder (h264, h265, MPEG-4; VP8 and VP9 decode nearly any).
+
+  Args:
+    path: a video file.
+    fps: output rate, frames a second.
+    size: (height, width) in pixels; None keeps the displayed size.
+    start_frame: first output frame; reading begins at the key frame before it.
+    stop_frame: one past the last output frame; None reads to the end, which
+      also checks that the file is whole.
+    chunk_frames: frames a chunk; None takes 64, fewer where frames are large.
+    allow_damage: read through damage with one `VideoWarning` a file; what
+      cannot be decoded is filled by the frame before it.
+
+  Yields:
+    uint8 `[n, h, w, 3]` RGB, `n = chunk_frames` but for the last chunk.
+
+  Raises:
+    VideoError: not a video, damaged, truncated; names file and remedy.
+  """
+  _check_arguments(fps, size, start_frame, stop_frame, chunk_frames)
+  path = video_files.checked_path(path)
+  if stop_frame is not None and stop_frame <= start_frame:
+    return
+  painter = decoder.Painter(size)
+  chunk, filled, shown, shown_source = None, 0, None, None
+  timed = decoder.timed_frames(path, start_frame / fps, allow_damage)
+  with contextlib.closing(timed):
+    for _, source in sampling.resample(timed, fps, start_frame, stop_frame):
+      if source is not shown_source:
+        shown, shown_source = painter.paint(source), source
+      if chunk is None:
+        length = chunk_frames or max(
+          1, min(_CHUNK_FRAMES, _CHUNK_BYTES // shown.nbytes)
+        )
+        chunk = np.empty((length, *shown.shape), np.uint8)
+      chunk[filled] = shown
+      filled += 1
+      if filled == len(chunk):
+        yield chunk
+        chunk, filled = None, 0
+  if filled:
+    yield chunk[:filled]
+
+
+def read(path: str | os.PathLike, **kwargs) -> UInt8[np.ndarray, 'n h w 3']:
+  """All frames that `frames(path, **kwargs)` streams, in one array."""
+  chunks = list(frames(path, **kwargs))
+  if not chunks:
+    raise VideoError(
+      f'{os.fspath(path)}: no frame in the range asked for ({kwargs}); the '
+      'video is shorter'
+    )
+  return np.concatenate(chunks)
+
+
+def centre_crop(
+  clip: UInt8[np.ndarray, '*b h w 3'], size: tuple[int, int] = (112, 112)
+) -> UInt8[np.ndarray, '*b y x 3']:
+  """The middle (height, width) of every frame; a view, nothing is copied."""
+  _check_crop(clip, size)
+  top = (clip.shape[-3] - size[0]) // 2
+  left = (clip.shape[-2] - size[1]) // 2
+  return clip[..., top : top + size[0], left : left + size[1], :]
+
+
+def random_crop_flip(
+  clip: UInt8[np.ndarray, '*b h w 3'],
+  rng: np.random.Generator,
+  size: tuple[int, int] = (112, 112),
+  flip: bool = True,
+) -> UInt8[np.ndarray, '*b y x 3']:
+  """One random crop, mirrored half of the time, the same for all frames."""
+  _check_crop(clip, size)
+  top = rng.integers(clip.shape[-3] - size[0] + 1)
+  left = rng.integers(clip.shape[-2] - size[1] + 1)
+  mirrored = rng.random() < 0.5
+  crop = clip[..., top : top + size[0], left : left + size[1], :]
+  return crop[..., ::-1, :] if flip and mirrored else crop
+
+
+def _check_arguments(fps, size, start_frame, stop_frame, chunk_frames):
+  if not (np.isfinite(fps) and 0 < fps <= 1000):
+    raise ValueError(f'fps must be in (0, 1000] frames a second, got {fps}')
+  if size is not None and (len(size) != 2 or min(size) < 1):
+    raise ValueError(f'size must be (height, width) >= 1, got {size}')
+  if start_frame < 0 or (stop_frame is not None and stop_frame < 0):
+    raise ValueError(
+      'start_frame and stop_frame must not be negative, got '
+      f'{start_frame}, {stop_frame}'
+    )
+  if chunk_frames is not None and chunk_frames < 1:
+    raise ValueError(f'chunk_frames must be at least 1, got {chunk_frames}')
+
+
+def _check_crop(clip, size):
+  if clip.shape[-3] < size[0] or clip.shape[-2] < size[1]:
+    raise ValueError(
+      f'a crop of {tuple(size)} (height, width) does not fit into frames of '
+      f'{clip.shape[-3:-1]}; decode at a larger size'
+    )

@@ -1,0 +1,123 @@
+import jax
+import numpy as np
+import pytest
+
+from cmsn_jax.chains.template import networks
+from cmsn_jax.chains.template import predictor as template_inference
+from cmsn_jax.settings import default
+
+LENGTHS = {'a': 1, 'b': 40, 'c': 300, 'd': 90}
+
+
+class Source:
+  """Random features of a few videos, one of which may be unreadable."""
+
+  feature_fps = 5.0
+  snippet_shape = (7,)
+
+  def __init__(self, broken=()):
+    rng = np.random.default_rng(0)
+    self._arrays = {
+      k: rng.normal(size=(n, 7)).astype(np.float32) for k, n in LENGTHS.items()
+    }
+    self._broken = broken
+
+  def num_snippets(self, video_id):
+    return len(self._arrays[video_id])
+
+  def read(self, video_id, start=0, stop=None):
+    if video_id in self._broken:
+      raise ValueError(f'{video_id} is not finite')
+    return self._arrays[video_id][start:stop]
+
+
+@pytest.fixture(scope='module')
+def predictor():
+  config = default.get_config()
+  config.proposals.generator = 'stage_template'
+  config.nms.method = 'threshold'
+  config.joint.update(
+    width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=2,
+    durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
+  )  # fmt: skip
+  empty = template_inference.TemplatePredictor(config, {})
+  params = networks.init_members(
+    empty.members.model, jax.random.key(0), 2, 32, 7
+  )
+  return empty.with_params({'joint': params})
+
+
+def test_proposals_lie_in_the_video_best_first(predictor):
+  found = dict(predictor.propose(Source(), LENGTHS))
+  assert list(found) == list(LENGTHS)
+  for video_id, prediction in found.items():
+    duration = LENGTHS[video_id] / 5.0
+    segments, scores = (
+      prediction.proposals.segments, prediction.proposals.scores
+    )  # fmt: skip
+    assert len(scores) > 0
+    assert segments.min() >= 0 and segments.max() <= duration + 1e-9
+    assert np.all(segments[:, 1] > segments[:, 0])
+    assert np.all(np.diff(scores) <= 1e-12)
+    assert prediction.probabilities.shape == (LENGTHS[video_id], 6)
+    np.testing.assert_allclose(
+      prediction.probabilities.sum(axis=1), 1, atol=1e-5
+    )
+
+
+def test_a_video_gets_the_same_proposals_alone_and_among_others(predictor):
+  together = dict(predictor.propose(Source(), LENGTHS))
+  ((_, alone),) = predictor.propose(Source(), ['d'])
+  np.testing.assert_array_equal(
+    alone.proposals.segments, together['d'].proposals.segments
+  )
+
+
+def test_pieces_give_what_the_whole_gives(predictor, monkeypatch):
+  whole = predictor.encode(Source(), 'c')
+  monkeypatch.setattr(template_inference, '_PIECE', 64)
+  pieces = predictor.encode(Source(), 'c')
+  assert whole.shape == (2, 300, 10)
+  np.testing.assert_allclose(pieces, whole, atol=1e-5)
+
+
+def test_regions_and_call_sizes_do_not_matter(predictor, monkeypatch):
+  pooled = predictor.encode(Source(), 'c')
+  rng = np.random.default_rng(0)
+  start = rng.uniform(0, 250, 300)
+  segments = np.stack([start, start + rng.uniform(2, 40, 300)], axis=1)
+  whole = predictor._evaluate_region(pooled, segments)
+  monkeypatch.setattr(template_inference, '_MAX_CANDIDATES', 128)
+  parts = predictor._evaluate_region(pooled, segments)
+  alone = predictor._evaluate_region(pooled, segments[7:8])
+  for one, other, single in zip(whole, parts, alone):
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    np.testing.assert_allclose(one[7:8], single, atol=1e-3)
+
+
+@pytest.mark.parametrize('method', ['soft', 'greedy'])
+def test_other_nms(predictor, method):
+  other = template_inference.TemplatePredictor(
+    predictor._config.copy_and_resolve_references(), predictor._params
+  )
+  other._config.nms.method = method
+  other._config.nms.max_proposals = 7
+  found = other.video(Source(), 'd').proposals
+  assert len(found.scores) == 7
+  assert np.all(np.diff(found.scores) <= 0)
+  other._config.nms.method = 'none'
+  with pytest.raises(ValueError, match='nms.method'):
+    other.video(Source(), 'd')
+
+
+def test_unreadable_video_is_reported_and_left_out(predictor):
+  told = []
+  found = dict(
+    predictor.propose(
+      Source(broken=('b',)), ['a', 'b'], lambda *what: told.append(what)
+    )
+  )
+  assert list(found) == ['a']
+  assert told == [('b', 'b is not finite')]
+  with pytest.raises(ValueError, match='not finite'):
+    list(predictor.propose(Source(broken=('b',)), ['b']))

@@ -1,0 +1,117 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.files import fuzz_readers
+
+
+@pytest.mark.parametrize(
+  'name', [name for name in fuzz_readers.READERS if name != 'h5']
+)
+def test_damaged_files_are_read_or_refused(name):
+  counts = fuzz_readers.run(name, 60, seed=0)
+  assert counts['refused'] > 10
+  assert counts.total() == 60
+
+
+def test_damaged_h5_files_are_read_or_refused():
+  # In a process of its own: the HDF5 library is C code that met worse before.
+  done = subprocess.run(
+    [sys.executable, '-m', 'tests.data.fuzz_readers', '--only=h5',
+     '--examples=60'],
+    cwd=fuzz_readers.pathlib.Path(__file__).parents[2],
+    capture_output=True, text=True, timeout=120,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+
+
+number = st.one_of(
+  st.integers(-3, 3), st.integers(), st.floats(), st.just(10**400)
+)
+value = st.recursive(
+  st.one_of(st.none(), st.booleans(), number, st.text(max_size=5)),
+  lambda inner: st.one_of(
+    st.lists(inner, max_size=3),
+    st.dictionaries(
+      st.sampled_from(['segment', 'label', 'score', 'duration', 'subset', 'x']),
+      inner,
+      max_size=3,
+    ),
+  ),
+  max_leaves=8,
+)
+instance = st.one_of(
+  value,
+  st.fixed_dictionaries(
+    {
+      'segment': st.one_of(value, st.lists(number, min_size=2, max_size=2)),
+      'score': st.one_of(value, st.floats(0, 1)),
+      'label': st.one_of(value, st.just('run')),
+    }
+  ),
+)
+ids = st.one_of(
+  st.sampled_from(['a', 'b', '../a', '/etc/passwd', '']),
+  st.text(st.characters(codec=None), max_size=6),
+)
+video = st.one_of(
+  value,
+  st.fixed_dictionaries(
+    {
+      'subset': st.one_of(value, st.just('training')),
+      'duration': st.one_of(value, number, st.just(5)),
+      'annotations': st.one_of(value, st.lists(instance, max_size=3)),
+    },
+    optional={'fps': value, 'feature_fps': number},
+  ),
+)
+SETTINGS = settings(
+  max_examples=60,
+  deadline=None,
+  suppress_health_check=[
+    HealthCheck.function_scoped_fixture,
+    HealthCheck.too_slow,
+  ],
+)
+
+
+@SETTINGS
+@given(st.dictionaries(ids, video, max_size=3))
+def test_any_annotations(tmp_path, database):
+  text = json.dumps({'database': database})
+  fuzz_readers.outcome('annotations', text.encode(), tmp_path)
+
+
+@SETTINGS
+@given(st.dictionaries(ids, st.one_of(value, st.lists(instance, max_size=4))))
+def test_any_proposals(tmp_path, results):
+  text = json.dumps({'results': results})
+  fuzz_readers.outcome('proposals', text.encode(), tmp_path)
+
+
+@SETTINGS
+@given(
+  st.lists(
+    st.lists(st.one_of(st.text(max_size=6), number.map(str)), max_size=5),
+    max_size=5,
+  ),
+  st.sampled_from('csv|lengths.csv|thumos14|csv features'.split('|')),
+)
+def test_any_tables(tmp_path, rows, name):
+  lines = [','.join(row) for row in rows]
+  header = fuzz_readers.good(name).decode().splitlines()[:1]
+  if name == 'thumos14':
+    lines, header = [line.replace(',', ' ') for line in lines], []
+  text = '\n'.join(header + lines).encode('utf-8', 'surrogatepass')
+  fuzz_readers.outcome(name, text, tmp_path)
+
+
+@SETTINGS
+@given(st.binary(max_size=200), st.sampled_from(sorted(fuzz_readers.READERS)))
+def test_any_bytes(tmp_path_factory, content, name):
+  folder = tmp_path_factory.mktemp('any')
+  fuzz_readers.outcome(name, content, folder)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from cmsn_jax.data import training_data
+from cmsn_jax.files import proposal_files
+from cmsn_jax.proposing import corpus, result_files
+from cmsn_jax.training import loop
+from configs import rat_social
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A trained run on generated features, of which one more is damaged."""
+  workdir = tmp_path_factory.mktemp('run')
+  config = rat_social.get_config('smoke')
+  config.data.annotations = 'generated:5x40'
+  config.train.stages_epochs = 1
+  config.evaluator.enabled = False
+  data = training_data.open_data(config, workdir)
+  from cmsn_jax.chains.template import derive
+
+  loop.train_and_evaluate(
+    derive.derive(config, data), workdir, data, quiet=True
+  )
+  return workdir
+
+
+@pytest.mark.slow
+def test_a_damaged_video_fails_alone_and_a_rerun_does_only_the_rest(
+  run, tmp_path
+):
+  features = tmp_path / 'features'
+  features.mkdir()
+  for path in (run / 'generated' / 'features').glob('*.npy'):
+    np.save(features / path.name, np.load(path))
+  bad = np.load(features / 'video_001.npy')
+  bad[-1, 0] = np.nan
+  np.save(features / 'video_001.npy', bad)
+  output = tmp_path / 'p.json'
+  failures = corpus.propose(
+    run, str(features), output, feature_fps=5.0, quiet=True,
+    save_stages=str(tmp_path / 'stages'),
+  )  # fmt: skip
+  assert set(failures) == {'video_001'}
+  assert 'video_001' in failures['video_001']
+  done = proposal_files.read(output)
+  assert len(done) == 4 and 'video_001' not in done
+  with np.load(tmp_path / 'stages' / 'video_000.npz') as saved:
+    assert saved['probabilities'].shape[1] == 6
+  np.save(features / 'video_001.npy', np.nan_to_num(bad))
+  assert not corpus.propose(
+    run, str(features), output, feature_fps=5.0, quiet=True
+  )
+  assert len(proposal_files.read(output)) == 5
+  # Shards give the same.
+  sharded = tmp_path / 's.json'
+  for i in range(2):
+    corpus.propose(
+      run, str(features), sharded, feature_fps=5.0, shard=(i, 2), quiet=True
+    )
+  for name, one in proposal_files.read(output).items():
+    other = proposal_files.read(sharded)[name]
+    np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+
+def test_all_bad_feature_files_are_found_and_the_good_ones_opened(tmp_path):
+  good = np.zeros((50, 4), np.float32)
+  # The first by name has another width than the model.
+  np.save(tmp_path / 'a_narrow.npy', good[:, :3])
+  np.save(tmp_path / 'b_objects.npy', np.array([{}, []], object))
+  np.save(tmp_path / 'c_good.npy', good)
+  np.save(tmp_path / 'd_cube.npy', np.zeros((5, 4, 3, 2), np.float32))
+  (tmp_path / 'e_text.npy').write_text('no array')
+  np.save(tmp_path / 'f_good.npy', good[:25])
+  config = rat_social.get_config()
+  data = {'file_fps': 5.0, 'file_dim': 4, 'pool': 1}
+  trained = corpus.Trained(None, config, data, None, '')
+  failures = {}
+  _, seconds = corpus._open(trained, str(tmp_path), 5.0, failures, None)
+  assert seconds == {'c_good': 10.0, 'f_good': 5.0}
+  assert set(failures) == {'a_narrow', 'b_objects', 'd_cube', 'e_text'}
+  assert '3-dimensional' in failures['a_narrow']
+
+
+def test_a_video_that_fails_on_the_way_ends_at_its_end(monkeypatch, tmp_path):
+  reached = {}
+
+  class Bar:
+    def __init__(self, seconds, name, quiet):
+      pass
+
+    def done(self, video_id):
+      reached[video_id] = True
+
+    def __enter__(self):
+      return self
+
+    def __exit__(self, *unused):
+      pass
+
+  monkeypatch.setattr(corpus.progress, 'VideoBar', Bar)
+  results = result_files.Results(tmp_path / 'p.json', 'model')
+  failures = {}
+
+  def predict(todo, bar):
+    failures['a'] = 'no such file'
+    return iter(())
+
+  corpus.run(['a'], predict, results, failures, {'a': 9.0}, None, 5.0, True)
+  assert reached == {'a': True}
+
+
+@pytest.mark.slow
+def test_features_of_another_width_or_rate_are_refused(run, tmp_path):
+  np.save(tmp_path / 'v.npy', np.zeros((50, 3), np.float32))
+  with pytest.raises(ValueError, match='3-dimensional.*trained on 16'):
+    corpus.propose(run, str(tmp_path), tmp_path / 'p.json', feature_fps=5.0)
+  np.save(tmp_path / 'v.npy', np.zeros((50, 16), np.float32))
+  with pytest.raises(ValueError, match='30 snippets a second.*trained on 5'):
+    corpus.propose(run, str(tmp_path), tmp_path / 'p.json', feature_fps=30.0)
+
+
+def test_no_run_and_no_subset(tmp_path):
+  with pytest.raises(ValueError, match='no trained model'):
+    corpus.load(tmp_path)
+
+
+def test_a_folder_of_neither_features_nor_videos_is_called_so(tmp_path):
+  (tmp_path / 'deeper').mkdir()
+  with pytest.raises(ValueError, match='neither features .* nor videos'):
+    corpus._open(None, str(tmp_path), None, {}, None)

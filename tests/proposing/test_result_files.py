@@ -1,0 +1,65 @@
+import json
+
+import numpy as np
+import pytest
+
+from cmsn_jax.files import proposal_files
+from cmsn_jax.proposing import result_files
+
+
+def _proposals(start):
+  return proposal_files.Proposals(
+    np.array([[start, start + 1.5], [0.0, 9.0]]), np.array([0.9, 0.1])
+  )
+
+
+def _equal(a, b):
+  np.testing.assert_array_equal(a.segments, b.segments)
+  np.testing.assert_array_equal(a.scores, b.scores)
+
+
+def test_what_was_done_before_a_kill_is_there_after_it(tmp_path):
+  output = tmp_path / 'p.json'
+  first = result_files.Results(output, 'abc')
+  first.add('a', _proposals(1.0))
+  first.add('b', _proposals(2.0))
+  # A kill in the middle of a line.
+  partial = tmp_path / 'p.json.partial.jsonl'
+  with open(partial, 'a') as file:
+    file.write('{"model": "abc", "video": "c", "segm')
+  again = result_files.Results(output, 'abc')
+  assert set(again.done) == {'a', 'b'}
+  _equal(again.done['b'], _proposals(2.0))
+  again.add('c', _proposals(3.0))
+  third = result_files.Results(output, 'abc')
+  assert set(third.done) == {'a', 'b', 'c'}
+  third.finish()
+  assert not partial.exists()
+  assert json.loads(output.read_text())['external_data']['model'] == 'abc'
+  _equal(proposal_files.read(output)['c'], _proposals(3.0))
+  assert set(result_files.Results(output, 'abc').done) == {'a', 'b', 'c'}
+
+
+def test_results_of_another_model_are_not_taken_over(tmp_path):
+  output = tmp_path / 'p.json'
+  old = result_files.Results(output, 'abc')
+  old.add('a', _proposals(1.0))
+  assert not result_files.Results(output, 'def').done
+  old.finish()
+  assert not result_files.Results(output, 'def').done
+
+
+@pytest.mark.parametrize('order', [(0, 1, 2), (2, 0, 1)])
+def test_the_last_shard_joins_all(tmp_path, order):
+  output = tmp_path / 'p.json'
+  for done, index in enumerate(order):
+    assert not output.exists()
+    path = result_files.shard_path(output, index, 3)
+    results = result_files.Results(path, 'abc')
+    results.add(f'video_{index}', _proposals(index))
+    results.finish()
+    csv = tmp_path / 'p.csv'
+    result_files.join(output, 3, 'abc', str(csv))
+    assert output.exists() == (done == 2)
+  assert set(proposal_files.read(output)) == {f'video_{i}' for i in range(3)}
+  assert csv.read_text().startswith('video,start,end,score')

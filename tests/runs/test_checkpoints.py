@@ -1,0 +1,141 @@
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cmsn_jax.runs import checkpoints
+from cmsn_jax.training import steps
+
+
+def _tree(value=1.0):
+  return {
+    'a': {'kernel': np.full((64, 3), value, np.float32)},
+    'step': np.int32(3),
+  }
+
+
+@pytest.fixture
+def manager(tmp_path):
+  manager = checkpoints.Checkpoints(tmp_path / 'resume')
+  yield manager
+  manager.close()
+
+
+def _biggest_data_file(step: int, manager) -> pathlib.Path:
+  files = (manager.directory / str(step) / 'arrays').rglob('*')
+  found = [f for f in files if f.is_file() and f.parent.name == 'd']
+  return max(found, key=lambda f: f.stat().st_size)
+
+
+def test_saved_and_restored_equal(manager):
+  manager.save(5, _tree(), {'note': [1, 2]})
+  manager.wait()
+  found = manager.restore_newest()
+  assert found.step == 5
+  assert found.meta == {'note': [1, 2]}
+  np.testing.assert_array_equal(
+    found.tree['a']['kernel'], _tree()['a']['kernel']
+  )
+  assert found.tree['step'] == 3
+
+
+def test_a_save_holds_the_values_of_its_moment(manager):
+  tree = _tree()
+  manager.save(1, tree, {})
+  tree['a']['kernel'][:] = 7
+  manager.wait()
+  assert manager.restore_newest().tree['a']['kernel'][0, 0] == 1
+
+
+def test_the_newest_two_are_kept(manager):
+  for step in (1, 2, 3):
+    manager.save(step, _tree(step), {})
+  manager.wait()
+  assert manager.steps() == [2, 3]
+
+
+def test_empty_folder_restores_none(manager):
+  assert manager.restore_newest() is None
+
+
+def _flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 0x40
+  path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize('damage', ['flip', 'truncate', 'delete'])
+def test_damage_is_noticed_and_the_one_before_is_used(manager, damage):
+  rng = np.random.default_rng(0)
+  trees = {s: {'w': rng.normal(size=500).astype(np.float32)} for s in (1, 2)}
+  for step, tree in trees.items():
+    manager.save(step, tree, {'step': step})
+  manager.wait()
+  path = _biggest_data_file(2, manager)
+  if damage == 'flip':
+    _flip(path)
+  elif damage == 'truncate':
+    path.write_bytes(path.read_bytes()[:100])
+  else:
+    path.unlink()
+  with pytest.warns(checkpoints.DamagedCheckpointWarning, match='2'):
+    found = manager.restore_newest()
+  assert found.step == 1
+  np.testing.assert_array_equal(found.tree['w'], trees[1]['w'])
+  # The damaged one no longer counts, and is not lost either.
+  assert manager.steps() == [1]
+  assert (manager.directory.parent / 'resume-damaged-2').is_dir()
+
+
+def test_all_damaged_is_an_error(manager):
+  manager.save(1, {'w': np.arange(500, dtype=np.float32)}, {})
+  manager.wait()
+  _flip(_biggest_data_file(1, manager))
+  with (
+    pytest.warns(checkpoints.DamagedCheckpointWarning),
+    pytest.raises(checkpoints.CheckpointError, match='every checkpoint'),
+  ):
+    manager.restore_newest()
+
+
+def test_a_failed_write_says_what_is_kept(manager, monkeypatch):
+  manager.save(1, _tree(), {})
+  manager.wait()
+
+  def full(*args, **kwargs):
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(manager._manager, 'save', full)
+  with pytest.raises(
+    checkpoints.CheckpointError, match='No space left.*step 1 is kept'
+  ):
+    manager.save(2, _tree(), {})
+  assert manager.restore_newest().step == 1
+
+
+def test_train_state_round_trip(manager):
+  tx = optax.adam(1e-3)
+  state = steps.create_state({'w': jnp.arange(3.0)}, tx, ema=True)
+  manager.save(1, state, {})
+  manager.wait()
+  zero = steps.create_state({'w': jnp.zeros(3)}, tx, ema=True)
+  back = checkpoints.into(zero, manager.restore_newest().tree)
+  np.testing.assert_array_equal(back.params['w'], np.arange(3.0))
+  assert type(back.opt_state) is type(state.opt_state)
+
+
+def test_another_model_is_an_error_that_lists_what_differs():
+  target = {'a': np.zeros(3), 'b': np.zeros(2)}
+  with pytest.raises(checkpoints.CheckpointError) as error:
+    checkpoints.into(target, {'a': np.zeros(4), 'c': np.zeros(1)})
+  message = str(error.value)
+  assert 'b is missing' in message
+  assert 'c is not expected' in message
+  assert 'a has shape (4,), expected (3,)' in message
+
+
+def test_missing_folder_read_only(tmp_path):
+  with pytest.raises(checkpoints.CheckpointError, match='no checkpoint folder'):
+    checkpoints.Checkpoints(tmp_path / 'none', read_only=True)
