@@ -94,15 +94,15 @@ def _seconds(value):
 
 
 def _write(folder, rows):
-  folder.mkdir(parents=True, exist_ok=True)
+  from cmsn_jax.files import replacing
+
   text = json.dumps({'machine': machine(), 'rows': rows}, indent=2)
   for name, content in (
     ('benchmark.json', text),
     ('benchmark.md', f'{machine()}\n\n{table(rows)}\n'),
   ):
-    temporary = folder / (name + '.tmp')
-    temporary.write_text(content)
-    os.replace(temporary, folder / name)
+    with replacing.file(folder / name) as file:
+      file.write(content)
   print(f'wrote {folder}/benchmark.json and .md')
   if any('curve' in row for row in rows):
     from launch.benchmarks import growth

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from cmsn_jax.annotations import checks
-from cmsn_jax.files import json_files
+from cmsn_jax.files import json_files, replacing
 
 AnnotationError = checks.AnnotationError
 AnnotationWarning = checks.AnnotationWarning
@@ -183,6 +183,6 @@ def write(path: json_files.PathLike, annotations: Annotations) -> None:
       entry['annotations'].append(item)
     database[video_id] = entry
   document = {'version': annotations.version, 'database': database}
-  with json_files.replacing(path) as file:
+  with replacing.file(path) as file:
     json.dump(document, file, indent=1, allow_nan=False)
     file.write('\n')

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.annotations import checks
 from cmsn_jax.evaluation import metrics as metrics_lib
-from cmsn_jax.files import json_files, proposal_files
+from cmsn_jax.files import proposal_files, replacing
 
 _NAMED = 10
 
@@ -84,7 +84,7 @@ def write(metrics: metrics_lib.Metrics, folder: str | os.PathLike) -> None:
 
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
-  with json_files.replacing(folder / 'metrics.json') as file:
+  with replacing.file(folder / 'metrics.json') as file:
     json.dump(metrics.to_json(), file, indent=2, allow_nan=False)
     file.write('\n')
   plots.ar_an_curve(metrics, folder / 'ar_an.png')

@@ -7,6 +7,7 @@ import matplotlib.figure
 import numpy as np
 
 from cmsn_jax.evaluation import metrics as metrics_lib
+from cmsn_jax.files import replacing
 
 _INK, _RULE = '#1c2733', '#d9dee4'
 _LINE = '#0072b2'
@@ -98,10 +99,5 @@ def _mark(axes, metrics: metrics_lib.Metrics) -> None:
 
 
 def _save(figure: matplotlib.figure.Figure, path: str | os.PathLike) -> None:
-  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
-  try:
+  with replacing.path(path) as temporary:
     figure.savefig(temporary, format='png', dpi=150)
-    os.replace(temporary, path)
-  finally:
-    if os.path.exists(temporary):
-      os.remove(temporary)

@@ -14,7 +14,7 @@ import numpy as np
 
 from cmsn_jax import progress, sharding
 from cmsn_jax.features import video_features
-from cmsn_jax.files import feature_files, json_files, video_ids
+from cmsn_jax.files import feature_files, json_files, replacing, video_ids
 from cmsn_jax.video import decoding, video_files
 from cmsn_jax.video import reader as video_reader
 
@@ -118,7 +118,7 @@ def extract(
       except (ValueError, OSError) as error:
         result.failures[video_id] = str(error)
         continue
-      with json_files.replacing(output / f'{video_id}.npy', 'wb') as file:
+      with replacing.file(output / f'{video_id}.npy', 'wb') as file:
         np.save(file, rows)
       result.done.append(video_id)
       result.clock.add(clock)
@@ -177,7 +177,7 @@ def claim(output: pathlib.Path, record: dict) -> None:
       f'{output} holds .npy files but no {feature_files.SIDECAR} that says what '
       'they are; choose another --output'
     )
-  with json_files.replacing(path) as file:
+  with replacing.file(path) as file:
     json.dump(record, file, indent=2, ensure_ascii=False)
     file.write('\n')
 

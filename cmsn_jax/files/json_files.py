@@ -1,12 +1,9 @@
-"""JSON files from anywhere, read with a clear error; files replaced at once."""
+"""JSON files from anywhere, read with a clear error."""
 
-import contextlib
 import json
 import math
 import os
 import stat
-from collections.abc import Iterator
-from typing import IO
 
 PathLike = str | os.PathLike
 
@@ -120,31 +117,6 @@ def shown(value: object, limit: int = 60) -> str:
     return 'a number beyond 1e18'
   text = repr(value)
   return text if len(text) <= limit else text[: limit - 1] + '…'
-
-
-@contextlib.contextmanager
-def replacing(path: PathLike, mode: str = 'w') -> Iterator[IO]:
-  """Opens a temporary file that takes `path`'s place when the block succeeds.
-
-  A reader never sees half a file, and a failure leaves the old one as it was.
-  Missing folders are made.
-  """
-  path = os.fspath(path)
-  os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-  # In the same folder, since a rename is atomic on one file system only.
-  temporary = f'{path}.{os.getpid()}.tmp'
-  text = {} if 'b' in mode else {'encoding': 'utf-8', 'newline': ''}
-  try:
-    with open(temporary, mode, **text) as file:
-      yield file
-    os.replace(temporary, path)
-  except BaseException as error:
-    with contextlib.suppress(OSError):
-      os.remove(temporary)
-    if isinstance(error, OSError) and error.filename == temporary:
-      # The file that was asked for, not the one that takes its place.
-      raise OSError(error.errno, error.strerror, path) from error
-    raise
 
 
 def problems_found(number: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float64
 
-from cmsn_jax.files import json_files, video_ids
+from cmsn_jax.files import json_files, replacing, video_ids
 
 _MAX_SHOWN = 100
 
@@ -128,7 +128,7 @@ def write(
   _check(results)
   if external_data is None:
     external_data = {'used': False, 'details': ''}
-  with json_files.replacing(path) as file:
+  with replacing.file(path) as file:
     # Piece by piece: all proposals of a large corpus as Python objects would
     # take many times the memory of their arrays.
     file.write(f'{{"version": {json.dumps(version)},\n')
@@ -151,7 +151,7 @@ def write_csv(
     ValueError: as `write`.
   """
   _check(results)
-  with json_files.replacing(path) as file:
+  with replacing.file(path) as file:
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(['video', 'start', 'end', 'score'])
     for video_id, proposals in results.items():

@@ -13,7 +13,7 @@ import pathlib
 import re
 
 from cmsn_jax.evaluation import paper_tables
-from cmsn_jax.files import json_files
+from cmsn_jax.files import replacing
 from cmsn_jax.report import page as report_page
 from cmsn_jax.report import palette
 
@@ -59,7 +59,7 @@ def write(
     size of the file in bytes.
   """
   text = render(page, title=title, subset=subset, sources=sources, notes=notes)
-  with json_files.replacing(path) as file:
+  with replacing.file(path) as file:
     file.write(text)
   return len(text.encode('utf-8'))
 

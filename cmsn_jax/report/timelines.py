@@ -9,6 +9,7 @@ import matplotlib.ticker
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
+from cmsn_jax.files import replacing
 from cmsn_jax.report import palette
 from cmsn_jax.stages import targets
 
@@ -227,7 +228,7 @@ def save(fig: matplotlib.figure.Figure, path: str | os.PathLike) -> None:
 
   Args:
     fig: from `figure`.
-    path: file to write; its folder must exist.
+    path: file to write.
   Raises:
     ValueError: on a suffix matplotlib cannot write.
   """
@@ -238,11 +239,10 @@ def save(fig: matplotlib.figure.Figure, path: str | os.PathLike) -> None:
     raise ValueError(
       f'{path}: cannot write .{kind} pictures; use one of {sorted(known)}'
     )
-  partial = path.with_name(path.name + '.partial')
   # No date inside, so that the same input gives the same bytes.
   metadata = {'Date': None} if kind == 'svg' else None
-  fig.savefig(partial, format=kind, dpi=150, metadata=metadata)
-  os.replace(partial, path)
+  with replacing.path(path) as temporary:
+    fig.savefig(temporary, format=kind, dpi=150, metadata=metadata)
 
 
 def write_folder(

@@ -7,7 +7,6 @@ that says where those begin. It gets its name only when complete, so what is
 there can be trusted, and an interrupted build goes on where it stopped.
 """
 
-import contextlib
 import dataclasses
 import functools
 import io
@@ -22,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from cmsn_jax.files import video_ids
+from cmsn_jax.files import replacing, video_ids
 
 SUFFIX = '.frames'
 ENCODINGS = ('jpeg', 'raw')
@@ -194,8 +193,8 @@ def write_format(folder: pathlib.Path, frames_format: Format):
   if existing is None:
     folder.mkdir(parents=True, exist_ok=True)
     document = json.dumps(dataclasses.asdict(frames_format))
-    with replacing(folder / 'store.json') as file:
-      file.write(document.encode())
+    with replacing.file(folder / 'store.json', durable=True) as file:
+      file.write(document)
   elif existing != frames_format:
     raise FrameStoreError(
       f'{folder}: holds frames made with {existing}, asked for '
@@ -218,7 +217,7 @@ def write_video(
     description: JSON-able; kept in the file.
   """
   lengths, checksums = [0], []
-  with replacing(path) as file:
+  with replacing.file(path, 'wb', durable=True) as file:
     for chunk in chunks:
       for frame in chunk:
         data = frames_format.encode(frame)
@@ -265,20 +264,6 @@ def read_index(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, dict]:
   if offsets[-1] != begin:
     raise damaged
   return offsets, checksums, json.loads(table[12 * count + 8 :])
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path):
-  """A file open for writing that takes its name only if all went well."""
-  temporary = path.with_name(path.name + '.tmp')
-  try:
-    with open(temporary, 'wb') as file:
-      yield file
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def _files(folder: pathlib.Path):

@@ -24,24 +24,6 @@ def test_problems_found():
   assert json_files.problems_found(2) == '2 problems found'
 
 
-def test_a_file_that_cannot_be_written_is_named_as_the_user_named_it(tmp_path):
-  folder = tmp_path / 'a.json'
-  folder.mkdir()
-  with (
-    pytest.raises(IsADirectoryError) as caught,
-    json_files.replacing(folder) as file,
-  ):
-    file.write('{}')
-  assert caught.value.filename == str(folder)
-  assert '.tmp' not in str(caught.value)
-  # A name this long leaves no room for a temporary one.
-  path = tmp_path / ('x' * 252)
-  with pytest.raises(OSError) as caught, json_files.replacing(path):
-    pass
-  assert caught.value.filename == str(path)
-  assert not list(tmp_path.glob('*.tmp'))
-
-
 def test_csv_is_called_so(tmp_path):
   table = tmp_path / 'table.csv'
   table.write_text('video,start,end,label\na,1,2,x\n')

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cmsn_jax.data.synthetic import script
+from cmsn_jax.files import replacing
 
 _FREQUENCIES_HZ = {'circle': 0.6, 'shake': 1.5, 'pump': 1.0}
 _NUM_HIDDEN = 8
@@ -61,11 +62,8 @@ def generate(
     features += noise * drifting_noise(features.shape, rng)
     video_id = f'video_{number:03d}'
     target = folder / 'features' / f'{video_id}.npy'
-    # Several processes may write the same files at once.
-    temporary = target.with_suffix(f'.{os.getpid()}.tmp')
-    with open(temporary, 'wb') as file:
+    with replacing.file(target, 'wb') as file:
       np.save(file, features.astype(np.float32))
-    os.replace(temporary, target)
     scripts[video_id] = subset, length_sec, events
   path = folder / 'annotations.json'
   script.write_annotations(path, scripts, feature_fps=feature_fps)

@@ -8,7 +8,6 @@ does motion alone, nor being at the place alone. Camera shake, flicker, noise,
 colours and frame rate differ from video to video.
 """
 
-import contextlib
 import fractions
 import os
 import pathlib
@@ -19,6 +18,7 @@ from jaxtyping import Float, UInt8
 
 from cmsn_jax import progress as progress_lib
 from cmsn_jax.data.synthetic import script
+from cmsn_jax.files import replacing
 from cmsn_jax.video import decoder
 
 # Amplitudes are in picture heights.
@@ -98,23 +98,21 @@ def generate(
 
 def encode(path: pathlib.Path, frames, rate: fractions.Fraction):
   """Writes uint8 RGB frames to an h264 mp4, whole or not at all."""
-  # Several processes may write the same file at once.
-  temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
   convert = decoder.reformatter()
-  with contextlib.ExitStack() as stack:
-    stack.callback(temporary.unlink, missing_ok=True)
-    with av.open(str(temporary), 'w', format='mp4') as container:
-      stream = container.add_stream('libx264', rate=rate, options=_X264)
-      stream.thread_count = 1  # its output depends on the number of threads
-      stream.pix_fmt = 'yuv420p'
-      for index, image in enumerate(frames):
-        if not index:
-          stream.height, stream.width = image.shape[:2]
-        frame = av.VideoFrame.from_ndarray(image, format='rgb24')
-        frame = convert(frame, frame.width, frame.height, 'yuv420p')
-        container.mux(stream.encode(frame))
-      container.mux(stream.encode(None))
-    os.replace(temporary, path)
+  with (
+    replacing.path(path) as temporary,
+    av.open(temporary, 'w', format='mp4') as container,
+  ):
+    stream = container.add_stream('libx264', rate=rate, options=_X264)
+    stream.thread_count = 1  # its output depends on the number of threads
+    stream.pix_fmt = 'yuv420p'
+    for index, image in enumerate(frames):
+      if not index:
+        stream.height, stream.width = image.shape[:2]
+      frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+      frame = convert(frame, frame.width, frame.height, 'yuv420p')
+      container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def render(

@@ -21,6 +21,7 @@ from jaxtyping import Shaped
 
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.features.weights import torch_files
+from cmsn_jax.files import replacing
 
 _ARRAYS = 'weights.npz'
 _DESCRIPTION = 'weights.json'
@@ -291,23 +292,23 @@ def sha256(path: str | os.PathLike) -> str:
 def save(folder: str | os.PathLike, weights: Weights) -> None:
   """Writes a weight folder; a reader never sees half of it as valid."""
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
   flat = traverse_util.flatten_dict(weights.params, sep='/')
   flat = {key: np.asarray(array, np.float32) for key, array in flat.items()}
-  arrays, part = folder / _ARRAYS, folder / f'{_ARRAYS}.part'
-  with part.open('wb') as file:
-    np.savez(file, **flat)
-  description = {
-    'version': _VERSION,
-    **weights.description,
-    'arrays': {key: list(array.shape) for key, array in flat.items()},
-    'arrays_sha256': sha256(part),
-  }
-  text_part = folder / f'{_DESCRIPTION}.part'
-  text_part.write_text(json.dumps(description, indent=2) + '\n')
-  # The order is important: between the two, the checksum tells them apart.
-  os.replace(part, arrays)
-  os.replace(text_part, folder / _DESCRIPTION)
+  # The order is important: the arrays take their place first, and until the
+  # description has taken its own, the checksum tells that they do not belong.
+  with (
+    replacing.path(folder / _DESCRIPTION) as text,
+    replacing.path(folder / _ARRAYS) as arrays,
+  ):
+    with open(arrays, 'wb') as file:
+      np.savez(file, **flat)
+    description = {
+      'version': _VERSION,
+      **weights.description,
+      'arrays': {key: list(array.shape) for key, array in flat.items()},
+      'arrays_sha256': sha256(arrays),
+    }
+    pathlib.Path(text).write_text(json.dumps(description, indent=2) + '\n')
 
 
 def load(folder: str | os.PathLike) -> Weights:
