@@ -15,9 +15,9 @@ import platform
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
-# Suite -> (module of launch.benchmarks, function).
+# Suite -> (module of benchmarks, function).
 _SUITES = {
   'limits': ('limits', 'run_limits'),
   'nms': ('host', 'run_nms'),
@@ -46,7 +46,7 @@ def main(argv):
   rows = []
   for name in names:
     module, function = _SUITES[name]
-    suite = importlib.import_module(f'launch.benchmarks.{module}')
+    suite = importlib.import_module(f'.benchmarks.{module}', __package__)
     found = getattr(suite, function)(_QUICK.value)
     print(table(found), flush=True)
     rows += found
@@ -105,7 +105,7 @@ def _write(folder, rows):
       file.write(content)
   print(f'wrote {folder}/benchmark.json and .md')
   if any('curve' in row for row in rows):
-    from launch.benchmarks import growth
+    from .benchmarks import growth
 
     growth.plot(rows, folder / 'growth.png')
     print(f'wrote {folder}/growth.png')

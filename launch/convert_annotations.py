@@ -13,7 +13,7 @@ fps. Durations may come from --durations instead.
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _SOURCE = flags.DEFINE_string('source', '', 'A folder (thumos14) or a file.')
 _FORMAT = flags.DEFINE_enum(

@@ -19,7 +19,7 @@ the file.
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _SOURCE = flags.DEFINE_string('source', '', 'The checkpoint.')
 _BACKBONE = flags.DEFINE_enum(

@@ -10,7 +10,7 @@ import time
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', 'runs/demo', 'Folder of the demo.')
 _INPUT = flags.DEFINE_enum(
@@ -114,7 +114,7 @@ def _evaluate(annotations, output):
 
 
 def _report(config, output, stages, path):
-  """Runs launch.report, whose flags have names that ours have too."""
+  """Runs the command report, whose flags have names that ours have too."""
   flags_ = [
     f'--proposals={output}',
     f'--annotations={config.data.annotations}',
@@ -124,7 +124,8 @@ def _report(config, output, stages, path):
   ]
   if config.data.videos:
     flags_.append(f'--videos={config.data.videos}')
-  subprocess.run([sys.executable, '-m', 'launch.report', *flags_], check=True)
+  report = f'{__package__}.report'
+  subprocess.run([sys.executable, '-m', report, *flags_], check=True)
 
 
 def random_proposals(truth, durations, number=1000, seed=0):

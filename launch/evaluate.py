@@ -7,7 +7,7 @@ r"""Prints AR@AN of a proposals file and writes it with its curves.
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _PROPOSALS = flags.DEFINE_string('proposals', '', 'ActivityNet result JSON.')
 _ANNOTATIONS = flags.DEFINE_string(

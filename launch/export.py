@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the programs.')

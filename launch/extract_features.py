@@ -16,7 +16,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from launch import cli
+from . import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The extractor; see configs/features_*.py.', lock_config=True

@@ -9,7 +9,7 @@ FLOPs are those of matrix products and convolutions, two a multiply-add.
 from absl import flags
 from ml_collections import config_flags
 
-from launch import cli
+from . import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The model; see configs/.', lock_config=True

@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _INPUT = flags.DEFINE_string('input', '', 'Folder with a folder a class.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder of what is made.')

@@ -9,7 +9,7 @@ width, as long as the video at that rate.
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'ActivityNet JSON.')
 _FEATURES = flags.DEFINE_string(

@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from launch import cli
+from . import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config',

@@ -8,7 +8,7 @@ import pathlib
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _INPUT = flags.DEFINE_string(

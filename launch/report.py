@@ -13,7 +13,7 @@ import warnings
 
 from absl import flags
 
-from launch import cli
+from . import cli
 
 _PROPOSALS = flags.DEFINE_string('proposals', '', 'Proposals, JSON.')
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'Ground truth, JSON.')

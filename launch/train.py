@@ -10,7 +10,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from launch import cli
+from . import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/.', lock_config=True
@@ -44,7 +44,7 @@ def main(argv):
   """Trains."""
   del argv
   cli.require(config=_CONFIG.value, workdir=_WORKDIR.value)
-  from launch import distributed
+  from . import distributed
 
   distributed.start(
     _SIMULATE_DEVICES.value,

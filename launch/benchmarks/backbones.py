@@ -17,7 +17,8 @@ import numpy as np
 
 from cmsn_jax.features import extractor, i3d, variables
 from cmsn_jax.features.backbones import bn_inception, resnet
-from launch.benchmarks import torch_backbones
+
+from . import torch_backbones
 
 _SIZE = 224
 _FLOW_SIZE = (256, 340)

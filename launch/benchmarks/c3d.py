@@ -21,7 +21,8 @@ import numpy as np
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import c3d
-from launch.benchmarks import interleaved, limits
+
+from . import interleaved, limits
 
 _SIZE = 112
 

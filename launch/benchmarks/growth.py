@@ -16,7 +16,8 @@ from cmsn_jax.candidates import runs
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import nms
-from launch.benchmarks import chain, host, limits
+
+from . import chain, host, limits
 
 _HOUR_SNIPPETS = 18_000  # at 5 Hz
 

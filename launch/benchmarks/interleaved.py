@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from launch.benchmarks import limits
+from . import limits
 
 
 def compare(

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.stages import bilstm
-from launch.benchmarks import interleaved, limits
+
+from . import interleaved, limits
 
 _WIDTH = 512
 _CPU_SIZES = ((1, 96), (1, 768), (16, 96))

@@ -194,7 +194,7 @@ def main(devices: int, repeats: int) -> None:
     import jax
 
     jax.config.update('jax_num_cpu_devices', devices)
-  from launch import cli
+  from .. import cli
 
   cli.use_compilation_cache()
   print(json.dumps(measure(repeats)))

@@ -19,7 +19,8 @@ from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import frame_source
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.video import reader as video_reader
-from launch.benchmarks import decode
+
+from . import decode
 
 _ID = 'made'
 
