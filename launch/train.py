@@ -54,17 +54,18 @@ def main(argv):
     _MULTI_HOST.value,
   )
   cli.use_compilation_cache()
+  from cmsn_jax import processes
   from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
   from cmsn_jax.runs import checkpoints, folder
-  from cmsn_jax.training import config_checks, loop, parallel
+  from cmsn_jax.training import config_checks, loop
 
   config = _CONFIG.value
   config_checks.check(config)
   _check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
   # Frames are decoded, and made-up data written, by one process.
-  with parallel.first_process_first():
+  with processes.first_process_first():
     data = training_data.open_data(config, workdir)
   config = derive.derive(config, data)
   extra = {}

@@ -120,20 +120,20 @@ import sys, time
 from launch import distributed
 distributed.start(4, sys.argv[1], 2, int(sys.argv[2]))
 import jax, numpy as np
-from cmsn_jax.training import parallel
+from cmsn_jax import processes
 index = jax.process_index()
 time.sleep(35 * index)
 total = jax.pmap(lambda x: jax.lax.psum(x, 'a'), axis_name='a')(np.ones(4))
 print('total', float(np.asarray(total.addressable_data(0)).squeeze()))
 time.sleep(35 * index)
-found = parallel.gather({str(index): np.arange(3 + index)})
+found = processes.gather({str(index): np.arange(3 + index)})
 print('found', sorted((k, v.tolist()) for k, v in found.items()))
-with parallel.first_process_first():
+with processes.first_process_first():
   print('at', time.time())
   time.sleep(2)
-parallel.require_same(7, 'a number')
+processes.require_same(7, 'a number')
 try:
-  parallel.require_same(index, 'its own number')
+  processes.require_same(index, 'its own number')
 except RuntimeError as error:
   print('refused:', error)
 """

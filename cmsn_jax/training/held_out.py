@@ -6,13 +6,12 @@ import jax
 import numpy as np
 from absl import logging
 
-from cmsn_jax import sharding
+from cmsn_jax import processes, sharding
 from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.files import proposal_files
 from cmsn_jax.stages import targets as stage_targets
 from cmsn_jax.suppression import calibration
-from cmsn_jax.training import parallel
 
 
 class Evaluation(NamedTuple):
@@ -96,7 +95,7 @@ def _predictions(data, predictor):
     arrays[f'{number}.segments'] = one.proposals.segments
     arrays[f'{number}.scores'] = one.proposals.scores
     arrays[f'{number}.probabilities'] = one.probabilities
-  arrays = parallel.gather(arrays)
+  arrays = processes.gather(arrays)
   return {
     video_id: inference.Prediction(
       proposal_files.Proposals(

@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from cmsn_jax import processes
 from cmsn_jax import progress as progress_lib
 from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.chains.paper import stages_phase
@@ -163,7 +164,7 @@ class _Run:
     found = manager.restore_newest()
     manager.close()
     step = 0 if found is None else found.step
-    parallel.require_same(step, 'the step to go on from')
+    processes.require_same(step, 'the step to go on from')
     if step < total:
       return None
     logging.info('%s: finished before (step %d)', name, step)
@@ -178,7 +179,7 @@ class _Run:
     tx = self._optimizer(phase, rate)
     state, best = self._restore(phase, tx)
     start = int(state.step)
-    parallel.require_same(start, 'the step to go on from')
+    processes.require_same(start, 'the step to go on from')
     if start >= total:
       logging.info('%s: finished before (step %d)', phase.name, start)
       return best.metrics

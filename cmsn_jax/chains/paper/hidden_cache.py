@@ -13,11 +13,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from cmsn_jax import progress, segments
+from cmsn_jax import processes, progress, segments
 from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import targets
-from cmsn_jax.training import parallel
 
 
 class Entry(NamedTuple):
@@ -88,12 +87,12 @@ def build(
     length: snippets of a full window.
     quiet: show no progress.
   """
-  process, processes = jax.process_index(), jax.process_count()
+  process, count = jax.process_index(), jax.process_count()
   if process == 0:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-  parallel.barrier('hidden cache emptied')
-  own = windows[process::processes]
+  processes.barrier('hidden cache emptied')
+  own = windows[process::count]
   hidden, columns, offsets = None, ([], [], []), [0]
   scores = predictor.score_windows(source, own)
   scores = progress.bar(
@@ -129,10 +128,10 @@ def build(
     ends=np.concatenate([*columns[1], np.zeros(0, np.int64)]).astype(np.int32),
     tiou=np.concatenate([*columns[2], np.zeros(0)]).astype(np.float32),
   )
-  parallel.barrier('hidden cache written')
+  processes.barrier('hidden cache written')
   if process == 0:
     temporary = directory / 'parts.json.tmp'
-    temporary.write_text(json.dumps({'parts': min(processes, len(windows))}))
+    temporary.write_text(json.dumps({'parts': min(count, len(windows))}))
     os.replace(temporary, directory / 'parts.json')
-  parallel.barrier('hidden cache complete')
+  processes.barrier('hidden cache complete')
   return HiddenCache(directory)
