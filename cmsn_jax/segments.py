@@ -8,6 +8,10 @@ is its centre.
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
 
+# ActivityNet's ten, over which the average recall of AR@AN is taken.
+TIOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+TIOU_THRESHOLDS.flags.writeable = False
+
 
 def empty() -> Float64[np.ndarray, '0 2']:
   """An array of no segments."""

@@ -119,3 +119,13 @@ def test_check_passes_what_is_legal():
 def test_check_names_what_is_wrong(bad, message):
   with pytest.raises(ValueError, match=message):
     segments.check(bad, 'truth')
+
+
+def test_the_ten_thresholds_are_activitynet_s_and_stay_so():
+  np.testing.assert_allclose(
+    segments.TIOU_THRESHOLDS,
+    [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95],
+    rtol=1e-15,
+  )
+  with pytest.raises(ValueError, match='read-only'):
+    segments.TIOU_THRESHOLDS[0] = 0.4

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 
-BACKGROUND, READY, START, CONFIRM, END, FOLLOW = range(6)
-NUM_STAGES = 6
+from cmsn_jax import stage_names
 
 STAGE_RULES = ('any', 'all')
 UNITS = ('snippets', 'seconds')
@@ -56,12 +55,14 @@ def split_runs(
     ValueError: on a stage outside 0-5.
   """
   stages = _check_stages(stages)
-  active = stages != BACKGROUND
+  active = stages != stage_names.BACKGROUND
   begins = active.copy()
   begins[1:] &= ~active[:-1]
   if split:
     before, after = stages[:-1], stages[1:]
-    begins[1:] |= (before >= END) & ((after == READY) | (after == START))
+    begins[1:] |= (before >= stage_names.END) & (
+      (after == stage_names.READY) | (after == stage_names.START)
+    )
   finishes = active.copy()
   finishes[:-1] &= ~active[1:] | begins[1:]
   return np.flatnonzero(begins), np.flatnonzero(finishes)
@@ -73,7 +74,11 @@ def generate(
   *,
   decay_rate: float | int = 0.09,
   split: bool = True,
-  stage_set: Sequence[int] = (START, CONFIRM, FOLLOW),
+  stage_set: Sequence[int] = (
+    stage_names.START,
+    stage_names.CONFIRM,
+    stage_names.FOLLOW,
+  ),
   stage_rule: str = 'any',
   unit: str = 'snippets',
   feature_fps: float | int | None = None,
@@ -146,7 +151,7 @@ def generate(
 
 def _check_stages(stages: Int[np.ndarray, ' t']) -> Int[np.ndarray, ' t']:
   stages = np.asarray(stages)
-  outside = (stages < 0) | (stages >= NUM_STAGES)
+  outside = (stages < 0) | (stages >= stage_names.COUNT)
   if outside.any():
     snippet = int(np.argmax(outside))
     raise ValueError(
@@ -162,7 +167,7 @@ def _stage_confidence(
   """Probability of each snippet's own stage."""
   if probabilities is None:
     return None
-  shape = (len(stages), NUM_STAGES)
+  shape = (len(stages), stage_names.COUNT)
   if probabilities.shape != shape:
     raise ValueError(
       f'probabilities must have shape {list(shape)} to go with the stages, '
@@ -207,7 +212,7 @@ def _roles(
   stages: Int[np.ndarray, ' t'], run: Int64[np.ndarray, ' t'], num_runs: int
 ) -> tuple[Bool[np.ndarray, ' t'], Bool[np.ndarray, ' t']]:
   """Which snippets may start and which may end a candidate."""
-  confirm = stages == CONFIRM
+  confirm = stages == stage_names.CONFIRM
   per_run = np.bincount(run[confirm], minlength=num_runs)
   # Number k of m Confirm snippets, from 0: the first half has k < ceil(m/2),
   # the second k >= floor(m/2).
@@ -215,8 +220,10 @@ def _roles(
   total = per_run[run]
   first_half = confirm & (rank < (total + 1) // 2)
   second_half = confirm & (rank >= total // 2)
-  may_start = (stages == READY) | (stages == START) | first_half
-  return may_start, (stages >= END) | second_half
+  may_start = (
+    (stages == stage_names.READY) | (stages == stage_names.START) | first_half
+  )
+  return may_start, (stages >= stage_names.END) | second_half
 
 
 def _anchors(
@@ -228,10 +235,10 @@ def _anchors(
   """The snippets from which a run's d_s and d_e count."""
   start_anchor, end_anchor = first.copy(), last.copy()
   # The order is important: Start (End) overrules Confirm.
-  for stage in (CONFIRM, START):
+  for stage in (stage_names.CONFIRM, stage_names.START):
     at = np.flatnonzero(stages == stage)[::-1]
     start_anchor[run[at]] = at  # of repeated runs the last, so the earliest
-  for stage in (CONFIRM, END):
+  for stage in (stage_names.CONFIRM, stage_names.END):
     at = np.flatnonzero(stages == stage)
     end_anchor[run[at]] = at
   return start_anchor, end_anchor
@@ -251,7 +258,7 @@ def _earliest_end(
   never = len(stages)
   following = []
   for stage in stage_set:
-    if not 0 <= stage < NUM_STAGES:
+    if not 0 <= stage < stage_names.COUNT:
       raise ValueError(f'stage_set must hold stages 0-5, got {stage}')
     at = np.where(stages == stage, time, never)
     following.append(np.minimum.accumulate(at[::-1])[::-1])

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax import stage_names
 
-NUM_STAGES = 6
 # Stage, and where its part begins and ends, in durations from the start.
 _PARTS = (
   (1, -1 / 2, 0.0),
@@ -37,7 +37,7 @@ class StageSums:
 
   def __init__(self, probabilities: Float[np.ndarray, 't stages']):
     self._rows = probabilities.astype(np.float64)
-    self._sums = np.zeros((len(probabilities) + 1, NUM_STAGES))
+    self._sums = np.zeros((len(probabilities) + 1, stage_names.COUNT))
     np.cumsum(self._rows, axis=0, out=self._sums[1:])
 
   def __call__(
@@ -272,9 +272,9 @@ def _best_of_regions(segments, scores, region, per_snippet, total):
 
 
 def _check(probabilities, context_weight):
-  if probabilities.ndim != 2 or probabilities.shape[1] != NUM_STAGES:
+  if probabilities.ndim != 2 or probabilities.shape[1] != stage_names.COUNT:
     raise ValueError(
-      f'probabilities must have shape [t, {NUM_STAGES}], got '
+      f'probabilities must have shape [t, {stage_names.COUNT}], got '
       f'{list(probabilities.shape)}'
     )
   if context_weight < 0:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax import stage_names
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.files import feature_files
 from cmsn_jax.stages import targets
@@ -48,7 +49,7 @@ class LabelStatistics:
     video_sec: the `PERCENTILES` of the videos' durations.
     instance_sec: the `PERCENTILES` of the instances' durations; NaN where
       there are none.
-    stage_shares: share of the snippets in each stage, `targets.NAMES`.
+    stage_shares: share of the snippets in each stage, `stage_names.NAMES`.
     num_short: distinct instances shorter than three snippets.
     num_unseen: distinct instances without any snippet's centre.
     num_overlapping: distinct instances that overlap another.
@@ -267,7 +268,7 @@ def format_table(groups: Sequence[LabelStatistics]) -> str:
         percentile, f'{percentile} %'
       )
       add(f'{title}, {shown}', [f'{getattr(g, field)[k]:.2f}' for g in groups])
-  for stage, stage_name in enumerate(targets.NAMES):
+  for stage, stage_name in enumerate(stage_names.NAMES):
     add(f'stage {stage_name}', [f'{g.stage_shares[stage]:.1%}' for g in groups])
   for field, title in (
     ('num_short', 'too short for 3 snippets'),
@@ -360,7 +361,7 @@ def _unseen(
 def _stage_shares(
   videos: Sequence[annotations_lib.Video], feature_fps: float | int
 ) -> Float64[np.ndarray, ' s']:
-  counts = np.zeros(len(targets.NAMES))
+  counts = np.zeros(stage_names.COUNT)
   for video in videos:
     num_snippets = max(1, round(video.duration_sec * feature_fps))
     # A rate for hours at hundreds of snippets a second is thinned out: shares
@@ -369,7 +370,7 @@ def _stage_shares(
     num_snippets = min(num_snippets, _STAGE_WORK)
     labels = targets.stage_labels(video.segments, num_snippets, rate)
     weight = feature_fps / rate
-    counts += weight * np.bincount(labels, minlength=len(targets.NAMES))
+    counts += weight * np.bincount(labels, minlength=stage_names.COUNT)
   return counts / counts.sum()
 
 

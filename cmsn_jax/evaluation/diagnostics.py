@@ -10,10 +10,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
-from cmsn_jax import segments
+from cmsn_jax import segments, stage_names
 
 # Ten tIoUs: at 1.0 almost nothing is ever found in seconds.
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
 HIT = 0.5
 
 
@@ -99,7 +98,7 @@ def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
 
 
 def _group(name: str, tiou: Float64[np.ndarray, ' g']) -> Group:
-  found = tiou[:, None] >= THRESHOLDS
+  found = tiou[:, None] >= segments.TIOU_THRESHOLDS
   return Group(
     name=name,
     count=len(tiou),
@@ -241,7 +240,7 @@ def calibration(
 def stage_confusion(
   true_stages: Int[np.ndarray, ' t'],
   predicted_stages: Int[np.ndarray, ' t'],
-  num_stages: int = 6,
+  num_stages: int = stage_names.COUNT,
 ) -> Int64[np.ndarray, 's s']:
   """Counts of snippets: row = true stage, column = predicted stage."""
   flat = true_stages.astype(np.int64) * num_stages + predicted_stages

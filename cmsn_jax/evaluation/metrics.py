@@ -164,7 +164,7 @@ def _thresholds(
   if tiou_thresholds is None:
     if protocol == 'thumos':
       return np.linspace(0.5, 1.0, 11)
-    return np.linspace(0.5, 0.95, 10)
+    return segments_lib.TIOU_THRESHOLDS
   thresholds = np.asarray(tiou_thresholds, np.float64)
   if not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
     raise ValueError(

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float
 
-_NUM_STAGES = 6
+from cmsn_jax import stage_names
+
 _EXPECTED = 'expected "probabilities" [t, 6] and "feature_fps"'
 
 
@@ -68,7 +69,7 @@ def read(file: str | os.PathLike) -> tuple[Float[np.ndarray, 't s'], float]:
   ) as error:
     raise ValueError(f'{file}: not readable ({error}); {_EXPECTED}') from None
   shape = probabilities.shape
-  if len(shape) != 2 or shape[1] != _NUM_STAGES or not shape[0]:
+  if len(shape) != 2 or shape[1] != stage_names.COUNT or not shape[0]:
     raise ValueError(f'{file}: found probabilities {list(shape)}, {_EXPECTED}')
   if not (np.isfinite(probabilities).all() and probabilities.min() >= 0):
     raise ValueError(f'{file}: found negative or not finite probabilities')

@@ -9,14 +9,13 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Float64
 
-from cmsn_jax import segments
+from cmsn_jax import segments, stage_names
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.evaluation import diagnostics, metrics
 from cmsn_jax.files import proposal_files, stage_files
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import calibration
 
-_NUM_STAGES = len(targets.NAMES)
 _CURVE_POINTS = 240
 
 
@@ -158,7 +157,7 @@ def page(
     'diagnostic_top': diagnostic_top,
     'has_truth': has_truth,
     'labels': labels,
-    'stages': list(targets.NAMES),
+    'stages': list(stage_names.NAMES),
     'score_range': [float(edges[0]), float(edges[-1])],
     'num_proposals': len(scores),
     'num_truth': sum(len(video.labels) for video in videos),
@@ -281,7 +280,7 @@ def _diagnostics(
 
 
 def _confusion(videos: list[Entry]) -> dict[str, object]:
-  counts = np.zeros((_NUM_STAGES, _NUM_STAGES), np.int64)
+  counts = np.zeros((stage_names.COUNT, stage_names.COUNT), np.int64)
   for video in videos:
     if video.probabilities is None or video.segments_sec is None:
       continue

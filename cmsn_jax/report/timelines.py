@@ -9,9 +9,9 @@ import matplotlib.ticker
 import numpy as np
 from jaxtyping import Float, Int, Int64
 
+from cmsn_jax import stage_names
 from cmsn_jax.files import replacing
 from cmsn_jax.report import palette
-from cmsn_jax.stages import targets
 
 _INK, _MUTED, _RULE = '#1c2733', '#5d6b7a', '#d9dee4'
 _TRUTH, _PROPOSAL = '#3a4654', '#5b3fa0'
@@ -198,7 +198,7 @@ def _draw_stages(
     edges,
     values[order],
     colors=[palette.STAGES[stage] for stage in order],
-    labels=[targets.NAMES[stage] for stage in order],
+    labels=[stage_names.NAMES[stage] for stage in order],
     linewidth=0,
   )
   axis.set_ylim(0, 1)

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.scoring import context_features
 
 # tIoU thresholds of the ten outputs.
-THRESHOLDS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 # Proposals below this tIoU have no border to learn.
 OFFSET_MIN_TIOU = 0.4
 _HUBER = 0.2
@@ -28,8 +28,8 @@ class EvaluatorOutputs(NamedTuple):
   """What the evaluator says of each proposal.
 
   Attributes:
-    logits: of P(tIoU with its instance >= t) for each of `THRESHOLDS`,
-      float32, [b, n, 10].
+    logits: of P(tIoU with its instance >= t) for each t of
+      `segments.TIOU_THRESHOLDS`, float32, [b, n, 10].
     offsets: (instance's border - proposal's border) / duration, for start and
       end, float32, [b, n, 2].
   """
@@ -94,7 +94,7 @@ class ContextEvaluator(nn.Module):
     more = nn.Dense(self.hidden, dtype=self.dtype, name='fc_2')(hidden)
     hidden = hidden + nn.gelu(more)
     hidden = nn.Dropout(self.dropout)(hidden, deterministic=not train)
-    k = len(THRESHOLDS)
+    k = len(segments_lib.TIOU_THRESHOLDS)
     output = nn.Dense(k + 2, dtype=jnp.float32, name='output')(hidden)
     return EvaluatorOutputs(output[..., :k], output[..., k:])
 
@@ -111,7 +111,7 @@ def match_loss(
     tiou: of each proposal with its best instance.
     mask: valid proposals.
   """
-  thresholds = jnp.asarray(THRESHOLDS, jnp.float32)
+  thresholds = jnp.asarray(segments_lib.TIOU_THRESHOLDS, jnp.float32)
   reached = tiou[..., None] >= thresholds.reshape((1,) * tiou.ndim + (-1,))
   losses = optax.sigmoid_binary_cross_entropy(
     logits, reached.astype(jnp.float32)

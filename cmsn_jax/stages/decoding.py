@@ -9,22 +9,23 @@ next instance's Ready. Viterbi's algorithm finds the best sequence in that order
 import numpy as np
 from jaxtyping import Float, Int32
 
-from cmsn_jax.stages import targets
+from cmsn_jax import stage_names
 
 DECODERS = ('argmax', 'grammar')
 
 # Stages that may follow each one, besides itself. Ready or Follow may be
 # missing where instances touch.
 _NEXT = (
-  (targets.READY, targets.START),
-  (targets.START,),
-  (targets.CONFIRM,),
-  (targets.END,),
-  (targets.FOLLOW, targets.READY, targets.START),
-  (targets.BACKGROUND, targets.READY, targets.START),
+  (stage_names.READY, stage_names.START),
+  (stage_names.START,),
+  (stage_names.CONFIRM,),
+  (stage_names.END,),
+  (stage_names.FOLLOW, stage_names.READY, stage_names.START),
+  (stage_names.BACKGROUND, stage_names.READY, stage_names.START),
 )
 _BEFORE = tuple(
-  tuple(a for a in range(6) if a == b or b in _NEXT[a]) for b in range(6)
+  tuple(a for a in range(stage_names.COUNT) if a == b or b in _NEXT[a])
+  for b in range(stage_names.COUNT)
 )
 _LEAST = 1e-6
 
@@ -38,7 +39,7 @@ def decode(
     probabilities: of the stages, `[t, 6]`.
     decoder: 'argmax': of each snippet alone; 'grammar': `viterbi`.
   Returns:
-    labels `[t]`, see `targets.NAMES`.
+    labels `[t]`, see `stage_names.NAMES`.
   Raises:
     ValueError: on an unknown decoder.
   """
@@ -73,7 +74,7 @@ def viterbi(
     chosen = [max(before, key=best.__getitem__) for before in _BEFORE]
     best = [best[source] + own for source, own in zip(chosen, row)]
     sources.append(chosen)
-  stage = max(range(6), key=best.__getitem__)
+  stage = max(range(stage_names.COUNT), key=best.__getitem__)
   labels[-1] = stage
   for t in range(total - 2, -1, -1):
     stage = sources[t][stage]

@@ -6,10 +6,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
+from cmsn_jax import stage_names
 from cmsn_jax.features.backbones import convolution
 from cmsn_jax.stages import bilstm, cosine_margin
-
-NUM_STAGES = 6
 
 
 class StageOutputs(NamedTuple):
@@ -55,7 +54,7 @@ class Conv1d(nn.Module):
 class CosineHead(nn.Module):
   """Cosines with one learned direction a stage; parameter `kernel` [d, s]."""
 
-  num_stages: int = NUM_STAGES
+  num_stages: int = stage_names.COUNT
 
   @nn.compact
   def __call__(self, features: Float[Array, 'b t d']) -> Float[Array, 'b t s']:
@@ -128,9 +127,9 @@ class StageNetwork(nn.Module):
     if self.head == 'cosine':
       scores = CosineHead(name='classifier')(dropped)
     else:
-      scores = nn.Dense(NUM_STAGES, dtype=jnp.float32, name='classifier')(
-        dropped
-      )
+      scores = nn.Dense(
+        stage_names.COUNT, dtype=jnp.float32, name='classifier'
+      )(dropped)
     return StageOutputs(hidden, embedding, _masked(scores, mask))
 
   def _convolve(self, inputs: Array, mask: Array) -> Array:

@@ -3,10 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int, Int32
 
-from cmsn_jax import segments
-
-BACKGROUND, READY, START, CONFIRM, END, FOLLOW = range(6)
-NAMES = ('Background', 'Ready', 'Start', 'Confirm', 'End', 'Follow')
+from cmsn_jax import segments, stage_names
 
 RULES = ('centre', 'majority')
 OVERLAPS = ('shorter', 'later')
@@ -42,7 +39,7 @@ def stage_labels(
     samples_per_snippet: for 'majority'; the frames per snippet give the
       paper's frame-level sequence.
   Returns:
-    labels, `[num_snippets]`, int32, see `NAMES`.
+    labels, `[num_snippets]`, int32, see `stage_names.NAMES`.
   Raises:
     ValueError: on an unknown rule or overlap, a rate that is not positive or
       a malformed segment.
@@ -66,7 +63,7 @@ def stage_labels(
   )
   sampled = _labels_at(times, instances, overlap)
   votes = sampled.reshape(num_snippets, samples_per_snippet)
-  counts = (votes[:, :, None] == np.arange(len(NAMES))).sum(axis=1)
+  counts = (votes[:, :, None] == np.arange(stage_names.COUNT)).sum(axis=1)
   return counts.argmax(axis=1).astype(np.int32)
 
 
@@ -127,12 +124,14 @@ def _labels_at(
     if stop < follow:
       span = slice(stop, follow)
       from_end[span] = np.minimum(from_end[span], times[span] - e)
-  labels = np.where(to_start <= from_end, READY, FOLLOW).astype(np.int32)
-  labels[np.isinf(to_start) & np.isinf(from_end)] = BACKGROUND
+  labels = np.where(
+    to_start <= from_end, stage_names.READY, stage_names.FOLLOW
+  ).astype(np.int32)
+  labels[np.isinf(to_start) & np.isinf(from_end)] = stage_names.BACKGROUND
   for _, begin, confirm, finish, stop, _ in cuts:
-    labels[begin:confirm] = START
-    labels[confirm:finish] = CONFIRM
-    labels[finish:stop] = END
+    labels[begin:confirm] = stage_names.START
+    labels[confirm:finish] = stage_names.CONFIRM
+    labels[finish:stop] = stage_names.END
   return labels
 
 

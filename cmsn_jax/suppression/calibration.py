@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from cmsn_jax import segments as segments_lib
-from cmsn_jax.suppression import threshold_nms
 
 # Fewer gains than these make no straight line.
 _LEAST_GAIN = 10.0
@@ -64,10 +63,10 @@ def gains(
   if not len(segments) or not len(instances):
     return gain
   tiou = segments_lib.tiou(segments, instances)
-  for threshold in threshold_nms.THRESHOLDS:
+  for threshold in segments_lib.TIOU_THRESHOLDS:
     match = tiou >= threshold
     first = match.argmax(axis=0)[match.any(axis=0)]
-    gain[np.unique(first)] += 1 / len(threshold_nms.THRESHOLDS)
+    gain[np.unique(first)] += 1 / len(segments_lib.TIOU_THRESHOLDS)
   return gain
 
 

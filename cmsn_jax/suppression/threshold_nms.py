@@ -18,7 +18,6 @@ from jaxtyping import Float, Float64, Int64
 from cmsn_jax import segments as segments_lib
 
 # The ten thresholds of ActivityNet's AR.
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # tIoU is looked up, and interpolated, on this many equal steps of [0, 1].
 _BINS = 20
 _SAMPLES = 200_000
@@ -40,7 +39,8 @@ def coverage_table() -> Float64[np.ndarray, 'bins thresholds']:
 
   By simulation, with a fixed seed: c jitters an instance, s jitters c, with
   relative deviations from 2 % to 60 % (80 %). Row i is o = i / 20, column j
-  is `THRESHOLDS[j]`; the last row is 1, so a duplicate is worth nothing.
+  is `segments.TIOU_THRESHOLDS[j]`; the last row is 1, so a duplicate is worth
+  nothing.
 
   Returns:
     probabilities, non-decreasing in o.
@@ -62,10 +62,10 @@ def coverage_table() -> Float64[np.ndarray, 'bins thresholds']:
   between = segments_lib.paired_tiou(candidate, chosen)
   candidate_tiou = segments_lib.paired_tiou(candidate, instance)
   chosen_tiou = segments_lib.paired_tiou(chosen, instance)
-  table = np.zeros((_BINS + 1, len(THRESHOLDS)))
+  table = np.zeros((_BINS + 1, len(segments_lib.TIOU_THRESHOLDS)))
   rows = np.round(between * _BINS).astype(int)
   for row in range(_BINS + 1):
-    for column, threshold in enumerate(THRESHOLDS):
+    for column, threshold in enumerate(segments_lib.TIOU_THRESHOLDS):
       given = (rows == row) & (candidate_tiou >= threshold)
       if given.sum() > 20:
         table[row, column] = np.mean(chosen_tiou[given] >= threshold)
@@ -92,7 +92,7 @@ def select(
   Args:
     segments: `[n, 2]`, any unit.
     probabilities: `[n, 10]`, P(tIoU with its instance >= t) for each of
-      `THRESHOLDS`, within [0, 1].
+      `segments.TIOU_THRESHOLDS`, within [0, 1].
     max_proposals: keep at most this many; None: all that gain `min_score`.
     min_score: stop at the first gain below this.
   Returns:
@@ -102,9 +102,10 @@ def select(
       range.
   """
   segments_lib.check(segments)
-  if probabilities.shape != (len(segments), len(THRESHOLDS)):
+  expected = len(segments), len(segments_lib.TIOU_THRESHOLDS)
+  if probabilities.shape != expected:
     raise ValueError(
-      f'probabilities must have shape ({len(segments)}, {len(THRESHOLDS)}), '
+      f'probabilities must have shape {expected}, '
       f'one column a threshold, got {probabilities.shape}'
     )
   if not np.all((probabilities >= 0) & (probabilities <= 1)):

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from cmsn_jax import processes, sharding
+from cmsn_jax import processes, sharding, stage_names
 from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.files import proposal_files
@@ -143,7 +143,7 @@ def _calibration(config, data, found):
 
 def _accuracies(labels, predicted):
   values = {'stage_accuracy': float((labels == predicted).mean())}
-  for stage, name in enumerate(stage_targets.NAMES):
+  for stage, name in enumerate(stage_names.NAMES):
     chosen = labels == stage
     if chosen.any():
       share = float((predicted[chosen] == stage).mean())

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmsn_jax import segments
+from cmsn_jax import segments, stage_names
 from cmsn_jax.candidates import runs
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
@@ -96,7 +96,7 @@ def run_perfect_labels(thumos14: str | pathlib.Path) -> list[dict]:
       spans = segments.snippets_to_sec(made.starts, made.ends, feature_fps)
       best.append(segments.tiou(true, spans).max(axis=1, initial=0.0))
     best = np.concatenate(best)
-    recall = (best[:, None] >= np.linspace(0.5, 0.95, 10)).mean()
+    recall = (best[:, None] >= segments.TIOU_THRESHOLDS).mean()
     rows.append(
       _row(
         'metrics',
@@ -345,24 +345,24 @@ def _plain_greedy_nms(spans, scores, threshold=0.8):
 def _plain_generate(stages, rate=0.09):
   """Candidates run by run, pair by pair."""
   made, run = [], []
-  for t, stage in enumerate([*stages, runs.BACKGROUND]):
-    fresh = run and stages[t - 1] >= runs.END and 1 <= stage <= 2
-    if run and (stage == runs.BACKGROUND or fresh):
+  for t, stage in enumerate([*stages, stage_names.BACKGROUND]):
+    fresh = run and stages[t - 1] >= stage_names.END and 1 <= stage <= 2
+    if run and (stage == stage_names.BACKGROUND or fresh):
       made.extend(_plain_pairs(stages, run, rate))
       run = []
-    if stage != runs.BACKGROUND:
+    if stage != stage_names.BACKGROUND:
       run.append(t)
   return sorted(made, key=lambda c: (-c[2], c[0], c[1]))
 
 
 def _plain_pairs(stages, run, rate):
-  confirm = [t for t in run if stages[t] == runs.CONFIRM]
+  confirm = [t for t in run if stages[t] == stage_names.CONFIRM]
   half = len(confirm) // 2
   starts = [t for t in run if stages[t] in (1, 2)]
   starts += confirm[: len(confirm) - half]
-  ends = [t for t in run if stages[t] >= runs.END] + confirm[half:]
-  first = [t for t in run if stages[t] == runs.START] or confirm or run
-  last = [t for t in run if stages[t] == runs.END] or confirm or run
+  ends = [t for t in run if stages[t] >= stage_names.END] + confirm[half:]
+  first = [t for t in run if stages[t] == stage_names.START] or confirm or run
+  last = [t for t in run if stages[t] == stage_names.END] or confirm or run
   for i in starts:
     for j in ends:
       near = 1 - abs(i - first[0]) * rate, 1 - abs(j - last[-1]) * rate

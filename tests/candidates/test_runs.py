@@ -86,12 +86,6 @@ def _pairs(candidates):
   return set(zip(candidates.starts.tolist(), candidates.ends.tolist()))
 
 
-def test_constants_match_the_targets():
-  for name, value in zip(targets.NAMES, range(6)):
-    assert getattr(proposals, name.upper()) == value
-    assert getattr(targets, name.upper()) == value
-
-
 def test_runs_by_hand():
   stages = np.array([B, R, S, C, E, F, R, S, E, S, B, C, F])
   first, last = proposals.split_runs(stages)

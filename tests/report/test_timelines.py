@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from cmsn_jax import stage_names
 from cmsn_jax.report import timelines
-from cmsn_jax.stages import targets
 
 
 def _spans(*rows):
@@ -75,7 +75,7 @@ def test_tracks_and_their_content():
   alphas = [bar.get_facecolor()[3] for bar in proposals.patches]
   assert alphas == sorted(alphas, reverse=True)
   assert {text.get_text() for text in truth.texts} == {'rear', '$x_'}
-  assert len(stages.collections) == len(targets.NAMES)
+  assert len(stages.collections) == stage_names.COUNT
   assert proposals.get_xlim() == (0, 10)
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmsn_jax import stage_names
 from cmsn_jax.stages import targets
 
 
@@ -18,8 +19,8 @@ def _slow_label(time, instances, overlap='shorter'):
       s, e = min(inside, key=lambda i: (-i[0], i[1] - i[0]))
     third = (e - s) / 3
     if time < s + third:
-      return targets.START
-    return targets.CONFIRM if time < e - third else targets.END
+      return stage_names.START
+    return stage_names.CONFIRM if time < e - third else stage_names.END
   ready = [
     s - time for s, e in instances if e > s and s - (e - s) / 2 <= time < s
   ]
@@ -27,10 +28,10 @@ def _slow_label(time, instances, overlap='shorter'):
     time - e for s, e in instances if e > s and e <= time < e + (e - s) / 2
   ]
   if not ready and not follow:
-    return targets.BACKGROUND
+    return stage_names.BACKGROUND
   near_ready = min(ready, default=np.inf)
   near_follow = min(follow, default=np.inf)
-  return targets.READY if near_ready <= near_follow else targets.FOLLOW
+  return stage_names.READY if near_ready <= near_follow else stage_names.FOLLOW
 
 
 def _slow(instances, num_snippets, fps, overlap='shorter'):
@@ -56,9 +57,9 @@ def test_one_instance_by_hand():
 
 
 def test_names_match_constants():
-  assert targets.NAMES[targets.BACKGROUND] == 'Background'
-  assert targets.NAMES[targets.CONFIRM] == 'Confirm'
-  assert targets.NAMES[targets.FOLLOW] == 'Follow'
+  assert stage_names.NAMES[stage_names.BACKGROUND] == 'Background'
+  assert stage_names.NAMES[stage_names.CONFIRM] == 'Confirm'
+  assert stage_names.NAMES[stage_names.FOLLOW] == 'Follow'
 
 
 def test_context_of_two_instances_meets_at_the_nearer_boundary():
@@ -71,7 +72,7 @@ def test_context_of_two_instances_meets_at_the_nearer_boundary():
 def test_context_tie_is_ready():
   # The centre 4.5 is .5 from the end of one and from the start of the other.
   labels = targets.stage_labels(_array([[0, 4], [5, 9]]), 9, 1)
-  assert labels[4] == targets.READY
+  assert labels[4] == stage_names.READY
 
 
 def test_inside_beats_context_and_shorter_beats_longer():
@@ -102,9 +103,9 @@ def test_majority_rule():
   majority = targets.stage_labels(
     instances, 2, 1, rule='majority', samples_per_snippet=10
   )
-  assert majority.tolist() == [targets.READY, targets.END]
+  assert majority.tolist() == [stage_names.READY, stage_names.END]
   centre = targets.stage_labels(instances, 2, 1)
-  assert centre.tolist() == [targets.START, targets.END]
+  assert centre.tolist() == [stage_names.START, stage_names.END]
 
 
 @pytest.mark.parametrize(

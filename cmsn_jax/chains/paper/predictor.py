@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from cmsn_jax import segments
+from cmsn_jax import segments, stage_names
 from cmsn_jax.candidates import pool
 from cmsn_jax.candidates import runs as proposals_lib
 from cmsn_jax.data import windows as windows_lib
@@ -184,7 +184,7 @@ class Predictor:
 
   def _video_proposals(self, windows, total, feature_fps):
     found, waiting = [segments.empty()], []
-    sums = np.zeros((total, 6))
+    sums = np.zeros((total, stage_names.COUNT))
     counts = np.zeros((total, 1))
 
     def candidates_of(window):

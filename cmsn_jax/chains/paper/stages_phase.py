@@ -11,6 +11,7 @@ import ml_collections
 import numpy as np
 from absl import logging
 
+from cmsn_jax import stage_names
 from cmsn_jax.chains.paper import hidden_cache, pretrained
 from cmsn_jax.chains.paper import networks as model_lib
 from cmsn_jax.chains.paper import predictor as inference
@@ -264,7 +265,9 @@ def _class_weights(config, labels):
   balance = config.stages.class_balance
   if not balance:
     return None
-  counts = np.bincount(np.concatenate(list(labels.values())), minlength=6)
+  counts = np.bincount(
+    np.concatenate(list(labels.values())), minlength=stage_names.COUNT
+  )
   weights = (counts / counts.sum() + 1e-3) ** -balance
   return jnp.asarray(weights / weights.mean(), jnp.float32)
 

@@ -20,6 +20,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from cmsn_jax import stage_names
 from cmsn_jax.scoring import context_evaluator
 from cmsn_jax.stages import cosine_margin, dilated, network
 
@@ -85,7 +86,7 @@ class JointNetwork(nn.Module):
       self.width, self.dilations, self.dropout, self.dtype
     )
     if self.loss == 'softmax':
-      self.classifier = nn.Dense(network.NUM_STAGES, dtype=jnp.float32)
+      self.classifier = nn.Dense(stage_names.COUNT, dtype=jnp.float32)
     else:
       self.classifier = network.CosineHead()
     if self.num_actions:

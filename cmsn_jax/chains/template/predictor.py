@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.candidates import pool, template
 from cmsn_jax.chains.paper import predictor
 from cmsn_jax.data import windows as windows_lib
@@ -186,7 +187,7 @@ class TemplatePredictor:
 
   def _evaluate_region(self, pooled, segments):
     """P(tIoU >= t) [n, 10] and offsets [n, 2] of candidates close together."""
-    match = np.zeros((len(segments), len(threshold_nms.THRESHOLDS)))
+    match = np.zeros((len(segments), len(segments_lib.TIOU_THRESHOLDS)))
     offsets = np.zeros((len(segments), 2))
     if not len(segments):
       return match, offsets
