@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from cmsn_jax import stage_names
+from cmsn_jax.files import replacing
 
 _EXPECTED = 'expected "probabilities" [t, 6] and "feature_fps"'
 
@@ -76,3 +77,25 @@ def read(file: str | os.PathLike) -> tuple[Float[np.ndarray, 't s'], float]:
   if not (np.isfinite(rate) and rate > 0):
     raise ValueError(f'{file}: found feature_fps {rate}, expected > 0')
   return probabilities, rate
+
+
+def write(
+  file: str | os.PathLike,
+  probabilities: Float[np.ndarray, 't s'],
+  feature_fps: float | int,
+) -> None:
+  """Writes what `read` reads, whole or not at all; missing folders are made.
+
+  Args:
+    file: `<id>.npz`.
+    probabilities: of the six stages, `[t, 6]`; kept as float16.
+    feature_fps: snippets per second.
+  Raises:
+    OSError: where nothing can be written there.
+  """
+  with replacing.file(file, 'wb') as opened:
+    np.savez_compressed(
+      opened,
+      probabilities=probabilities.astype(np.float16),
+      feature_fps=np.float64(feature_fps),
+    )

@@ -18,7 +18,7 @@ from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import frame_source, sources
 from cmsn_jax.features import extracting_store, feature_folder, video_features
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.files import feature_concat, feature_files
+from cmsn_jax.files import feature_concat, feature_files, stage_files
 from cmsn_jax.proposing import result_files
 from cmsn_jax.runs import folder as run_folder
 from cmsn_jax.video import decoding, video_files
@@ -286,7 +286,8 @@ def run(
   ) as bar:
     for video_id, prediction in predict(todo, bar):
       if save_stages:
-        _write_stages(save_stages, video_id, prediction, feature_fps)
+        file = os.path.join(save_stages, f'{video_id}.npz')
+        stage_files.write(file, prediction.probabilities, feature_fps)
       results.add(video_id, prediction.proposals)
       bar.done(video_id)
     # Nothing more is to come of these.
@@ -316,15 +317,3 @@ def _chosen(ids: Iterable[str], known, subset, path) -> set[str]:
       ', '.join(missing[:5]),
     )  # fmt: skip
   return chosen
-
-
-def _write_stages(folder, video_id, prediction, feature_fps):
-  os.makedirs(folder, exist_ok=True)
-  target = os.path.join(folder, f'{video_id}.npz')
-  with open(target + '.tmp', 'wb') as file:
-    np.savez_compressed(
-      file,
-      probabilities=prediction.probabilities.astype(np.float16),
-      feature_fps=np.float64(feature_fps),
-    )
-  os.replace(target + '.tmp', target)
