@@ -2,13 +2,13 @@
 
 import math
 import os
-import re
 from collections.abc import Mapping
 
 from cmsn_jax.annotations import activitynet, imported
 from cmsn_jax.annotations import lengths as video_lengths
 from cmsn_jax.annotations import thumos14 as thumos14_files
 from cmsn_jax.files import csv_tables, json_files, video_ids
+from cmsn_jax.video import video_files
 
 _SUBSET_NAMES = {
   'train': 'training',
@@ -20,7 +20,6 @@ _SUBSET_NAMES = {
   'test': 'testing',
   'testing': 'testing',
 }
-_VIDEO_SUFFIX = re.compile(r'\.(mp4|avi|webm|mkv|mov)$', re.IGNORECASE)
 
 
 thumos14 = thumos14_files.read
@@ -97,9 +96,11 @@ def _csv_videos(
   cut = []
   for row in rows:
     where = f'row {row.line}'
-    video_id = _VIDEO_SUFFIX.sub('', row.values['video'])
-    if video_id != row.values['video']:
+    video_id, suffix = os.path.splitext(row.values['video'])
+    if suffix.lower() in video_files.SUFFIXES:
       cut.append(row.values['video'])
+    else:
+      video_id = row.values['video']
     bad_id = video_ids.problem(video_id)
     if bad_id:
       problems.append(f'{where}: video id {video_ids.shown(video_id)} {bad_id}')

@@ -4,10 +4,15 @@ import dataclasses
 import os
 
 from cmsn_jax.annotations import checks
-from cmsn_jax.files import csv_tables, json_files, video_ids
+from cmsn_jax.files import (
+  csv_tables,
+  feature_arrays,
+  feature_files,
+  json_files,
+  video_ids,
+)  # fmt: skip
+from cmsn_jax.video import decoding, video_files
 
-_VIDEO_SUFFIXES = ('.mp4', '.avi', '.webm', '.mkv', '.mov', '.mpg', '.mpeg')
-_FEATURE_SUFFIXES = ('.npy', '.npz', '.csv')
 _H5_SUFFIXES = ('.h5', '.hdf5')
 
 
@@ -46,9 +51,12 @@ def read(
   if not os.path.exists(path):
     raise FileNotFoundError(f'{path}: no such file or folder')
   if os.path.isdir(path):
-    names = sorted(os.listdir(path))
-    if any(name.lower().endswith(_VIDEO_SUFFIXES) for name in names):
-      return _of_videos(path, names)
+    if _holds_videos(path):
+      return {
+        video_id: Length(info.duration_sec, info.fps)
+        for video_id, file in video_files.find_videos(path).items()
+        for info in [decoding.probe(file)]
+      }
     return _of_features(path, feature_fps)
   suffix = os.path.splitext(path)[1].lower()
   if suffix in _H5_SUFFIXES:
@@ -58,23 +66,18 @@ def read(
   return _of_json(path)
 
 
-def _of_videos(folder: str, names: list[str]) -> dict[str, Length]:
-  from cmsn_jax.video import decoding
-
-  lengths = {}
-  for name in names:
-    stem, suffix = os.path.splitext(name)
-    if suffix.lower() in _VIDEO_SUFFIXES:
-      info = decoding.probe(os.path.join(folder, name))
-      lengths[stem] = Length(info.duration_sec, info.fps)
-  return lengths
+def _holds_videos(folder: str) -> bool:
+  """Whether it is rather a folder of videos than one of features."""
+  suffixes = [os.path.splitext(name)[1].lower() for name in os.listdir(folder)]
+  videos = sum(suffix in video_files.SUFFIXES for suffix in suffixes)
+  features = sum(suffix in feature_arrays.READERS for suffix in suffixes)
+  # A table beside the videos, or a picture beside the features, decides nothing.
+  return 0 < videos >= features
 
 
 def _of_features(
   path: str, feature_fps: float | int | None
 ) -> dict[str, Length]:
-  from cmsn_jax.files import feature_files
-
   store = feature_files.open_features(path, feature_fps=feature_fps)
   if store.feature_fps is None:
     raise ValueError(
