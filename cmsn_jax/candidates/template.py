@@ -8,6 +8,7 @@ in its thirds, Follow after it (Sec. 3.1). Prefix sums make that independent of
 the durations, and exact between snippets.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxtyping import Float, Float64
 
 from cmsn_jax import segments as segments_lib
 from cmsn_jax import stage_names
+from cmsn_jax.candidates import diverse
 
 # Stage, and where its part begins and ends, in durations from the start.
 _PARTS = (
@@ -24,8 +26,6 @@ _PARTS = (
   (4, 2 / 3, 1.0),
   (5, 1.0, 3 / 2),
 )
-# Grid starts that are scored in one go: bounds the memory of a long video.
-_CHUNK = 1 << 13
 
 
 class StageSums:
@@ -139,6 +139,7 @@ def generate(
   durations: Float[np.ndarray, ' k'],
   *,
   per_snippet: float | int = 3.2,
+  different_per_snippet: float | int = 0.0,
   region: int = 256,
   start_step: float | int = 0.5,
   relative_step: float | int = 1 / 16,
@@ -148,14 +149,17 @@ def generate(
 
   All starts on a grid (`start_step`, or `relative_step` of the duration where
   that is longer) with all `durations`; of those that begin in the same
-  `region` snippets the best are kept, so that a busy stretch of a video cannot
-  use up the candidates of a quiet one.
+  `region` snippets `diverse.select` keeps the best, so that a busy stretch of a
+  video cannot use up the candidates of a quiet one. A region is scored at a
+  time: memory does not grow with the video but by what is kept.
 
   Args:
     probabilities: stage probabilities of every snippet, `[t, 6]`.
     durations: in snippets, `[k]`; longer ones than the video are left out,
       but for the shortest of those, which becomes the whole video.
     per_snippet: candidates to keep, a snippet of the video.
+    different_per_snippet: of them, those that are the best of their cell of
+      place and duration; 0: only the fit counts.
     region: snippets that share their candidates.
     start_step: least step of the starts, in snippets.
     relative_step: step of the starts in durations.
@@ -174,19 +178,26 @@ def generate(
   ):
     if not value > 0:
       raise ValueError(f'{name} must be > 0, got {value}')
+  if different_per_snippet < 0:
+    raise ValueError(
+      f'different_per_snippet must be >= 0, got {different_per_snippet}'
+    )
   total = len(probabilities)
   if total == 0:
     return TemplateCandidates(segments_lib.empty(), np.zeros(0))
   durations = _within(durations, total)
   sums = StageSums(probabilities)
   found, scores = [], []
-  # Chunks are whole regions, so no region is cut by a chunk's border.
-  step = max(1, _CHUNK // region) * region
-  for first in range(0, total, step):
-    stop = min(first + step, total)
+  for first in range(0, total, region):
+    stop = min(first + region, total)
     grid = _grid(first, stop, total, durations, start_step, relative_step)
     fit = _fit(sums, grid, context_weight)
-    best = _best_of_regions(grid, fit, region, per_snippet, total)
+    best = diverse.select(
+      grid,
+      fit,
+      count=math.ceil(per_snippet * (stop - first)),
+      different=math.ceil(different_per_snippet * (stop - first)),
+    )
     found.append(grid[best])
     scores.append(fit[best])
   found, scores = np.concatenate(found), np.concatenate(scores)
@@ -260,15 +271,6 @@ def _grid(first, stop, total, durations, start_step, relative_step):
     starts = step * np.arange(low, high + 1)
     parts.append(np.stack([starts, starts + duration], axis=1))
   return np.concatenate(parts)
-
-
-def _best_of_regions(segments, scores, region, per_snippet, total):
-  regions = (segments[:, 0] // region).astype(np.int64)
-  order = np.lexsort((segments[:, 1], segments[:, 0], -scores, regions))
-  regions = regions[order]
-  rank = np.arange(len(order)) - np.searchsorted(regions, regions)
-  length = np.minimum(region, total - regions * region)
-  return order[rank < np.ceil(per_snippet * length)]
 
 
 def _check(probabilities, context_weight):
