@@ -3,19 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench torch clean help
+.PHONY: demo test test-all lint wheel bench torch clean help
 
 help:
 	@echo 'make demo    set up, then train, propose and evaluate on generated data'
 	@echo 'make test    set up, then run the tests (SLOW=1: the long ones too)'
 	@echo 'make lint    ruff check and format check'
+	@echo 'make wheel   build the wheel, try it in an empty environment'
 	@echo 'make bench   benchmarks, against other tools where they are installed'
 	@echo 'make torch   add PyTorch: more tests and benchmark rows compare with it'
 
-$(VENV)/.installed: requirements.txt requirements-tf.txt requirements-test.txt
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-tf.txt requirements-test.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-tf.txt -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet -e '.[tf,test]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -31,8 +32,12 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m launch.benchmark --suite=all --output=runs/benchmark
 
+# In an environment of its own, away from the checkout, as a user would.
+wheel:
+	PYTHON=$(PYTHON) .ci/try_wheel
+
 torch: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -r requirements-torch.txt
 
 clean:
-	rm -rf $(VENV) runs build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

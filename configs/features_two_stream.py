@@ -1,6 +1,6 @@
 r"""Two-stream features: 200 + 200 class scores every 5th frame (Sec. 5.1).
 
-    pip install -r requirements-flow.txt
+    pip install 'cmsn_jax[flow]'
     python -m launch.extract_features --config=configs/features_two_stream.py \
       --config.features.spatial.weights=rgb.pth \
       --config.features.temporal.weights=flow.pth \
@@ -16,6 +16,7 @@ dis does about a hundred.
 import ml_collections
 
 from cmsn_jax.settings import features as features_default
+from cmsn_jax.settings import streams
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -30,46 +31,11 @@ def get_config() -> ml_collections.ConfigDict:
     features.crops = 'centre'
     # The frame of a snippet that the spatial stream sees: 'centre' | 'first'.
     features.rgb_frame = 'centre'
-    features.spatial = _stream(
-      backbone='resnet',
-      # The reference used 200.
-      depth=200,
-      dropout=0.8,
-      # Of torchvision's and MMAction2's weights. Caffe's: (104, 117, 123),
-      # (1,), 'bgr'.
-      mean=(123.675, 116.28, 103.53),
-      std=(58.395, 57.12, 57.375),
-    )
-    features.temporal = _stream(
-      backbone='bn_inception', depth=50, dropout=0.7, mean=(128.0,), std=(1.0,)
-    )
+    features.spatial = streams.spatial()
+    features.temporal = streams.temporal()
   features.extractor = 'cmsn_jax.features.two_stream'
   # Each stream names its own.
   features.weights = ''
   features.stride = 5
   features.resize = (256, 340)
   return config
-
-
-def _stream(*, backbone, depth, dropout, mean, std):
-  stream = ml_collections.ConfigDict()
-  # 'resnet' (of 50, 101, 152 or 200 layers) or 'bn_inception'.
-  stream.backbone = backbone
-  stream.depth = depth
-  # A PyTorch checkpoint, or 'random'.
-  stream.weights = 'random'
-  # Outputs of the last layer: ActivityNet's classes.
-  stream.num_classes = 200
-  # Subtracted from bytes, and divided into what is left.
-  stream.mean = mean
-  stream.std = std
-  stream.channel_order = 'rgb'
-  # ResNet variants: normalise before convolutions; halve in the first 1x1.
-  stream.preactivation = False
-  stream.stride_in_1x1 = False
-  # Multiplier of all channels; weights need 1.
-  stream.width = 1.0
-  # Only pretraining reads these.
-  stream.dropout = dropout
-  stream.partial_bn = True
-  return stream

@@ -18,7 +18,7 @@ A second argument shrinks it to seconds: configs/pretrain_stream.py:spatial,smok
 
 import ml_collections
 
-from configs import features_two_stream
+from cmsn_jax.settings import features, streams
 
 
 def get_config(arg=None) -> ml_collections.ConfigDict:
@@ -29,15 +29,14 @@ def get_config(arg=None) -> ml_collections.ConfigDict:
       "the config's argument must be 'spatial' or 'temporal', and ',smoke' "
       f'for a trial, got {arg!r}'
     )
-  features = features_two_stream.get_config().features
   config = ml_collections.ConfigDict()
   config.data = _data()
   config.video = _video()
   config.clips = _clips()
-  config.flow = features.flow
+  config.flow = features.get_config().features.flow
   # TV-L1 is too slow to compute anew in every epoch.
   config.flow.method = 'dis'
-  config.extractor = _extractor(features, name)
+  config.extractor = _extractor(name)
   config.train = _train(name)
   config.lock()
   if rest:
@@ -45,10 +44,9 @@ def get_config(arg=None) -> ml_collections.ConfigDict:
   return config
 
 
-def _extractor(features, name):
-  extractor = features[name].copy_and_resolve_references()
-  with extractor.unlocked():
-    extractor.name = name
+def _extractor(name):
+  extractor = streams.spatial() if name == 'spatial' else streams.temporal()
+  extractor.name = name
   # Set from the clips.
   extractor.num_classes = 0
   if name == 'spatial':

@@ -11,15 +11,9 @@ AR@50/100/200 .4040/.4671/.5246 with Soft-NMS, .3852/.4241/.4935 without the
 evaluator.
 """
 
-from cmsn_jax.settings import default, smoke
+from cmsn_jax.settings import smoke, thumos14
 
 
 def get_config(arg=None):
   """Returns the config; argument 'smoke' shrinks it to seconds."""
-  config = default.get_config()
-  config.data.input = 'video'
-  config.data.exclude_labels = ('Ambiguous',)
-  config.extractor.frozen_layers = 2
-  config.train.stages_epochs = 3
-  config.train.evaluator_epochs = 4
-  return smoke.apply(config, arg)
+  return smoke.apply(thumos14.c3d(frozen_layers=2), arg)

@@ -10,12 +10,10 @@ The weights come from launch.pretrain with configs/pretrain_ucf101.py.
 Paper: AR@50/100/200 .3987/.4608/.5207 with Soft-NMS.
 """
 
-from configs import thumos14_c3d
+from cmsn_jax.settings import smoke, thumos14
 
 
 def get_config(arg=None):
   """Returns the config; argument 'smoke' shrinks it to seconds."""
-  config = thumos14_c3d.get_config(arg)
   # All convolutions, conv1a to conv5b, stay as they are (Sec. 5.2).
-  config.extractor.frozen_layers = 8
-  return config
+  return smoke.apply(thumos14.c3d(frozen_layers=8), arg)

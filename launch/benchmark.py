@@ -41,6 +41,11 @@ _QUICK = flags.DEFINE_bool('quick', False, 'Fewer repetitions, smaller sizes.')
 def main(argv):
   """Times."""
   del argv
+  if __package__ != 'launch':
+    raise ValueError(
+      'the benchmarks are not part of the installed package: they need a '
+      'checkout, and there: python -m launch.benchmark'
+    )
   cli.use_compilation_cache()
   names = _SUITES if _SUITE.value == 'all' else (_SUITE.value,)
   rows = []

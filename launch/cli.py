@@ -144,11 +144,13 @@ def _parse(argv):
 def _guarded(main, argv):
   logging.use_absl_handler()
   # Orbax tells of every file it writes, and warns of being read-only, which is
-  # asked of it; JAX of every backend that is not there.
+  # asked of it; JAX of every backend that is not there. JAX's warnings are
+  # kept: that a GPU is there and not used must be seen.
   logging.get_absl_handler().addFilter(
     lambda record: (
       record.levelno >= 40
-      or not any(x in record.pathname for x in ('orbax', 'xla_bridge'))
+      or 'orbax' not in record.pathname
+      and (record.levelno >= 30 or 'xla_bridge' not in record.pathname)
     )
   )
   if len(argv) > 1:

@@ -56,6 +56,23 @@ def start(
   parallel.connect()
 
 
+def announce_devices(quiet: bool) -> None:
+  """Prints what JAX computes on, once for all processes; nothing if `quiet`."""
+  import jax
+
+  if quiet or jax.process_index():
+    return
+  found = jax.devices()
+  kinds = ', '.join(sorted({device.device_kind for device in found}))
+  processes = jax.process_count()
+  where = f' in {processes} processes' if processes > 1 else ''
+  print(
+    f'computing on {len(found)} {found[0].platform.upper()} device'
+    f'{"s" if len(found) > 1 else ""} ({kinds}){where}, jax {jax.__version__}',
+    flush=True,
+  )
+
+
 def _on_a_cluster():
   for names, size in _CLUSTER_VARIABLES:
     if all(name in os.environ for name in names):

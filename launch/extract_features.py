@@ -16,7 +16,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli
+from . import cli, distributed
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The extractor; see configs/features_*.py.', lock_config=True
@@ -41,6 +41,7 @@ def main(argv):
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
   cli.use_compilation_cache()
+  distributed.announce_devices(cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.features import feature_folder, video_features
 

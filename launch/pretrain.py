@@ -17,13 +17,10 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli
+from . import cli, distributed
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config',
-  'configs/pretrain_ucf101.py',
-  'The run; see configs/pretrain_ucf101.py.',
-  lock_config=True,
+  'config', None, 'The run; see configs/pretrain_*.py.', lock_config=True
 )
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the weights.')
@@ -32,9 +29,12 @@ _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the weights.')
 def main(argv):
   """Trains."""
   del argv
-  cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
+  cli.require(
+    config=_CONFIG.value, workdir=_WORKDIR.value, output=_OUTPUT.value
+  )
   cli.check_outputs(folders={'output': _OUTPUT.value})
   cli.use_compilation_cache()
+  distributed.announce_devices(cli.quiet())
   from cmsn_jax.pretraining import c3d, run, stream
 
   config = _CONFIG.value

@@ -8,7 +8,7 @@ import pathlib
 
 from absl import flags
 
-from . import cli
+from . import cli, distributed
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _INPUT = flags.DEFINE_string(
@@ -48,6 +48,7 @@ def main(argv):
     folders={'save_stages': _SAVE_STAGES.value, 'plots': _PLOTS.value},
   )
   cli.use_compilation_cache()
+  distributed.announce_devices(cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.proposing import corpus
 

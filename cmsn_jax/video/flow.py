@@ -9,7 +9,7 @@ Results do not depend on how frames are cut into chunks nor on the number of
 threads: OpenCV's own threading, which does change DIS's result, is off while a
 field is computed; pairs of frames are spread over threads instead.
 
-Needs OpenCV (requirements-flow.txt). TV-L1 is in its contrib build only.
+Needs OpenCV (the extra `flow`). TV-L1 is in its contrib build only.
 """
 
 import collections
@@ -26,6 +26,7 @@ from jaxtyping import Float32, UInt8
 METHODS = ('auto', 'tvl1', 'dis')
 BOUND_PIXELS = 20.0
 NO_MOTION = 128
+_REMEDY = "pip install 'cmsn_jax[flow]'"
 
 
 class FlowWarning(UserWarning):
@@ -45,14 +46,14 @@ def choose(method: str) -> str:
   if method == 'auto' and not has_tvl1:
     warnings.warn(
       'this OpenCV build has no TV-L1 (the flow TSN was trained on); DIS is '
-      'used. For TV-L1: pip install -r requirements-flow.txt',
+      f'used. For TV-L1: {_REMEDY}',
       FlowWarning,
       stacklevel=2,
     )
   if method == 'tvl1' and not has_tvl1:
     raise ValueError(
       "flow method 'tvl1' needs OpenCV's contrib build, this one is without; "
-      'pip install -r requirements-flow.txt (after pip uninstall '
+      f'{_REMEDY} (after pip uninstall '
       "opencv-python opencv-python-headless), or take 'dis'"
     )
   if method != 'auto':
@@ -161,8 +162,7 @@ def _opencv():
     import cv2
   except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-      'optical flow needs OpenCV, which is not installed; '
-      'pip install -r requirements-flow.txt',
+      f'optical flow needs OpenCV, which is not installed; {_REMEDY}',
       name='cv2',
     ) from error
   return cv2

