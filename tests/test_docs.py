@@ -22,7 +22,7 @@ _names = [page.name for page in _PAGES]
 
 
 def _commands(page):
-  """The python commands of a page's blocks, comments left out."""
+  """The commands of a page's blocks as `python -m` calls, without comments."""
   return _commands_of(page.read_text(encoding='utf-8'))
 
 
@@ -32,8 +32,11 @@ def _commands_of(text, indented=True):
   blocks += re.findall(r'(?:^    .*\n?)+', text, re.M) if indented else []
   for block in blocks:
     for line in block.replace('\\\n', ' ').splitlines():
-      if line.strip().startswith('python -m'):
-        yield shlex.split(line, comments=True)
+      words = shlex.split(line, comments=True)
+      if words[:1] == ['cmsn'] and len(words) > 1:
+        words = ['python', '-m', f'launch.{words[1]}', *words[2:]]
+      if words[:2] == ['python', '-m']:
+        yield words
 
 
 @pytest.mark.parametrize('page', _PAGES, ids=_names)
@@ -45,11 +48,12 @@ def test_links_lead_somewhere(page):
 
 
 def _mentioned(page):
-  """Every other mention: `launch.x --flag=… --flag …` in running text."""
+  """Every other mention: `launch.x --flag=…`, `cmsn x --flag …` in the text."""
   text = page.read_text(encoding='utf-8')
   text = re.sub(r'```.*?```', '', text, flags=re.S)
   for code in re.findall(r'`([^`\n]+)`', text):
-    words = code.removeprefix('python -m ').split()
+    code = code.removeprefix('python -m ')
+    words = re.sub(r'^cmsn (?=\w)', 'launch.', code).split()
     if words and re.fullmatch(r'launch\.\w+', words[0]):
       yield ['python', '-m', words[0], *(w for w in words if w[:2] == '--')]
 

@@ -122,3 +122,15 @@ def test_real_processes_find_each_other(monkeypatch, values, number):
       process.kill()
   for k, (output, errors) in enumerate(ends):
     assert f'{k} 2 4' in output.splitlines(), errors[-2000:]
+
+
+def test_devices_are_announced_unless_quiet(capsys):
+  distributed.announce_devices(quiet=True)
+  assert capsys.readouterr().out == ''
+  distributed.announce_devices(quiet=False)
+  found = jax.devices()
+  (line,) = capsys.readouterr().out.splitlines()
+  assert line.startswith(f'computing on {len(found)} ')
+  assert f'{found[0].platform.upper()} device' in line
+  assert f'({found[0].device_kind})' in line
+  assert line.endswith(f'jax {jax.__version__}')

@@ -126,7 +126,8 @@ def test_bad_settings_are_named(tmp_path):
 
 def test_the_command_asks_for_clips(tmp_path):
   done = subprocess.run(
-    [sys.executable, '-m', 'launch.pretrain', f'--workdir={tmp_path}/w',
+    [sys.executable, '-m', 'launch.pretrain',
+     '--config=configs/pretrain_ucf101.py', f'--workdir={tmp_path}/w',
      f'--output={tmp_path}/o'],
     capture_output=True, text=True,
   )  # fmt: skip

@@ -1,0 +1,32 @@
+"""What all commands share: which libraries' notes are shown."""
+
+import pathlib
+import subprocess
+import sys
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_NOTES = """
+import logging
+from absl import flags
+from launch import cli
+
+def main(argv):
+  for file in ('jax/_src/xla_bridge.py', 'orbax/checkpoint/save.py'):
+    for level in (logging.INFO, logging.WARNING, logging.ERROR):
+      name = f'{file[:3]} {logging.getLevelName(level)}'
+      record = logging.LogRecord('x', level, file, 1, name, (), None)
+      logging.getLogger().handle(record)
+
+cli.run(main)
+"""
+
+
+def test_a_gpu_that_is_not_used_is_no_secret():
+  """JAX warns of it; of backends that are not there it tells as a note."""
+  done = subprocess.run(
+    [sys.executable, '-c', _NOTES],
+    cwd=_ROOT, capture_output=True, text=True, timeout=100,
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  shown = [line.rpartition('] ')[2] for line in done.stderr.splitlines()]
+  assert shown == ['jax WARNING', 'jax ERROR', 'orb ERROR']
