@@ -2,9 +2,11 @@ r"""Converts another framework's weights to a weight folder of ours.
 
     python -m launch.convert_weights --source=c3d.pth --backbone=c3d \
       --output=weights/c3d
+    python -m launch.convert_weights --source=resnet200_anet_2016.caffemodel \
+      --backbone=resnet --output=weights/rgb
 
 Reads PyTorch checkpoints (.pth, .pth.tar) without torch and runs nothing that
-they hold. Every layer is accounted for. The folder gets weights.npz and
+they hold, and Caffe models (.caffemodel) without Caffe. Every layer is accounted for. The folder gets weights.npz and
 weights.json: layout, mean, channel order, checksum of the source.
 
 Mean and channel order default to what files of the recognised layout are
@@ -14,7 +16,7 @@ published with; give your own where a file was trained otherwise:
 
 --backbone=resnet and --backbone=bn_inception convert the streams of TSN
 (docs/extractors.md: which layouts); depth, channels and classes are read off
-the file.
+the file, of a Caffe ResNet also which variant it is.
 """
 
 from absl import flags
@@ -92,12 +94,21 @@ def _convert_stream():
   folders.save(_OUTPUT.value, found)
   text = found.description
   depth = f'-{text["depth"]}' if text['depth'] else ''
-  print(
+  lines = [
     f'{text["source"]}: {text["backbone"]}{depth}, {text["channels"]} channels, '
-    f'{text["num_classes"]} classes, sha256 {text["source_sha256"][:12]}\n'
-    f'converted to {_OUTPUT.value}\nframes: {text["channel_order"]}, mean '
-    f'{text["mean"]}, deviation {text["std"]}'
-  )
+    f'{text["num_classes"]} classes, sha256 {text["source_sha256"][:12]}',
+    f'converted to {_OUTPUT.value}',
+    f'frames: {text["channel_order"]}, mean {text["mean"]}, deviation '
+    f'{text["std"]}',
+  ]
+  if 'pool_ceil' in text:
+    lines.append(
+      f'found: normalises {"before" if text["preactivation"] else "after"} its '
+      'convolutions, halves in its '
+      f'{"first 1x1" if text["stride_in_1x1"] else "3x3"}, first pool padded by '
+      f'{text["pool_padding"]} and rounded {"up" if text["pool_ceil"] else "down"}'
+    )
+  print('\n'.join(lines))
   return 0
 
 

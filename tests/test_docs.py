@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -82,16 +83,21 @@ def test_commands_and_their_flags_exist(page):
 
 
 def _config_of(words):
-  """Source of the config file that a command names, which must exist."""
+  """Keys of the config file that a command names, which must exist."""
   for word in words:
     if word.startswith('--config='):
       path = _ROOT / word.removeprefix('--config=').partition(':')[0]
       assert path.exists(), word
-      defaults = _ROOT / 'cmsn_jax' / 'settings' / 'features.py'
-      return ast.unparse(ast.parse(path.read_text())) + ast.unparse(
-        ast.parse(defaults.read_text())
-      )
+      keys = runpy.run_path(str(path))['get_config']().to_dict()
+      return ''.join(f'{key} = \n' for key in _flat('', keys))
   return ''
+
+
+def _flat(prefix, keys):
+  for name, value in keys.items():
+    yield f'{prefix}{name}'
+    if isinstance(value, dict):
+      yield from _flat(f'{prefix}{name}.', value)
 
 
 def test_config_files_and_commands_that_pages_name_exist():

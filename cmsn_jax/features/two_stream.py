@@ -13,6 +13,7 @@ References:
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,6 +27,11 @@ from cmsn_jax.features.weights import folders, tsn
 
 FLOW_STACK = 5
 _PIXELS = ('mean', 'std', 'channel_order')
+# Of a network, what a weight folder knows better than a config.
+_NETWORK = (
+  'backbone', 'depth', 'blocks', 'num_classes', 'width', 'preactivation',
+  'stride_in_1x1', 'pool_padding', 'pool_ceil',
+)  # fmt: skip
 CROPS = ('centre', 'ten', 'full')
 
 
@@ -50,7 +56,11 @@ class Stream:
   weights: str
 
 
-def network(section: Any, dtype: Any = jnp.float32) -> nn.Module:
+def network(
+  section: Any,
+  dtype: Any = jnp.float32,
+  found: Mapping[str, Any] | None = None,
+) -> nn.Module:
   """Returns a stream's network from its config section.
 
   Args:
@@ -58,30 +68,39 @@ def network(section: Any, dtype: Any = jnp.float32) -> nn.Module:
       `num_classes`, `dropout`, `partial_bn`, `preactivation`,
       `stride_in_1x1`, `width`.
     dtype: compute dtype.
+    found: what a weight folder says in place of the section; may also have
+      `blocks`, `pool_padding`, `pool_ceil` of `resnet.ResNet`.
   Raises:
     ValueError: on an unknown backbone or depth.
   """
+  found = {key: value for key, value in (found or {}).items()
+           if key in _NETWORK}  # fmt: skip
+  get = lambda key: found.get(key, getattr(section, key))
   shared = {
-    'num_classes': section.num_classes,
+    'num_classes': get('num_classes'),
     'dropout': section.dropout,
     'partial_bn': section.partial_bn,
     'dtype': dtype,
   }
-  if section.backbone == 'bn_inception':
-    return bn_inception.BNInception(width=section.width, **shared)
-  if section.backbone != 'resnet':
+  if get('backbone') == 'bn_inception':
+    return bn_inception.BNInception(width=get('width'), **shared)
+  if get('backbone') != 'resnet':
     raise ValueError(
-      f"backbone must be 'resnet' or 'bn_inception', got {section.backbone!r}"
+      f"backbone must be 'resnet' or 'bn_inception', got {get('backbone')!r}"
     )
-  if section.depth not in resnet.DEPTHS:
+  blocks = tuple(found.get('blocks') or resnet.DEPTHS.get(get('depth'), ()))
+  if not blocks:
     raise ValueError(
-      f'depth must be one of {sorted(resnet.DEPTHS)}, got {section.depth}'
+      f'depth must be one of {sorted(resnet.DEPTHS)}, got {get("depth")}'
     )
+  pools = {key: found[key] for key in ('pool_padding', 'pool_ceil')
+           if key in found}  # fmt: skip
   return resnet.ResNet(
-    blocks=resnet.DEPTHS[section.depth],
-    preactivation=section.preactivation,
-    stride_in_1x1=section.stride_in_1x1,
-    width=max(1, round(64 * section.width)),
+    blocks=blocks,
+    preactivation=get('preactivation'),
+    stride_in_1x1=get('stride_in_1x1'),
+    width=max(1, round(64 * get('width'))),
+    **pools,
     **shared,
   )
 
@@ -92,14 +111,17 @@ def load_stream(section: Any, channels: int, dtype: Any, seed: int) -> Stream:
   Args:
     section: what `network` reads, and `weights` (a PyTorch checkpoint, a
       weight folder, or 'random'), `mean`, `std`, `channel_order` (a weight
-      folder brings its own).
+      folder brings its own, and its network).
     channels: of its input, 3 or 10.
     dtype: compute dtype.
     seed: of random weights.
   Raises:
     ValueError: when weights or settings do not fit.
   """
-  module = network(section, dtype)
+  found = None
+  if os.path.isdir(section.weights):
+    found = folders.load(section.weights).description
+  module = network(section, dtype, found)
   # Parameters do not depend on the size of the images.
   inputs = jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
   if section.weights == 'random':
@@ -286,7 +308,7 @@ def _assemble(section, streams):
     modality=modality,
     apply=apply,
     params={name: stream.params for name, stream in streams.items()},
-    dim=sum(getattr(section, name).num_classes for name in streams),
+    dim=sum(stream.module.num_classes for stream in streams.values()),
     fps=float(section.fps),
     stride=stride,
     resize=tuple(section.resize),

@@ -23,8 +23,8 @@ class _Mean(nn.Module):
     return images.mean((1, 2))
 
 
-def _stream(mean=(0.0,), std=(1.0,), channel_order='rgb'):
-  return two_stream.Stream(_Mean(), {}, mean, std, channel_order, 'none')
+def _stream(classes=0, mean=(0.0,), std=(1.0,), channel_order='rgb'):
+  return two_stream.Stream(_Mean(classes), {}, mean, std, channel_order, 'none')
 
 
 def _section(**changes):
@@ -75,7 +75,7 @@ def _slow(num_frames, stride, first):
 def test_frames_of_a_snippet(num_frames, stride, first):
   section = _section(stride=stride, rgb_frame='first' if first else 'centre')
   made = two_stream._assemble(
-    section, {'spatial': _stream(), 'temporal': _stream()}
+    section, {'spatial': _stream(3), 'temporal': _stream(10)}
   )
   made = dataclasses.replace(made, params={'spatial': {}, 'temporal': {}})
   assert (made.modality, made.dim) == ('rgb+flow', 13)
@@ -87,7 +87,8 @@ def test_frames_of_a_snippet(num_frames, stride, first):
   ('spatial', 'rgb', slice(0, 3)), ('temporal', 'flow', slice(3, 13)),
 ])  # fmt: skip
 def test_one_stream_alone(name, modality, columns):
-  made = two_stream._assemble(_section(), {name: _stream()})
+  classes = columns.stop - columns.start
+  made = two_stream._assemble(_section(), {name: _stream(classes)})
   assert made.modality == modality
   frames = _numbered(12)
   frames = frames[..., :3] if name == 'spatial' else frames[..., 3:]
@@ -118,7 +119,7 @@ def test_ten_crops():
 def test_pixels_and_mean_of_crops():
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)
-  stream = _stream((10.0, 20.0, 30.0), (2.0, 4.0, 5.0), 'bgr')
+  stream = _stream(0, (10.0, 20.0, 30.0), (2.0, 4.0, 5.0), 'bgr')
   scores = lambda rule: two_stream.scores(
     stream, {}, jnp.asarray(images), 4, rule, is_flow=False
   )

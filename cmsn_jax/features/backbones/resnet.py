@@ -35,6 +35,10 @@ class ResNet(nn.Module):
     preactivation: normalise before each convolution instead of after it.
     stride_in_1x1: a block halves the size in its first convolution (Caffe's
       original) instead of in its 3x3 (torchvision).
+    pool_padding: of the first pool, above and to the left; torchvision's 1,
+      Caffe's commonly 0.
+    pool_ceil: whether that pool covers what is left at the lower and right
+      border by one window more (Caffe).
     width: channels of the first convolution; 64 is the original.
     dtype: compute dtype; parameters and normalisation stay float32.
   """
@@ -45,6 +49,8 @@ class ResNet(nn.Module):
   partial_bn: bool = True
   preactivation: bool = False
   stride_in_1x1: bool = False
+  pool_padding: int = 1
+  pool_ceil: bool = False
   width: int = 64
   dtype: Any = jnp.float32
 
@@ -60,7 +66,7 @@ class ResNet(nn.Module):
     """
     x = _conv(self.width, 7, 2, self.dtype, 'conv1')(images)
     x = _norm(not train, self.dtype, 'bn1')(x)
-    x = nn.max_pool(nn.relu(x), (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    x = self._first_pool(nn.relu(x))
     frozen = self.partial_bn or not train
     for stage, count in enumerate(self.blocks):
       for index in range(count):
@@ -85,6 +91,15 @@ class ResNet(nn.Module):
     x = nn.Dropout(self.dropout, deterministic=not train)(x)
     init = nn.initializers.normal(0.001)
     return nn.Dense(self.num_classes, kernel_init=init, name='fc')(x)
+
+  def _first_pool(self, x):
+    pad = self.pool_padding
+    # Rounded up: one row more where windows of 3, two apart, leave one over.
+    extra = [
+      (size + 2 * pad - 3) % 2 if self.pool_ceil else 0 for size in x.shape[1:3]
+    ]
+    padding = [(pad, pad + more) for more in extra]
+    return nn.max_pool(x, (3, 3), (2, 2), padding=padding)
 
 
 class _Block(nn.Module):

@@ -20,7 +20,7 @@ from flax import traverse_util
 from jaxtyping import Shaped
 
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.features.weights import torch_files
+from cmsn_jax.features.weights import caffe, caffe_files, torch_files
 from cmsn_jax.files import replacing
 
 _ARRAYS = 'weights.npz'
@@ -139,7 +139,7 @@ _LEAVES = (('weight', 'kernel'), ('bias', 'bias'))
 # extractor.
 _C3D_IGNORED = Rule(
   _PREFIX
-  + r'(?:fc?[678](?:_new)?|fc_?cls|fc|linear|classifier(?:\.\d+)?|'
+  + r'(?:fc?[678](?:[-_]\w+)*|fc_?cls|fc|linear|classifier(?:\.\d+)?|'
   + r'cls_head\.fc_cls)\.(?:weight|bias)',
   None,
 )
@@ -250,10 +250,10 @@ def convert_c3d(
   mean: Sequence[float] | None = None,
   scale: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Weights:
-  """Reads a PyTorch C3D checkpoint.
+  """Reads a C3D checkpoint.
 
   Args:
-    path: the checkpoint.
+    path: the checkpoint, PyTorch's or Caffe's.
     widths: output channels of the five blocks.
     channel_order: 'rgb' or 'bgr'; None: what the file's layout is used with.
     mean: subtracted from values 0 to 255 in that order; None: likewise.
@@ -262,7 +262,10 @@ def convert_c3d(
     FileNotFoundError: there is no such file.
     ValueError: the file cannot be read or does not fit.
   """
-  state = read_state_dict(path)
+  if caffe_files.is_caffe(path):
+    state = caffe.c3d_state(path)
+  else:
+    state = read_state_dict(path)
   layout = c3d_layout(state, str(path))
   params, ignored = map_parameters(
     state, c3d_template(widths), layout.rules, name=str(path)

@@ -11,6 +11,8 @@ Understood layouts (names of the state dict):
   `backbone.layer1.0.conv1.bn.weight`, `cls_head.fc_cls.weight`.
 
 Wrappers' prefixes (`module.`, `base_model.`, `backbone.`, …) do not matter.
+
+Caffe's models of both (`caffe.py`) become such state dicts first.
 """
 
 import os
@@ -27,7 +29,7 @@ from jaxtyping import Float32
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import bn_inception, resnet
-from cmsn_jax.features.weights import folders
+from cmsn_jax.features.weights import caffe, caffe_files, folders
 
 _PREFIXES = ('module.', 'base_model.', 'backbone.', 'model.', 'cls_head.')
 _HEADS = ('new_fc', 'fc', 'fc_cls', 'fc_action', 'last_linear', 'classifier')
@@ -62,6 +64,12 @@ def load(
     ValueError: listing what does not fit.
   """
   if not os.path.isdir(path):
+    if caffe_files.is_caffe(path):
+      raise ValueError(
+        f'{path} is a Caffe model, whose variant a config does not know; make a '
+        'weight folder of it with python -m launch.convert_weights '
+        f'--source={path} --backbone=… --output=…, and give that folder'
+      )
     state = folders.read_state_dict(path)
     found = convert(state, module, expected, path, new_head=new_head)
     return found, variables.fingerprint(path)
@@ -86,15 +94,17 @@ def convert_file(
   preactivation: bool = False,
   stride_in_1x1: bool = False,
 ) -> folders.Weights:
-  """Returns a PyTorch checkpoint of either stream as a weight folder's content.
+  """Returns a checkpoint of either stream as a weight folder's content.
 
-  Depth, channels and classes are read off the file. Mean, deviation and order
+  Depth, width, channels and classes are read off the file, of a Caffe ResNet
+  also its variant. Mean, deviation and order
   default to what the publishers of the layouts use: BN-Inception 104, 117, 128
   in BGR, ResNet ImageNet's in RGB, BN-Inception on flow 128 with deviation 1.
-  ResNets on flow were published with different deviations: give theirs.
+  ResNets on flow were published with different deviations: give theirs. Caffe's
+  networks had 104, 117, 123 in BGR and 128 on flow, deviation 1.
 
   Args:
-    path: the checkpoint.
+    path: the checkpoint, PyTorch's or Caffe's.
     backbone: 'resnet' or 'bn_inception'.
     mean: subtracted from bytes, one number or one a channel.
     std: what is left is divided by it.
@@ -105,7 +115,12 @@ def convert_file(
     FileNotFoundError: when there is no such file.
     ValueError: when it cannot be read, does not fit, or std must be given.
   """
-  state = folders.read_state_dict(path)
+  is_caffe = caffe_files.is_caffe(path)
+  variant = {'preactivation': preactivation, 'stride_in_1x1': stride_in_1x1}
+  if is_caffe:
+    state, variant = _caffe_state(path, backbone, variant)
+  else:
+    state = folders.read_state_dict(path)
   plain = {_stripped(key): np.asarray(value) for key, value in state.items()}
   classes = [len(plain[f'{head}.weight']) for head in _HEADS
              if f'{head}.weight' in plain]  # fmt: skip
@@ -114,14 +129,8 @@ def convert_file(
       f'{path}: found {len(classes)} last layers of the names {_HEADS}, '
       f'expected one; the names begin with {list(state)[:6]}'
     )
-  shared = {'num_classes': classes[0]}
-  blocks, module = (), bn_inception.BNInception(**shared)
   first = plain.get('conv1_7x7_s2.weight')
   if backbone == 'resnet':
-    blocks = _blocks(plain)
-    module = resnet.ResNet(
-      blocks, preactivation=preactivation, stride_in_1x1=stride_in_1x1, **shared
-    )
     first = plain.get('conv1.weight', plain.get('conv1.conv.weight'))
   elif backbone != 'bn_inception':
     raise ValueError(
@@ -132,23 +141,43 @@ def convert_file(
       f'{path} is no {backbone} of a known layout; its names begin with '
       f'{list(state)[:6]}'
     )
-  channels = first.shape[1]
+  width, channels = first.shape[:2]
+  blocks, module = (), bn_inception.BNInception(classes[0], width=width / 64)
+  if backbone == 'resnet':
+    blocks = _blocks(plain)
+    module = resnet.ResNet(blocks, classes[0], width=width, **variant)
   inputs = jax.ShapeDtypeStruct((1, 64, 64, channels), jnp.float32)
   expected = variables.shapes(module, inputs)
-  look = _published(backbone, channels, path, mean, std, channel_order)
+  usual = _published(backbone, channels, is_caffe)
   description = {
     'backbone': backbone,
     'depth': {v: k for k, v in resnet.DEPTHS.items()}.get(blocks),
     'blocks': list(blocks),
+    'width': width / 64,
     'channels': channels,
     'num_classes': classes[0],
-    'preactivation': preactivation,
-    'stride_in_1x1': stride_in_1x1,
-    **look,
+    **variant,
+    **_look(usual, path, mean, std, channel_order),
     'source': os.path.basename(path),
     'source_sha256': folders.sha256(path),
   }
   return folders.Weights(convert(state, module, expected, path), description)
+
+
+def _caffe_state(path, backbone, variant):
+  """(state dict, the variant that the file shows)."""
+  if backbone != 'resnet':
+    return caffe.bn_inception_state(path), variant
+  found = caffe.resnet_state(path)
+  wrong = [
+    key for key, given in variant.items() if given and not found.settings[key]
+  ]
+  if wrong:
+    raise ValueError(
+      f'{path} is connected otherwise than {", ".join(wrong)} says; leave it '
+      'out, Caffe models show it themselves'
+    )
+  return found.arrays, found.settings
 
 
 def _blocks(plain):
@@ -160,26 +189,30 @@ def _blocks(plain):
   return tuple(max(found, default=-1) + 1 for found in numbers)
 
 
-def _published(backbone, channels, path, mean, std, channel_order):
-  """Mean, deviation and order: what is given, else the publishers'."""
+def _published(backbone, channels, is_caffe):
+  """Mean, deviation and order that networks were published with."""
   rgb = channels == 3
+  if not rgb:
+    known = is_caffe or backbone == 'bn_inception'
+    return (128.0,), (1.0,) if known else None, 'rgb'
+  if is_caffe:
+    return (104.0, 117.0, 123.0), (1.0,), 'bgr'
   if backbone == 'bn_inception':
-    usual = ((104.0, 117.0, 128.0) if rgb else (128.0,)), (1.0,), 'bgr'
-  elif rgb:
-    usual = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 'rgb'
-  else:
-    usual = (128.0,), None, 'rgb'
+    return (104.0, 117.0, 128.0), (1.0,), 'bgr'
+  return (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 'rgb'
+
+
+def _look(usual, path, mean, std, channel_order):
   std = std or usual[1]
   if std is None:
     raise ValueError(
-      f'{path} is a ResNet of {channels} channels; its deviation must be given '
-      '(MMAction2 publishes flow networks with 128, the TSN code with 57.6)'
+      f"{path} is a ResNet on flow; its deviation must be given (MMAction2's "
+      'flow networks have 128, those of the TSN code 57.6)'
     )
-  order = channel_order or (usual[2] if rgb else 'rgb')
   return {
     'mean': list(mean or usual[0]),
     'std': list(std),
-    'channel_order': order,
+    'channel_order': channel_order or usual[2],
   }
 
 
