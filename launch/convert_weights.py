@@ -61,9 +61,9 @@ def main(argv):
   cli.require(source=_SOURCE.value, output=_OUTPUT.value)
   if _BACKBONE.value != 'c3d':
     return _convert_stream()
-  from cmsn_jax.features.weights import folders
+  from cmsn_jax.features.weights import c3d, folders
 
-  found = folders.convert_c3d(
+  found = c3d.convert(
     _SOURCE.value,
     widths=tuple(_numbers('widths', _WIDTHS.value, 5, int)),
     channel_order=_CHANNEL_ORDER.value,

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, UInt8
 
-from cmsn_jax.features import extractor, i3d, variables
+from cmsn_jax.features import extractor, pixels, variables
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.features.weights import folders
 
@@ -46,7 +46,7 @@ def build(section: Any) -> extractor.Extractor:
   def apply(
     params: Any, frames: UInt8[Array, 'b f h w 3'], valid: Bool[Array, 'b f']
   ) -> Float[Array, 'b t d']:
-    frames = c3d.preprocess(i3d.centre_crop(frames, crop), **frame_values)
+    frames = pixels.preprocess(pixels.centre_crop(frames, crop), **frame_values)
     maps = module.apply(params, frames, valid)
     return reduce(maps.astype(jnp.float32), axis=(2, 3))
 

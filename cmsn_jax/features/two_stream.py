@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int, Shaped, UInt8
 
-from cmsn_jax.features import extractor, variables
+from cmsn_jax.features import extractor, pixels, variables
 from cmsn_jax.features.backbones import bn_inception, resnet
 from cmsn_jax.features.weights import folders, tsn
 
@@ -131,7 +131,7 @@ def load_stream(section: Any, channels: int, dtype: Any, seed: int) -> Stream:
     params, name = tsn.load(
       section.weights, module, variables.shapes(module, inputs)
     )
-  look = pixels(section)
+  look = frame_values(section)
   for field in ('mean', 'std'):
     if len(look[field]) not in (1, channels):
       raise ValueError(
@@ -144,7 +144,7 @@ def load_stream(section: Any, channels: int, dtype: Any, seed: int) -> Stream:
   return Stream(module, params, weights=name, **look)
 
 
-def pixels(section: Any) -> dict[str, Any]:
+def frame_values(section: Any) -> dict[str, Any]:
   """Returns mean, std and channel order: a weight folder's own, else the
   section's."""
   source = {key: getattr(section, key) for key in _PIXELS}
@@ -177,41 +177,6 @@ def pick(
   return jnp.clip(wanted.reshape(1, *wanted.shape), low, high)
 
 
-def crops(
-  images: Shaped[Array, 'n h w c'], size: int, rule: str, *, is_flow: bool
-) -> Shaped[Array, 'm i j c']:
-  """Crops of each image: all of the first image, then all of the second …
-
-  Args:
-    images: bytes.
-    size: height and width of a crop.
-    rule: 'centre'; 'ten' (four corners, centre, and their mirror images);
-      'full' (the whole image, no crop).
-    is_flow: a mirror image's horizontal motion changes its sign.
-  """
-  if rule == 'full':
-    return images
-  n, h, w, c = images.shape
-  if min(h, w) < size:
-    raise ValueError(f'a crop of {size} does not fit into frames of {h}x{w}')
-  bottom, right = h - size, w - size
-  places = [(bottom // 2, right // 2)]
-  if rule == 'ten':
-    places += [(0, 0), (0, right), (bottom, 0), (bottom, right)]
-  views = [images[:, y : y + size, x : x + size] for y, x in places]
-  if rule == 'ten':
-    views += [_mirrored(view, is_flow) for view in views]
-  return jnp.stack(views, 1).reshape(n * len(views), size, size, c)
-
-
-def _mirrored(images, is_flow):
-  images = images[:, :, ::-1]
-  if not is_flow:
-    return images
-  horizontal = jnp.arange(images.shape[3]) % 2 == 0
-  return jnp.where(horizontal.reshape(1, 1, 1, -1), 255 - images, images)
-
-
 def scores(
   stream: Stream,
   params: Any,
@@ -223,7 +188,7 @@ def scores(
 ) -> Float[Array, 'n k']:
   """A stream's class scores, averaged over crops."""
   n = images.shape[0]
-  views = crops(images, size, rule, is_flow=is_flow).astype(jnp.float32)
+  views = pixels.crops(images, size, rule, is_flow=is_flow).astype(jnp.float32)
   if stream.channel_order == 'bgr' and not is_flow:
     views = views[..., ::-1]
   mean = jnp.asarray(stream.mean, jnp.float32).reshape(1, 1, 1, -1)

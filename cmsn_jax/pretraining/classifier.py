@@ -13,7 +13,7 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Shaped
 
-from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features import pixels
 
 HEADS = ('average', 'fc')
 
@@ -30,7 +30,7 @@ class ClipClassifier(nn.Module):
     hidden: width of those layers.
     dropout: before every fully connected layer.
     per_frame: the extractor takes single images [b, h, w, c].
-    mean: subtracted from frames; see `c3d.preprocess`.
+    mean: subtracted from frames; see `pixels.preprocess`.
     scale: what is left is multiplied by it.
     channel_order: 'rgb' or 'bgr'.
     dtype: compute dtype of the head; scores are float32.
@@ -65,7 +65,7 @@ class ClipClassifier(nn.Module):
     if self.head not in HEADS:
       raise ValueError(f'head must be one of {HEADS}, got {self.head!r}')
     b, n, f, h, w, c = frames.shape
-    frames = c3d.preprocess(
+    frames = pixels.preprocess(
       jnp.asarray(frames).reshape(b * n, f, h, w, c),
       mean=self.mean,
       scale=self.scale,

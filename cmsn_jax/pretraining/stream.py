@@ -75,7 +75,7 @@ class _Run(classifier_run.ClassifierRun):
     section = config.extractor.copy_and_resolve_references()
     with section.unlocked():
       section.num_classes = len(train.classes)
-    self.section, self.look = section, two_stream.pixels(section)
+    self.section, self.look = section, two_stream.frame_values(section)
     self.network = two_stream.network(section, jnp.dtype(config.train.dtype))
     self.module = consensus.SegmentConsensus(self.network, **self.look)
     self._scores = jax.jit(self.module.apply)

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.features import extractor, i3d, variables
-from cmsn_jax.features.backbones import bn_inception, resnet
+from cmsn_jax.features import extractor, variables
+from cmsn_jax.features.backbones import bn_inception, inception3d, resnet
 
 from . import torch_backbones
 
@@ -128,7 +128,7 @@ def _backbone(name, module, make_torch, channels, *, images, quick):
 
 
 def _i3d(frames, quick):
-  module = i3d.I3D()
+  module = inception3d.I3D()
   rng = np.random.default_rng(0)
   x = rng.uniform(-1, 1, (1, frames, _SIZE, _SIZE, 3)).astype(np.float32)
   valid = jnp.ones((1, frames), bool)
@@ -140,7 +140,7 @@ def _i3d(frames, quick):
   row = _compare(
     lambda p, x: module.apply(p, x, valid),
     (params, x),
-    lambda: torch_backbones.I3D(i3d.MIXED),
+    lambda: torch_backbones.I3D(inception3d.MIXED),
     x,
     quick,
   )

@@ -2,8 +2,9 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.features import c3d_extractor, extractor
+from cmsn_jax.features import c3d_extractor, extractor, pixels
 from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import folders
 from configs import features_c3d
 
@@ -37,7 +38,7 @@ def test_pieces_equal_the_whole_video(pool):
   assert got.shape == (9, 5)
   padded = np.zeros((72, 16, 16, 3), np.uint8)
   padded[:70] = clip[:, 1:17, 2:18]
-  frames = c3d.preprocess(jax.numpy.asarray(padded), mean=made.settings['mean'],
+  frames = pixels.preprocess(jax.numpy.asarray(padded), mean=made.settings['mean'],
                           scale=(0.1,) * 3)  # fmt: skip
   maps = jax.jit(c3d.C3D(widths=WIDTHS).apply)(
     made.params, frames[None], np.arange(72)[None] < 70
@@ -47,7 +48,7 @@ def test_pieces_equal_the_whole_video(pool):
 
 
 def test_a_weight_folder_says_widths_and_frame_values(tmp_path):
-  params = jax.tree.map(np.array, folders.c3d_template((2, 2, 2, 2, 7)))
+  params = jax.tree.map(np.array, c3d_weights.template((2, 2, 2, 2, 7)))
   text = {'backbone': 'c3d', 'widths': [2, 2, 2, 2, 7], 'mean': [1.0, 2.0, 3.0],
           'scale': [1.0, 1.0, 1.0], 'channel_order': 'bgr'}  # fmt: skip
   folders.save(tmp_path, folders.Weights(params, text))

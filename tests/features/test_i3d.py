@@ -3,11 +3,10 @@
 import types
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, i3d, variables
+from cmsn_jax.features import extractor, i3d
 from cmsn_jax.features.weights import i3d as i3d_weights
 
 _WIDTH = 0.0625
@@ -31,12 +30,6 @@ def _section(**changes):
   )
 
 
-def _inputs(frames=16, size=32, seed=0):
-  rng = np.random.default_rng(seed)
-  x = rng.uniform(-1, 1, (1, frames, size, size, 3)).astype(np.float32)
-  return jnp.asarray(x), jnp.ones((1, frames), bool)
-
-
 def _lively(params, seed=1):
   """Statistics and biases that are neither 0 nor 1, so that they show."""
   rng = np.random.default_rng(seed)
@@ -49,60 +42,9 @@ def _lively(params, seed=1):
 
 
 @pytest.fixture(scope='module')
-def network():
-  module = i3d.I3D(_WIDTH)
-  params = _lively(variables.random(module, *_inputs()))
-  return module, jax.device_put(params), jax.jit(module.apply)
-
-
-@pytest.fixture(scope='module')
 def small():
   made = i3d.build(_section())
   return extractor.Extractor(**{**vars(made), 'params': _lively(made.params)})
-
-
-def test_equals_torch(network):
-  torch = pytest.importorskip('torch', reason='PyTorch is not installed')
-  from launch.benchmarks import torch_backbones
-
-  module, params, run = network
-  wide = lambda count: max(1, round(count * _WIDTH))
-  reference = torch_backbones.I3D(
-    {name: tuple(map(wide, row)) for name, row in i3d.MIXED.items()},
-    (wide(64), wide(64), wide(192)),
-  ).eval()
-  state = reference.state_dict()
-  for collection, leaves in params.items():
-    for path, leaf in jax.tree.leaves_with_path(leaves):
-      *layers, name = [key.key for key in path]
-      key = '.'.join(layers)
-      if name == 'kernel':
-        key, leaf = f'{key}.conv.weight', leaf.transpose(4, 3, 0, 1, 2)
-      else:
-        kind = {'bias': 'bias', 'mean': 'running_mean', 'var': 'running_var'}
-        key = f'{key}.{kind[name]}'
-      assert state[key].shape == leaf.shape, (collection, key)
-      state[key].copy_(torch.from_numpy(np.array(leaf)))
-  x, valid = _inputs(_FRAMES)
-  with torch.no_grad():
-    theirs = reference(
-      torch.from_numpy(np.asarray(x).transpose(0, 4, 1, 2, 3).copy())
-    ).numpy()
-  ours = run(params, x, valid)
-  assert np.abs(theirs).max() > 0.1
-  np.testing.assert_allclose(ours, theirs, atol=1e-4, rtol=1e-4)
-
-
-@pytest.mark.parametrize('window, stride', [(7, 2), (3, 1), (1, 1)])
-def test_formulations_agree(window, stride):
-  rng = np.random.default_rng(window)
-  x = jnp.asarray(rng.standard_normal((2, 8, 10, 12, 3)), jnp.float32)
-  kernel = rng.standard_normal((window, window, window, 3, 5))
-  kernel = jnp.asarray(kernel, jnp.float32)
-  one = i3d._convolve(x, kernel, stride, 'concat2d')
-  other = i3d._convolve(x, kernel, stride, 'conv3d')
-  assert one.shape == (2, 8 // stride, 10 // stride, 12 // stride, 5)
-  np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_chunks_equal_the_whole_clip(small):
@@ -114,35 +56,6 @@ def test_chunks_equal_the_whole_clip(small):
     small, np.array_split(frames, 7), chunk_snippets=4
   )
   np.testing.assert_allclose(chunked, whole, atol=2e-5, rtol=1e-4)
-
-
-def test_frames_outside_do_not_matter(network):
-  _, params, run = network
-  x, valid = _inputs(_FRAMES)
-  valid = valid.at[:, 99:].set(False)
-  noisy = run(params, x, valid)
-  clean = run(params, x * valid.reshape(1, _FRAMES, 1, 1, 1), valid)
-  np.testing.assert_array_equal(noisy, clean)
-  assert not np.asarray(noisy[:, 13:]).any()
-
-
-def test_receptive_field(network):
-  _, params, run = network
-  snippet = 10
-  x, valid = _inputs(_FRAMES)
-  before = run(params, x, valid)
-
-  def change(frame):
-    after = run(params, x.at[:, frame].set(-x[:, frame]), valid)
-    return np.abs(after - before)[0, snippet].max()
-
-  first = 8 * snippet
-  assert change(first - 45) == 0
-  assert change(first - 44) > 0
-  assert change(first + 54) > 0
-  assert change(first + 55) == 0
-  assert 44 <= i3d.HALO_FRAMES
-  assert 54 - 7 <= i3d.HALO_FRAMES
 
 
 def test_logits_average_neighbours():

@@ -96,26 +96,6 @@ def test_one_stream_alone(name, modality, columns):
   np.testing.assert_allclose(found, _slow(12, 5, False)[:, columns])
 
 
-def test_ten_crops():
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (2, 6, 8, 4), np.uint8)
-  views = two_stream.crops(jnp.asarray(images), 4, 'ten', is_flow=True)
-  assert views.shape == (20, 4, 4, 4)
-  places = [(1, 2), (0, 0), (0, 4), (2, 0), (2, 4)]
-  for n in range(2):
-    for index, (y, x) in enumerate(places):
-      view = images[n, y : y + 4, x : x + 4].astype(int)
-      np.testing.assert_array_equal(views[10 * n + index], view)
-      mirrored = view[:, ::-1].copy()
-      # Motion to the right becomes motion to the left; up stays up.
-      mirrored[..., 0::2] = 255 - mirrored[..., 0::2]
-      np.testing.assert_array_equal(views[10 * n + 5 + index], mirrored)
-  plain = two_stream.crops(jnp.asarray(images), 4, 'ten', is_flow=False)
-  np.testing.assert_array_equal(plain[5], images[0, 1:5, 2:6][:, ::-1])
-  with pytest.raises(ValueError, match='a crop of 7 does not fit'):
-    two_stream.crops(jnp.asarray(images), 7, 'centre', is_flow=False)
-
-
 def test_pixels_and_mean_of_crops():
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (2, 6, 8, 3), np.uint8)

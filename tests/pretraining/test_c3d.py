@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import folders
 from cmsn_jax.pretraining import c3d
 from cmsn_jax.runs import folder as run_folder
@@ -93,7 +94,7 @@ def test_a_narrow_c3d_learns_to_tell_two_motions(tmp_path):
 def test_training_starts_from_weights_and_leaves_frozen_layers(tmp_path):
   start = jax.tree.map(
     lambda a: np.random.default_rng(0).uniform(-0.1, 0.1, a.shape),
-    folders.c3d_template((4, 4, 8, 8, 8)),
+    c3d_weights.template((4, 4, 8, 8, 8)),
   )
   frames = {'mean': [1.0, 2.0, 3.0], 'scale': [0.1, 0.1, 0.1]}
   folders.save(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from cmsn_jax.features import pixels
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.scoring import evaluator as evaluator_lib
 from cmsn_jax.scoring import roi_pooling
@@ -58,7 +59,7 @@ class StageModel(nn.Module):
       train: apply dropout.
     """
     if self.extractor is not None:
-      frames = c3d.preprocess(
+      frames = pixels.preprocess(
         inputs,
         mean=self.mean,
         scale=self.scale,

@@ -10,14 +10,14 @@ References:
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax import lax
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float
 
 from cmsn_jax.features.backbones import convolution, pooling
 
@@ -35,41 +35,6 @@ BLOCKS = (
 )
 LAYERS = tuple(name for names, _ in BLOCKS for name in names)
 WIDTHS = (64, 128, 256, 512, 512)
-
-
-def preprocess(
-  frames: Shaped[Array, '*b h w 3'],
-  *,
-  mean: Sequence[float | int] = (0.0, 0.0, 0.0),
-  scale: float | int | Sequence[float | int] = 1.0,
-  channel_order: str = 'rgb',
-) -> Float[Array, '*b h w 3']:
-  """Turns decoded RGB frames into what a weight set was trained on.
-
-  Args:
-    frames: RGB values, 0 to 255.
-    mean: what is subtracted from each channel, in `channel_order`.
-    scale: what the difference is multiplied by, one number or one a channel.
-    channel_order: 'rgb', or 'bgr' for weights trained on OpenCV or Caffe input.
-  Returns:
-    float32 frames in `channel_order`.
-  Raises:
-    ValueError: unknown channel order, or not three means.
-  """
-  if channel_order not in ('rgb', 'bgr'):
-    raise ValueError(
-      f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}"
-    )
-  mean = np.asarray(mean, np.float32)
-  if mean.shape != (3,):
-    raise ValueError(f'mean must have 3 values, one a channel, got {mean!r}')
-  scale = np.broadcast_to(np.asarray(scale, np.float32), (3,))
-  if channel_order == 'bgr':
-    frames = frames[..., ::-1]
-  shape = (1,) * (frames.ndim - 1) + (3,)
-  return (frames.astype(jnp.float32) - mean.reshape(shape)) * scale.reshape(
-    shape
-  )
 
 
 def count_frozen(frozen_layers: int | str | Sequence[str]) -> int:
@@ -194,57 +159,3 @@ def _check(shape, widths):
     raise ValueError(
       f'frames must be at least 16 x 16 pixels, got {shape[2:4]}'
     )
-
-
-def features_in_chunks(
-  apply: Callable[[Any, Any], Any],
-  read: Callable[[int, int], np.ndarray],
-  num_frames: int,
-  *,
-  chunk_frames: int = 192,
-) -> Iterator[np.ndarray]:
-  """Yields a video's maps chunk by chunk in bounded memory.
-
-  The maps equal those of the whole video at once: each chunk is computed with
-  32 more frames a side, and frames outside the video are zeroed after every
-  layer. All chunks have one shape, so they compile once.
-
-  Args:
-    apply: (frames [1, f, h, w, 3], mask [1, f]) -> maps [1, f / 8, ...];
-      usually a jitted function that preprocesses and applies `C3D`.
-    read: (start, stop) -> the video's frames [stop - start, h, w, 3]. Called
-      with both ends not decreasing; successive ranges overlap by 64 frames.
-    num_frames: the video's length.
-    chunk_frames: frames a chunk without its halo, a multiple of 8.
-  Yields:
-    Maps [t, h / 16, w / 16, d] of successive snippets, ceil(num_frames / 8)
-    in all.
-  Raises:
-    ValueError: chunk_frames is no positive multiple of 8, or no frames.
-  """
-  if chunk_frames <= 0 or chunk_frames % STRIDE_FRAMES:
-    raise ValueError(
-      f'chunk_frames must be a positive multiple of 8, got {chunk_frames}'
-    )
-  if num_frames <= 0:
-    raise ValueError(f'num_frames must be positive, got {num_frames}')
-  total = -(-num_frames // STRIDE_FRAMES) * STRIDE_FRAMES
-  chunk_frames = min(chunk_frames, total)
-  for start in range(0, total, chunk_frames):
-    frames, mask = _read_chunk(read, num_frames, start, chunk_frames)
-    maps = np.asarray(apply(frames[None], mask[None])[0])
-    skip = HALO_FRAMES // STRIDE_FRAMES
-    stop = min(start + chunk_frames, total)
-    yield maps[skip : skip + (stop - start) // STRIDE_FRAMES]
-
-
-def _read_chunk(read, num_frames, start, chunk_frames):
-  first = start - HALO_FRAMES
-  size = chunk_frames + 2 * HALO_FRAMES
-  low, high = max(first, 0), min(first + size, num_frames)
-  inside = read(low, high)
-  frames = np.zeros((size, *inside.shape[1:]), inside.dtype)
-  mask = np.zeros((size,), bool)
-  frames[low - first : high - first] = inside
-  mask[low - first : high - first] = True
-  return frames, mask

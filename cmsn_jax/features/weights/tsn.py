@@ -29,7 +29,7 @@ from jaxtyping import Float32
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import bn_inception, resnet
-from cmsn_jax.features.weights import caffe, caffe_files, folders
+from cmsn_jax.features.weights import caffe, caffe_files, folders, torch_files
 
 _PREFIXES = ('module.', 'base_model.', 'backbone.', 'model.', 'cls_head.')
 _HEADS = ('new_fc', 'fc', 'fc_cls', 'fc_action', 'last_linear', 'classifier')
@@ -70,7 +70,7 @@ def load(
         'weight folder of it with python -m launch.convert_weights '
         f'--source={path} --backbone=… --output=…, and give that folder'
       )
-    state = folders.read_state_dict(path)
+    state = torch_files.read(path)
     found = convert(state, module, expected, path, new_head=new_head)
     return found, variables.fingerprint(path)
   loaded = folders.load(path)
@@ -120,7 +120,7 @@ def convert_file(
   if is_caffe:
     state, variant = _caffe_state(path, backbone, variant)
   else:
-    state = folders.read_state_dict(path)
+    state = torch_files.read(path)
   plain = {_stripped(key): np.asarray(value) for key, value in state.items()}
   classes = [len(plain[f'{head}.weight']) for head in _HEADS
              if f'{head}.weight' in plain]  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 
 from cmsn_jax.chains.paper import pretrained
 from cmsn_jax.features.backbones import c3d
+from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import folders
 from configs import thumos14_c3d
 
@@ -16,7 +17,7 @@ def _config(folder, widths=(2, 2, 2, 2, 2)):
 
 
 def _save(folder, widths, **changes):
-  template = folders.c3d_template(widths)
+  template = c3d_weights.template(widths)
   params = {
     name: {k: np.full(v.shape, 0.5, np.float32) for k, v in layer.items()}
     for name, layer in template.items()

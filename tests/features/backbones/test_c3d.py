@@ -127,28 +127,6 @@ def test_masked_frames_get_no_gradient():
   assert np.any(gradient[:, :9]) and not np.any(gradient[:, 9:])
 
 
-@pytest.mark.parametrize('num_frames', [5, 85])
-def test_chunks_equal_the_whole_video(num_frames):
-  module, variables, video = make(frames=88)
-  video[:, num_frames:] = 0
-  apply = jax.jit(module.apply)
-  whole = apply(variables, video, np.arange(88)[None] < num_frames)
-  calls = []
-
-  def read(start, stop):
-    assert 0 <= start <= stop <= num_frames
-    calls.append((start, stop))
-    return video[0, start:stop]
-
-  chunked = jax.jit(lambda frames, mask: module.apply(variables, frames, mask))
-  chunks = c3d.features_in_chunks(chunked, read, num_frames, chunk_frames=24)
-  got = np.concatenate(list(chunks))
-  assert got.shape[0] == -(-num_frames // 8)
-  np.testing.assert_allclose(got, whole[0, : got.shape[0]], atol=1e-5)
-  assert calls == sorted(calls)
-  assert chunked._cache_size() == 1
-
-
 def test_bfloat16_is_close_and_parameters_stay_float32():
   module, variables, video = make()
   want = jax.jit(module.apply)(variables, video)
@@ -156,18 +134,6 @@ def test_bfloat16_is_close_and_parameters_stay_float32():
   assert got.dtype == jnp.bfloat16
   error = np.abs(got.astype(np.float32) - want).max() / np.abs(want).max()
   assert error < 0.05
-
-
-def test_preprocess():
-  frames = np.full((2, 4, 5, 3), [10, 20, 30], np.uint8)
-  rgb = c3d.preprocess(jnp.asarray(frames), mean=(1, 2, 3), scale=0.5)
-  assert rgb[0, 0, 0].tolist() == [4.5, 9.0, 13.5]
-  bgr = c3d.preprocess(jnp.asarray(frames), mean=(1, 2, 3), channel_order='bgr')
-  assert bgr[1, 3, 4].tolist() == [29.0, 18.0, 7.0]
-  with pytest.raises(ValueError, match="'rgb' or 'bgr', got 'rbg'"):
-    c3d.preprocess(jnp.asarray(frames), channel_order='rbg')
-  with pytest.raises(ValueError, match='mean must have 3 values'):
-    c3d.preprocess(jnp.asarray(frames), mean=(1.0,))
 
 
 def test_bad_settings_are_named():
@@ -180,6 +146,3 @@ def test_bad_settings_are_named():
     c3d.count_frozen(('conv2a',))
   with pytest.raises(ValueError, match='got 9'):
     c3d.count_frozen(9)
-  with pytest.raises(ValueError, match='chunk_frames'):
-    nothing = lambda *_: None
-    next(c3d.features_in_chunks(nothing, nothing, 8, chunk_frames=12))

@@ -9,6 +9,7 @@ import pytest
 
 from cmsn_jax.features import two_stream
 from cmsn_jax.features.backbones import c3d, resnet
+from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import caffe, caffe_files, folders, tsn
 from tests.features.weights import made_caffe
 
@@ -147,7 +148,7 @@ def test_c3d_of_both_caffes(tmp_path, form):
     data = made_caffe.model_v1(layers, 'c3d')
   # Facebook's file has no suffix.
   path = write(tmp_path / 'conv3d_deepnetA_sport1m_iter_1900000', data)
-  found = folders.convert_c3d(path, widths=WIDTHS)
+  found = c3d_weights.convert(path, widths=WIDTHS)
   assert found.description['channel_order'] == 'bgr'
   assert len(found.description['ignored']) == 6
   video = np.random.default_rng(1).standard_normal((1, 8, 32, 32, 3))
