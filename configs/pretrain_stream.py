@@ -18,7 +18,7 @@ A second argument shrinks it to seconds: configs/pretrain_stream.py:spatial,smok
 
 import ml_collections
 
-from cmsn_jax.settings import features, streams
+from cmsn_jax.settings import clips, features, streams
 
 
 def get_config(arg=None) -> ml_collections.ConfigDict:
@@ -30,7 +30,7 @@ def get_config(arg=None) -> ml_collections.ConfigDict:
       f'for a trial, got {arg!r}'
     )
   config = ml_collections.ConfigDict()
-  config.data = _data()
+  config.data = clips.data()
   config.video = _video()
   config.clips = _clips()
   config.flow = features.get_config().features.flow
@@ -52,22 +52,6 @@ def _extractor(name):
   if name == 'spatial':
     extractor.depth = 50
   return extractor
-
-
-def _data():
-  data = ml_collections.ConfigDict()
-  # A folder with one folder of videos a class, or with train/ and validation/.
-  data.folder = ''
-  # UCF-101's lists; '' takes the folders, or holds a share out.
-  data.train_list = ''
-  data.validation_list = ''
-  data.holdout = 0.2
-  # A TFDS data set instead of a folder, and where TFDS keeps it.
-  data.tfds = ''
-  data.tfds_dir = ''
-  # Threads that decode and compute flow.
-  data.workers = 4
-  return data
 
 
 def _video():

@@ -17,13 +17,15 @@ literature; expect about a day on one recent GPU.
 
 import ml_collections
 
+from cmsn_jax.settings import clips
+
 
 def get_config(arg=None):
   """Returns the config; argument 'smoke' shrinks it to seconds."""
   if arg not in (None, '', 'smoke'):
     raise ValueError(f"the config's argument must be 'smoke', got {arg!r}")
   config = ml_collections.ConfigDict()
-  config.data = _data()
+  config.data = clips.data()
   config.video = _video()
   config.clips = _clips()
   config.extractor = _extractor()
@@ -33,22 +35,6 @@ def get_config(arg=None):
   if arg == 'smoke':
     _shrink(config)
   return config
-
-
-def _data():
-  data = ml_collections.ConfigDict()
-  # A folder with one folder of videos a class, or with train/ and validation/.
-  data.folder = ''
-  # UCF-101's lists; '' takes the folders, or holds a share out.
-  data.train_list = ''
-  data.validation_list = ''
-  data.holdout = 0.2
-  # A TFDS data set instead of a folder, and where TFDS keeps it.
-  data.tfds = ''
-  data.tfds_dir = ''
-  # Threads that decode.
-  data.workers = 4
-  return data
 
 
 def _video():

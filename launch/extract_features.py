@@ -44,9 +44,10 @@ def main(argv):
   distributed.announce_devices(cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.features import feature_folder, video_features
+  from cmsn_jax.video import video_files
 
   shard = sharding.parse(_SHARD.value)
-  videos = feature_folder.find(_INPUT.value)
+  videos = video_files.find(_INPUT.value)
   made = video_features.from_config(_CONFIG.value.features)
   result = feature_folder.extract(
     made,

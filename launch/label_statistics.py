@@ -42,7 +42,7 @@ def main(argv):
     store = feature_files.open_features(
       _FEATURES.value, feature_fps=_FEATURE_FPS.value or None
     )
-  rate = label_statistics.feature_rate(
+  rate = label_statistics.stated_rate(
     data, store.feature_fps if store else _FEATURE_FPS.value or None
   )
   groups = label_statistics.by_subset(data, rate)

@@ -64,10 +64,9 @@ class TemplateCandidates(NamedTuple):
   scores: Float64[np.ndarray, ' n']
 
 
-def template_scores(
-  probabilities: Float[np.ndarray, 't stages'],
+def fit_scores(
+  sums: StageSums,
   segments: Float[np.ndarray, 'n 2'],
-  *,
   context_weight: float | int = 0.5,
 ) -> Float64[np.ndarray, ' n']:
   """Fit of any segments to the stage template.
@@ -77,19 +76,22 @@ def template_scores(
   and after. What lies outside the video counts 0.
 
   Args:
-    probabilities: stage probabilities of every snippet, `[t, 6]`.
+    sums: of the video.
     segments: in snippets, fractions allowed, `[n, 2]`, of positive duration.
     context_weight: of Ready and Follow; the inner parts have 1.
   Returns:
     weighted mean in 0..1, `[n]`.
-  Raises:
-    ValueError: on a malformed argument.
   """
-  segments = segments_lib.check(segments)
-  _check(probabilities, context_weight)
-  if np.any(segments[:, 1] <= segments[:, 0]):
-    raise ValueError('segments must have positive durations')
-  return _fit(StageSums(probabilities), segments, context_weight)
+  start = segments[:, 0]
+  duration = segments[:, 1] - start
+  fit = np.zeros(len(segments))
+  for stage, begin, end in _PARTS:
+    weight = context_weight if stage in (1, 5) else 1.0
+    integral = sums(stage, start + end * duration) - sums(
+      stage, start + begin * duration
+    )
+    fit += weight * integral / ((end - begin) * duration)
+  return np.clip(fit / (3 + 2 * context_weight), 0, 1)
 
 
 def border_scores(
@@ -191,7 +193,7 @@ def generate(
   for first in range(0, total, region):
     stop = min(first + region, total)
     grid = _grid(first, stop, total, durations, start_step, relative_step)
-    fit = _fit(sums, grid, context_weight)
+    fit = fit_scores(sums, grid, context_weight)
     best = diverse.select(
       grid,
       fit,
@@ -234,19 +236,6 @@ def duration_grid(
   high = max(high, low)
   count = int(np.ceil(np.log(high / low) / np.log(ratio))) + 1
   return np.geomspace(low, high, count)
-
-
-def _fit(sums, segments, context_weight):
-  start = segments[:, 0]
-  duration = segments[:, 1] - start
-  fit = np.zeros(len(segments))
-  for stage, begin, end in _PARTS:
-    weight = context_weight if stage in (1, 5) else 1.0
-    integral = sums(stage, start + end * duration) - sums(
-      stage, start + begin * duration
-    )
-    fit += weight * integral / ((end - begin) * duration)
-  return np.clip(fit / (3 + 2 * context_weight), 0, 1)
 
 
 def _within(durations, total):

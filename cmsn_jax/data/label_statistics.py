@@ -193,7 +193,7 @@ def suggest(
   )
 
 
-def feature_rate(
+def stated_rate(
   annotations: annotations_lib.Annotations, stated: float | None
 ) -> float:
   """Snippets a second: `stated`, else the annotations', else the paper's.

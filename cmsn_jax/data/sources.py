@@ -1,23 +1,60 @@
-"""Snippet sources: what a model reads, in windows of any video.
-
-A source hides whether snippets are feature rows or runs of frames.  It has
-`feature_fps` (snippets a second), `num_snippets(video_id)`,
-`read(video_id, start, stop)` and `snippet_shape`.
-"""
+"""Snippet sources: what a model reads, in windows of any video."""
 
 import dataclasses
 import functools
 import statistics as normal
 from collections.abc import Iterable
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 # Quantiles of a feature that become normal scores; values beyond the outermost
 # become as those.
 _LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
 _SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in _LEVELS])
+
+
+@runtime_checkable
+class Source(Protocol):
+  """Hides whether snippets are feature rows or runs of frames.
+
+  Attributes:
+    feature_fps: snippets a second.
+    snippet_shape: (d,), or (frames, height, width, 3) of a run of frames.
+  """
+
+  feature_fps: float
+  snippet_shape: tuple[int, ...]
+
+  def num_snippets(self, video_id: str) -> int:
+    """Snippets of a video."""
+
+  def read(
+    self, video_id: str, start: int, stop: int
+  ) -> Shaped[np.ndarray, '...']:
+    """Snippets [start, stop) of a video: `[t, d]`, or frames `[f, h, w, 3]`."""
+
+
+@runtime_checkable
+class FeatureStore(Protocol):
+  """Features of all videos, as `feature_files.FeatureStore` has them.
+
+  Attributes:
+    dim: numbers a row.
+    ids: of the videos.
+  """
+
+  dim: int
+  ids: tuple[str, ...]
+
+  def num_snippets(self, video_id: str) -> int:
+    """Rows of a video."""
+
+  def read(
+    self, video_id: str, start: int, stop: int
+  ) -> Float[np.ndarray, 't d']:
+    """Rows [start, stop) of a video."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +116,7 @@ class FeatureSource:
   """Feature rows, pooled over time and standardised, read slice by slice.
 
   Args:
-    store: features of all videos: `dim`, `ids`, `num_snippets(video_id)`,
-      `read(video_id, start, stop)`, as `feature_files.FeatureStore` has them.
+    store: features of all videos.
     feature_fps: snippets a second in the files.
     pool: this many neighbouring rows become one snippet: their mean and, with
       `deviation`, the logarithm of their deviation.
@@ -95,7 +131,7 @@ class FeatureSource:
 
   def __init__(
     self,
-    store: Any,
+    store: FeatureStore,
     feature_fps: float,
     *,
     pool: int = 1,
@@ -192,7 +228,7 @@ _MAX_VALUES = 1 << 24
 
 
 def statistics_of(
-  store: Any,
+  store: FeatureStore,
   video_ids: Iterable[str],
   pool: int = 1,
   deviation: bool = False,

@@ -38,6 +38,22 @@ def window_starts(num_snippets: int, length: int, hop: int) -> list[int]:
   return [*range(0, last, hop), *([-(-last // hop) * hop] if last else [0])]
 
 
+def hop_snippets(length: int, overlap: float | int) -> int:
+  """Snippets between the starts of neighbouring windows.
+
+  Args:
+    length: snippets a window.
+    overlap: share of a window that the next one sees again.
+  Returns:
+    at least 1.
+  Raises:
+    ValueError: if the overlap is not within [0, 1).
+  """
+  if not 0 <= overlap < 1:
+    raise ValueError(f'windows.overlap must be within [0, 1), got {overlap}')
+  return max(1, round(length * (1 - overlap)))
+
+
 def training_windows(
   num_snippets: Mapping[str, int],
   segments_sec: Mapping[str, Float[np.ndarray, 'n 2']],
@@ -131,12 +147,6 @@ class WindowLoader:
   def steps_per_epoch(self) -> int:
     """Steps until every window was seen at least once."""
     return -(-len(self.windows) // self.batch_size)
-
-  def window_indices(self, step: int) -> list[int]:
-    """Indices into `windows` of this process's share of a step."""
-    return [
-      self._index(step * self.batch_size + offset) for offset in self._share
-    ]
 
   def batch(self, step: int) -> Batch:
     """Returns {name: array [b, ...]} of a step, plus `window` indices [b]."""

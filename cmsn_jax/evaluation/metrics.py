@@ -138,7 +138,8 @@ def evaluate(
   if protocol not in PROTOCOLS:
     raise ValueError(f'protocol must be one of {PROTOCOLS}, got {protocol!r}')
   if any(an < 1 for an in (*ans, recall_an, anet_max_an)):
-    raise ValueError(f'every AN must be at least 1, got {(*ans, recall_an)}')
+    found = (*ans, recall_an, anet_max_an)
+    raise ValueError(f'every AN must be at least 1, got {found}')
   thresholds = _thresholds(tiou_thresholds, protocol)
   if protocol == 'thumos' and not (np.isfinite(fps) and fps > 0):
     raise ValueError(f'fps must be above 0, got {fps}')

@@ -5,7 +5,6 @@ appears whole or not at all.
 """
 
 import dataclasses
-import glob
 import json
 import pathlib
 import time
@@ -14,8 +13,8 @@ import numpy as np
 
 from cmsn_jax import progress, sharding
 from cmsn_jax.features import video_features
-from cmsn_jax.files import feature_files, json_files, replacing, video_ids
-from cmsn_jax.video import decoding, video_files
+from cmsn_jax.files import feature_files, json_files, replacing
+from cmsn_jax.video import decoding
 from cmsn_jax.video import reader as video_reader
 
 
@@ -36,36 +35,6 @@ class Result:
   failures: dict[str, str]
   clock: video_features.Clock
   video_sec: float = 0.0
-
-
-def find(path: str) -> dict[str, pathlib.Path]:
-  """Returns the videos at a path, in a folder or matching a glob, by id.
-
-  Raises:
-    FileNotFoundError: when there is nothing.
-    ValueError: when two files share an id, or a name cannot be an id.
-  """
-  if pathlib.Path(path).is_dir():
-    found = video_files.find_videos(path)
-  else:
-    files = [pathlib.Path(name) for name in sorted(glob.glob(path))]
-    # A name with brackets is a file before it is a pattern.
-    if pathlib.Path(path).is_file():
-      files = [pathlib.Path(path)]
-    files = [file for file in files if file.is_file()]
-    if not files:
-      raise FileNotFoundError(f'no video at {path}')
-    found = {}
-    for file in files:
-      if file.stem in found:
-        raise ValueError(
-          f'{found[file.stem]} and {file} have the same video id '
-          f'{file.stem!r}; rename or leave out one'
-        )
-      found[file.stem] = file
-  for video_id in found:
-    video_ids.check(video_id)
-  return found
 
 
 def extract(

@@ -16,7 +16,7 @@ from cmsn_jax import progress, sharding
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import frame_source, sources
-from cmsn_jax.features import extracting_store, feature_folder, video_features
+from cmsn_jax.features import extracting_store, video_features
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.files import feature_concat, feature_files, stage_files
 from cmsn_jax.proposing import result_files
@@ -204,7 +204,7 @@ def _open(trained, path, feature_fps, failures, stack):
       f'({" ".join(sorted(video_files.SUFFIXES))}); give a folder that holds '
       'them itself, not in folders below it'
     )
-  paths, seconds = feature_folder.find(path), {}
+  paths, seconds = video_files.find(path), {}
   for video_id, file in list(paths.items()):
     try:
       seconds[video_id] = max(decoding.probe(file).duration_sec, 0.04)

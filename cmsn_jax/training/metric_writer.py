@@ -5,22 +5,10 @@ import json
 import math
 import os
 import pathlib
-from typing import Protocol
 
 import tensorboardX
 from absl import logging
 from tensorboardX import record_writer
-
-
-class MetricWriter(Protocol):
-  """Takes named numbers of a step."""
-
-  def scalars(self, step: int, values: dict[str, float]) -> None:
-    """Writes `values` at `step`."""
-
-  def close(self) -> None:
-    """Writes what is buffered."""
-
 
 # Paths that begin with it are opened by `_EventFiles`.
 _SCHEME = 'cmsn_jax'

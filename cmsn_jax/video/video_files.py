@@ -6,11 +6,14 @@ make the decoder read something else than the file that was named.
 """
 
 import contextlib
+import glob
 import os
 import pathlib
 import stat
 
 import av
+
+from cmsn_jax.files import video_ids
 
 # Containers that hold the media themselves. Playlists (hls, dash, concat) and
 # image sequences (image2) are left out on purpose.
@@ -52,6 +55,40 @@ def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     raise VideoError(
       f'{folder}: no video file in it; looked for {" ".join(sorted(SUFFIXES))}'
     )
+  return found
+
+
+def find(path: str) -> dict[str, pathlib.Path]:
+  """Returns the videos at a path, in a folder or matching a glob, by id.
+
+  Args:
+    path: of a file or a folder, or a pattern such as 'videos/*_cam1.mp4'.
+  Returns:
+    files by video id, the name without suffix.
+  Raises:
+    FileNotFoundError: when there is nothing.
+    ValueError: when two files share an id, or a name cannot be an id.
+  """
+  if pathlib.Path(path).is_dir():
+    found = find_videos(path)
+  else:
+    files = [pathlib.Path(name) for name in sorted(glob.glob(path))]
+    # A name with brackets is a file before it is a pattern.
+    if pathlib.Path(path).is_file():
+      files = [pathlib.Path(path)]
+    files = [file for file in files if file.is_file()]
+    if not files:
+      raise FileNotFoundError(f'no video at {path}')
+    found = {}
+    for file in files:
+      if file.stem in found:
+        raise ValueError(
+          f'{found[file.stem]} and {file} have the same video id '
+          f'{file.stem!r}; rename or leave out one'
+        )
+      found[file.stem] = file
+  for video_id in found:
+    video_ids.check(video_id)
   return found
 
 

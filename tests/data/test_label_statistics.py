@@ -169,17 +169,17 @@ def test_by_subset_and_the_tables():
   assert [g.name for g in one] == ['training']
 
 
-def test_feature_rate():
+def test_stated_rate():
   none, five = data(video('a', 10, [])), data(video('a', 10, [], fps=5.0))
-  assert label_statistics.feature_rate(none, None) == 3.125
-  assert label_statistics.feature_rate(none, 7.0) == 7
-  assert label_statistics.feature_rate(five, None) == 5
-  assert label_statistics.feature_rate(five, 5.0) == 5
+  assert label_statistics.stated_rate(none, None) == 3.125
+  assert label_statistics.stated_rate(none, 7.0) == 7
+  assert label_statistics.stated_rate(five, None) == 5
+  assert label_statistics.stated_rate(five, 5.0) == 5
   with pytest.raises(ValueError, match='say 5 snippets.*features 7'):
-    label_statistics.feature_rate(five, 7.0)
+    label_statistics.stated_rate(five, 7.0)
   several = data(video('a', 9, [], fps=5.0), video('b', 9, [], fps=6.0))
   with pytest.raises(ValueError, match='several feature rates'):
-    label_statistics.feature_rate(several, None)
+    label_statistics.stated_rate(several, None)
 
 
 def test_check_features(tmp_path):

@@ -134,3 +134,12 @@ def test_pad():
   np.testing.assert_array_equal(padded.sum(axis=1), [3, 3, 0, 0])
   with pytest.raises(ValueError, match='length 2 is longer than 1'):
     windows.pad(np.ones(2), 1)
+
+
+def test_hop_of_an_overlap():
+  assert windows.hop_snippets(96, 0.5) == 48
+  assert windows.hop_snippets(96, 0) == 96
+  assert windows.hop_snippets(2, 0.99) == 1
+  for overlap in (1.0, -0.1):
+    with pytest.raises(ValueError, match=r'overlap must be within \[0, 1\)'):
+      windows.hop_snippets(96, overlap)

@@ -7,6 +7,7 @@ import pytest
 
 from cmsn_jax.features import extractor, feature_folder, video_features
 from cmsn_jax.files import feature_files
+from cmsn_jax.video import video_files
 from tests.video import made_videos
 
 
@@ -42,7 +43,7 @@ def videos(tmp_path):
 
 def _run(videos, output, **kwargs):
   return feature_folder.extract(
-    _features(**kwargs), feature_folder.find(str(videos)), output, quiet=True
+    _features(**kwargs), video_files.find(str(videos)), output, quiet=True
   )
 
 
@@ -76,7 +77,7 @@ def test_folder_is_resumed_and_failures_are_kept_apart(videos, tmp_path):
 def test_parts_are_disjoint_and_together_all(videos, tmp_path):
   made_videos.make(videos / 'c.mp4', num_frames=12)
   output = tmp_path / 'features'
-  found = feature_folder.find(str(videos))
+  found = video_files.find(str(videos))
   extract = lambda i: feature_folder.extract(
     _features(), found, output, shard=(i, 2), quiet=True
   )
@@ -115,19 +116,6 @@ def test_a_stopped_write_leaves_nothing(videos, tmp_path, monkeypatch):
       _run(videos, output)
   assert [path.name for path in output.iterdir()] == ['features.json']
   assert _run(videos, output).done == ['a', 'b']
-
-
-def test_find(videos):
-  assert sorted(feature_folder.find(str(videos))) == ['a', 'b', 'broken']
-  assert list(feature_folder.find(str(videos / 'a.mp4'))) == ['a']
-  assert sorted(feature_folder.find(str(videos / '[ab].mp4'))) == ['a', 'b']
-  (videos / '[ab].mp4').write_bytes(b'x')
-  assert list(feature_folder.find(str(videos / '[ab].mp4'))) == ['[ab]']
-  with pytest.raises(FileNotFoundError, match='nothing'):
-    feature_folder.find(str(videos / 'nothing*.mp4'))
-  (videos / 'a.avi').write_bytes(b'x')
-  with pytest.raises(ValueError, match='same video id'):
-    feature_folder.find(str(videos / 'a.*'))
 
 
 def test_record_is_json(tmp_path):
