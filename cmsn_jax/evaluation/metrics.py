@@ -10,7 +10,8 @@ number of proposals is then a count of ranks.
           average number of proposals.
   anet    ActivityNet's evaluation: tIoU in seconds, over the videos that have
           ground truth, every video cut by one ratio so that AN ends at 100.
-  top_k   each video's K best; every video counts, tIoU in seconds.
+  top_k   each video's K best; every video counts, tIoU in seconds, where one
+          that falls short of the threshold by rounding alone reaches it.
 """
 
 import dataclasses
@@ -31,6 +32,10 @@ _NEVER = np.iinfo(np.int64).max
 # Ground truth x proposals of one block of tIoUs: 32 MB.
 _BLOCK = 1 << 22
 _NAMED = 5
+# Units in the last place that a tIoU may be off: four and a margin for times
+# that were computed; never so much that a true difference could count.
+_UNITS = 8
+_MOST_ROUNDING = 1e-7
 
 
 class MetricsWarning(UserWarning):
@@ -235,7 +240,9 @@ class _Table:
         )
       owner.append(np.full(len(truth), len(counts)))
       counts.append(len(found))
-      ranks.append(_first_ranks(truth, found, thresholds))
+      # The public evaluations compare as they compute; so do theirs here.
+      rounding = _rounding(truth, found) if protocol == 'top_k' else None
+      ranks.append(_first_ranks(truth, found, thresholds, rounding))
     self.without = tuple(sorted(without))
     self.counts = np.array(counts, np.int64)
     self.owner = np.concatenate([*owner, np.zeros(0, np.int64)])
@@ -309,18 +316,39 @@ def _inclusive_frames(
   return frames
 
 
+def _rounding(
+  truth: Float[np.ndarray, 'g 2'], found: Float[np.ndarray, 'n 2']
+) -> Float64[np.ndarray, ' g']:
+  """By how much rounding can lower the tIoU of each ground truth.
+
+  Seconds as 1/30 are no floats: each is off by up to half a unit in the last
+  place of the latest of them, the intersection by one unit, the union, which
+  is as long as the ground truth at least, by three.
+  """
+  latest = max(np.abs(x).max(initial=0.0) for x in (truth, found))
+  duration = truth[:, 1] - truth[:, 0]
+  unit = np.spacing(latest) / np.where(duration > 0, duration, np.inf)
+  return np.minimum(_UNITS * (unit + np.finfo(np.float64).eps), _MOST_ROUNDING)
+
+
 def _first_ranks(
   truth: Float[np.ndarray, 'g 2'],
   found: Float[np.ndarray, 'n 2'],
   thresholds: Float[np.ndarray, ' k'],
+  rounding: Float[np.ndarray, ' g'] | None = None,
 ) -> Int64[np.ndarray, 'g k']:
-  """Rank of the first of `found` with tIoU >= threshold, or `_NEVER`."""
+  """Rank of the first of `found` with tIoU >= threshold, or `_NEVER`.
+
+  `rounding`: by how much the tIoU of each ground truth may fall short.
+  """
   ranks = np.full((len(truth), len(thresholds)), _NEVER)
   if not len(found):
     return ranks
   rows = max(1, _BLOCK // len(found))
   for first in range(0, len(truth), rows):
     tiou = segments_lib.tiou(truth[first : first + rows], found)
+    if rounding is not None:
+      tiou += rounding[first : first + rows, None]
     best_so_far = np.maximum.accumulate(tiou, axis=1)
     for row, best in enumerate(best_so_far, start=first):
       ranks[row] = np.searchsorted(best, thresholds, side='left')

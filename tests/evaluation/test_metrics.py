@@ -1,5 +1,6 @@
 """AR@AN: by hand, and against plain loops, in the three protocols."""
 
+import fractions
 import json
 
 import numpy as np
@@ -240,6 +241,69 @@ def test_top_k_equals_the_slow_reference(seed):
   result = metrics.evaluate(found, truth, protocol='top_k', ans=ans)
   for an in ans:
     assert result.ar_at_an[an] == pytest.approx(_slow_top_k(found, truth, an))
+
+
+def _exact_top_k(proposals, ground_truth, an, ticks):
+  """AR at K proposals in fractions; times are whole ticks."""
+  hits, number = 0, 0
+  for v, truth in ground_truth.items():
+    number += len(truth)
+    kept = _sorted(proposals[v])[:an]
+    for t in (np.round(truth * ticks).astype(int)).tolist():
+      for k in range(10):
+        threshold = fractions.Fraction(10 + k, 20)
+        hits += any(
+          _exact_tiou(t, [round(x * ticks) for x in p]) >= threshold
+          for p in kept
+        )
+  return fractions.Fraction(hits, 10 * number)
+
+
+def _exact_tiou(a, b):
+  inside = max(0, min(a[1], b[1]) - max(a[0], b[0]))
+  union = a[1] - a[0] + b[1] - b[0] - inside
+  return fractions.Fraction(inside, union or 1)
+
+
+@pytest.mark.parametrize('ticks', [5, 25, 30, 32, 1000])
+@pytest.mark.parametrize('late', [0, 36_000])
+def test_top_k_equals_exact_arithmetic(ticks, late):
+  rng = np.random.default_rng(ticks)
+  found, truth = {}, {}
+  for v in 'abcdefgh':
+    start = rng.integers(0, 40, 30) + late * ticks
+    own = np.stack([start, start + rng.integers(1, 41, 30)], axis=1)
+    more = own + rng.integers(-4, 5, (30, 2))
+    more = np.sort(more, axis=1)
+    truth[v], found[v] = own / ticks, (more / ticks, rng.random(30))
+  ans = (1, 3, 10, 30)
+  result = metrics.evaluate(found, truth, protocol='top_k', ans=ans)
+  for an in ans:
+    exact = float(_exact_top_k(found, truth, an, ticks))
+    assert result.ar_at_an[an] == pytest.approx(exact, abs=1e-12)
+
+
+def test_a_tiou_of_three_fifths_reaches_the_threshold():
+  # 31/30 .. 36/30 and 31/30 .. 34/30: in floats .5999999999999996.
+  truth = {'a': _truth([31 / 30, 36 / 30])}
+  found = {'a': (_truth([31 / 30, 34 / 30]), np.ones(1))}
+  result = metrics.evaluate(found, truth, protocol='top_k')
+  assert result.recall_at_tiou[_nearest(result, 0.6)] == 1
+  # ActivityNet's evaluation, to which `anet` is bit-equal, says no.
+  result = metrics.evaluate(found, truth, protocol='anet')
+  assert result.recall_at_tiou[_nearest(result, 0.6)] == 0
+
+
+def _nearest(result, tiou):
+  return min(result.recall_at_tiou, key=lambda t: abs(t - tiou))
+
+
+def test_a_tiou_that_is_truly_below_does_not_count():
+  truth = {'a': _truth([0, 1])}
+  for short, recall in ((1e-10, 0), (1e-17, 1)):
+    found = {'a': (_truth([0, 0.5 - short]), np.ones(1))}
+    result = metrics.evaluate(found, truth, protocol='top_k')
+    assert result.recall_at_tiou[0.5] == recall
 
 
 @pytest.mark.parametrize('protocol', metrics.PROTOCOLS)
