@@ -1,4 +1,4 @@
-"""Only the input pipeline and the builders may import TensorFlow."""
+"""Who may import what, imports inside functions included."""
 
 import ast
 import pathlib
@@ -9,9 +9,92 @@ import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _TENSORFLOW_HERE = ('cmsn_jax/data/input_pipeline.py', 'cmsn_jax/data/builders')
+
+# Each room, or module, and what of ours it may import beside itself: rooms and
+# modules, or all below a room. The longest name that fits a module is its room.
+_CHAIN = (
+  'chains/prediction chains/protocol data stages candidates scoring '
+  'suppression features/backbones features/weights features/pixels '
+  'features/variables files segments stage_names processes progress'
+)
+_MAY_IMPORT = {
+  'segments': '',
+  'stage_names': '',
+  'sharding': '',
+  'flops': '',
+  'progress': '',
+  'processes': '',
+  'settings': '',
+  'files': 'segments stage_names',
+  'video': 'files progress',
+  'annotations': 'files video segments',
+  'features/pixels': '',
+  'features/variables': '',
+  'features/backbones': 'features/pixels features/variables',
+  'features/weights': 'features/backbones features/variables files',
+  'features': 'files video progress sharding',
+  'stages': 'features/backbones segments stage_names',
+  'candidates': 'segments stage_names',
+  'suppression': 'segments stage_names',
+  'scoring': 'segments',
+  'data': 'files annotations video features/backbones stages/targets segments '
+  'stage_names progress',
+  'evaluation': 'files annotations segments stage_names',
+  'report': 'evaluation files annotations video stages/targets '
+  'suppression/calibration segments stage_names',
+  'chains/prediction': 'files/proposal_files',
+  'chains/protocol': 'chains/prediction data',
+  'chains/registry': 'chains/protocol',
+  'chains/paper': _CHAIN,
+  'chains/template': _CHAIN,
+  'runs': 'chains/registry chains/protocol data/sources files',
+  'training': 'runs chains/registry chains/protocol chains/prediction data '
+  'evaluation files report/timelines stages/targets suppression/calibration '
+  'settings processes sharding progress segments stage_names',
+  'pretraining': 'training/steps training/optimizer training/parallel '
+  'training/metric_writer training/stopping runs features video data/windows '
+  'data/augmentation progress processes',
+  'proposing': 'runs chains/registry chains/protocol chains/prediction data '
+  'features files annotations video suppression segments progress sharding',
+  'api': 'runs chains/registry chains/protocol chains/prediction data '
+  'evaluation training proposing report settings features files annotations '
+  'video suppression segments progress sharding processes',
+}
+# What is not yet so: each chain is still known by name outside its folder, and
+# uses what is another's. To be emptied, never to grow.
+_NOT_YET = {
+  'chains/paper': 'chains/template training',
+  'chains/template': 'chains/paper training',
+  'training': 'chains/paper chains/template',
+  'proposing': 'chains/paper chains/template',
+  'runs': 'data/training_data',
+}
+# Imports of ours that stand inside a function: what is slow to load and not
+# always needed.
+_LATE = {
+  # matplotlib
+  ('evaluation/from_files', 'evaluation/plots'),
+  # PyAV
+  ('report/media', 'video/video_files'),
+  ('report/media', 'video/decoding'),
+}
+# Rooms whose modules may still do so elsewhere; to be emptied.
+_LATE_NOT_YET = ('chains', 'training', 'data/training_data', 'data/opening')
+# What is optional, or slow to load and not always needed.
+_LATE_LIBRARIES = ('cv2', 'PIL', 'matplotlib', 'IPython')
+# These import, beside numpy and each other, nothing or jax alone, so that an
+# exported model can bring them along.
 _NUMPY_ONLY = (
-  'segments', 'candidates.runs', 'suppression.nms', 'evaluation.metrics',
-  'stages.targets', 'scoring.targets',
+  'segments', 'stage_names', 'files/replacing', 'files/json_files',
+  'files/video_ids', 'files/proposal_files', 'data/sources', 'data/windows',
+  'stages/targets', 'stages/decoding', 'scoring/targets',
+  'scoring/context_targets', 'candidates', 'suppression',
+  'evaluation/metrics', 'evaluation/diagnostics',
+)  # fmt: skip
+_NO_TRAINING_LIBRARY = (
+  *_NUMPY_ONLY, 'chains/prediction', 'chains/paper/predictor',
+  'chains/paper/window_scores', 'chains/template/predictor',
+  'runs/config_history', 'proposing/exported',
 )  # fmt: skip
 
 
@@ -51,7 +134,8 @@ for name in {modules!r}:
   importlib.import_module(name)
 import pathlib, tempfile
 from cmsn_jax.data import training_data
-from cmsn_jax.training import derive, loop
+from cmsn_jax.chains.template import derive
+from cmsn_jax.training import loop
 from configs import custom
 config = custom.get_config('smoke')
 with tempfile.TemporaryDirectory() as folder:
@@ -70,12 +154,138 @@ print('trained')
 
 
 def _imports(path):
-  for node in ast.walk(ast.parse(path.read_text())):
+  """Absolute names of what a file imports, relative imports included."""
+  return {name for name, _ in _placed_imports(path)}
+
+
+def _placed_imports(path):
+  """(name, whether it stands inside a function)."""
+  tree = ast.parse(path.read_text(encoding='utf-8'))
+  late = {
+    id(node)
+    for function in ast.walk(tree)
+    if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+    for node in ast.walk(function)
+  }
+  for node in ast.walk(tree):
     if isinstance(node, ast.Import):
-      yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module:
-      yield node.module
-      yield from (f'{node.module}.{alias.name}' for alias in node.names)
+      names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+      base = node.module or ''
+      if node.level:
+        package = _module(path).split('.')
+        # A module's own name is no package of it.
+        drop = node.level - (path.name == '__init__.py')
+        package = package[: len(package) - drop]
+        base = '.'.join([*package, *([base] if base else [])])
+      names = [base, *(f'{base}.{alias.name}' for alias in node.names)]
+    else:
+      continue
+    for name in names:
+      yield name, id(node) in late
+
+
+def _below(name, rooms):
+  return any(name == room or name.startswith(f'{room}/') for room in rooms)
+
+
+_PACKAGE = _ROOT / 'cmsn_jax'
+_MODULES = {
+  '/'.join(path.relative_to(_PACKAGE).with_suffix('').parts): path
+  for path in sorted(_PACKAGE.rglob('*.py'))
+  if path.name != '__init__.py'
+}
+
+
+def _ours(path):
+  """(module of ours that a file imports, whether inside a function)."""
+  for name, late in _placed_imports(path):
+    first, _, rest = name.partition('.')
+    module = rest.replace('.', '/')
+    if first == 'cmsn_jax' and module in _MODULES:
+      yield module, late
+
+
+def _room(module):
+  fitting = [room for room in _MAY_IMPORT if _below(module, [room])]
+  return max(fitting, key=len, default=None)
+
+
+def test_every_module_has_a_room():
+  homeless = [module for module in _MODULES if _room(module) is None]
+  assert not homeless, f'say in _MAY_IMPORT what {homeless} may import'
+
+
+@pytest.mark.parametrize('room', _MAY_IMPORT)
+def test_a_room_imports_what_it_may(room):
+  allowed = f'{room} {_MAY_IMPORT[room]} {_NOT_YET.get(room, "")}'.split()
+  for module, path in _MODULES.items():
+    if _room(module) == room:
+      for imported, _ in _ours(path):
+        assert _below(imported, allowed), (
+          f'{module} imports {imported}; {room} may import {allowed}'
+        )
+
+
+def test_no_room_imports_one_that_imports_it():
+  arrows = {room: set() for room in _MAY_IMPORT}
+  for module, path in _MODULES.items():
+    room = _room(module)
+    for imported, _ in _ours(path):
+      if not _below(imported, [room, *_NOT_YET.get(room, '').split()]):
+        arrows[room].add(_room(imported))
+  left = dict(arrows)
+  while left:
+    ends = [r for r, to in left.items() if not (to - {r}) & left.keys()]
+    assert ends, f'a circle among {sorted(left)}'
+    for room in ends:
+      del left[room]
+
+
+def test_the_table_itself_has_no_circle():
+  left = {
+    room: {_room(to) or to for to in words.split()}
+    for room, words in _MAY_IMPORT.items()
+  }
+  # A room may import itself, and its parts.
+  while left:
+    ends = [
+      room
+      for room, to in left.items()
+      if not {t for t in to if t != room} & left.keys()
+    ]
+    assert ends, f'a circle among {sorted(left)}'
+    for room in ends:
+      del left[room]
+
+
+def test_few_modules_lie_loose_at_the_root():
+  loose = [module for module in _MODULES if '/' not in module]
+  assert len(loose) <= 10, loose
+
+
+@pytest.mark.parametrize(
+  'path', sorted(_PACKAGE.rglob('__init__.py')), ids=_module
+)
+def test_init_files_re_export_nothing(path):
+  for node in ast.parse(path.read_text(encoding='utf-8')).body:
+    # The package's own finds its few names on demand (PEP 562).
+    assert not isinstance(node, (ast.Import, ast.ImportFrom)) or (
+      path.parent == _PACKAGE and isinstance(node, ast.Import)
+    ), ast.unparse(node)
+
+
+def test_imports_stand_at_the_top():
+  for module, path in _MODULES.items():
+    for imported, late in _ours(path):
+      if late and not _below(module, _LATE_NOT_YET):
+        assert (module, imported) in _LATE, f'{module}: import {imported}'
+    for name, late in _placed_imports(path):
+      if late and name.partition('.')[0] != 'cmsn_jax':
+        top = name.partition('.')[0]
+        assert top in _LATE_LIBRARIES or top in sys.stdlib_module_names, (
+          f'{module} imports {name} inside a function'
+        )
 
 
 def test_only_the_named_files_mention_tensorflow():
@@ -88,22 +298,37 @@ def test_only_the_named_files_mention_tensorflow():
     assert not found or _needs_tensorflow(path), f'{path} imports {found}'
 
 
-@pytest.mark.parametrize('name', _NUMPY_ONLY)
-def test_host_steps_import_numpy_and_segments_only(name):
-  path = _ROOT / 'cmsn_jax' / (name.replace('.', '/') + '.py')
-  for found in _imports(path):
-    top = found.split('.')[0]
-    assert top not in ('jax', 'flax', 'optax', 'tensorflow'), (path, found)
-    if found.startswith('cmsn_jax.'):
-      assert found.split('.')[1] in (
-        'segments', 'suppression', 'stages', 'stage_names',
-      ), found  # fmt: skip
+def _reached(module):
+  """The module and all of ours that it imports, directly or not."""
+  seen, todo = set(), [module]
+  while todo:
+    one = todo.pop()
+    if one not in seen:
+      seen.add(one)
+      todo += [imported for imported, _ in _ours(_MODULES[one])]
+  return seen
 
 
-@pytest.mark.parametrize('folder', ['features', 'stages', 'scoring'])
-def test_models_import_no_data_training_or_configs(folder):
-  for path in _files(f'cmsn_jax/{folder}'):
-    for found in _imports(path):
-      assert not found.startswith(
-        ('cmsn_jax.data', 'cmsn_jax.training', 'configs', 'launch')
-      ), f'{path} imports {found}'
+def _third_party(module):
+  found = {name.partition('.')[0] for name in _imports(_MODULES[module])}
+  return found - {'cmsn_jax', ''} - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize('room', _NUMPY_ONLY)
+def test_host_steps_need_numpy_only(room):
+  modules = [module for module in _MODULES if _below(module, [room])]
+  assert modules
+  for module in modules:
+    for reached in _reached(module):
+      extra = _third_party(reached) - {'numpy', 'jaxtyping'}
+      assert not extra, f'{module} → {reached} imports {extra}'
+
+
+@pytest.mark.parametrize('module', _NO_TRAINING_LIBRARY)
+def test_what_an_export_brings_along_needs_jax_and_numpy_only(module):
+  for one in _MODULES:
+    if _below(one, [module]):
+      found = _third_party(one) & {
+        'flax', 'optax', 'orbax', 'ml_collections', 'av', 'tensorflow',
+      }  # fmt: skip
+      assert not found, f'{one} imports {found}'
