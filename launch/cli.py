@@ -129,6 +129,10 @@ def _parse(argv):
     print('Flags:\n' + own.strip().partition('\n')[2])
     if 'config' in flags.FLAGS:
       print('  --config.key=value: Changes a key; see configs/default.py.')
+    for_features = sys.modules.get(f'{__package__}.feature_flags')
+    if for_features:
+      text = flags.FLAGS.module_help(for_features).strip()
+      print(f'\nHow features are read:\n{text.partition(chr(10))[2]}')
     shared = flags.FLAGS.module_help(sys.modules[__name__])
     print('\nOf all commands:\n' + shared.strip().partition('\n')[2])
     sys.exit(0)

@@ -3,24 +3,19 @@ r"""Shows a data set before training: stages, durations, overlaps, advice.
     python -m launch.label_statistics --annotations=A.json --features=features/
     python -m launch.label_statistics --annotations=A.json --feature_fps=5
 
-With --features also checks that every annotated video has features of one
-width, as long as the video at that rate.
+With --features also reads them: whether every annotated video has some, of one
+width, finite, and as long as the video at that rate. Where nothing says a rate,
+3.125 snippets a second are taken, the paper's 25 frames at stride 8.
 """
 
 from absl import flags
 
-from . import cli
+from . import cli, feature_flags
 
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'ActivityNet JSON.')
 _FEATURES = flags.DEFINE_string(
   'features', '', 'Folder or .h5 file of features to check against.'
 )
-_FEATURE_FPS = flags.DEFINE_float(
-  'feature_fps',
-  0.0,
-  'Snippets a second. 0: as features or annotations say, else 3.125, the '
-  'paper\'s 25 frames a second at stride 8.',
-)  # fmt: skip
 _EXCLUDE_LABELS = flags.DEFINE_list(
   'exclude_labels', [], 'Labels to leave out, e.g. Ambiguous.'
 )
@@ -31,20 +26,24 @@ def main(argv):
   del argv
   cli.require(annotations=_ANNOTATIONS.value)
   from cmsn_jax.annotations import activitynet
-  from cmsn_jax.data import label_statistics
-  from cmsn_jax.files import feature_files
+  from cmsn_jax.data import feature_checks, feature_timing, label_statistics
+  from cmsn_jax.files import feature_concat
 
   data = activitynet.read(_ANNOTATIONS.value)
   if _EXCLUDE_LABELS.value:
     data = data.without_labels(_EXCLUDE_LABELS.value)
   store = None
   if _FEATURES.value:
-    store = feature_files.open_features(
-      _FEATURES.value, feature_fps=_FEATURE_FPS.value or None
+    store = feature_concat.open_features(
+      _FEATURES.value, key=feature_flags.FEATURE_KEY.value or None
     )
-  rate = label_statistics.stated_rate(
-    data, store.feature_fps if store else _FEATURE_FPS.value or None
+  timing = feature_timing.resolve(
+    feature_flags.stated(),
+    store.sidecar if store else None,
+    data.videos,
+    default=label_statistics.PAPER_FEATURE_FPS,
   )
+  rate = feature_timing.typical_rate(timing, store, data.videos)
   groups = label_statistics.by_subset(data, rate)
   print(f'label statistics at {rate:g} snippets a second')
   print(label_statistics.format_table(groups))
@@ -54,12 +53,15 @@ def main(argv):
   if suggestion:
     print()
     print(label_statistics.format_suggestion(suggestion, rate))
+  if timing.line():
+    print(timing.line())
   if store:
-    label_statistics.check_features(data, store, rate)
-    print(
-      f'features: {len(store)} files, {store.dim} values a snippet, lengths fit '
-      'the durations'
-    )
+    durations = {k: v.duration_sec for k, v in data.videos.items()}
+    found = feature_checks.check(store, durations, timing, values=True)
+    print('\n'.join(found.lines()))
+    others = len(set(store.ids) - set(durations))
+    if others:
+      print(f'{others} recordings in {store.path} are not annotated')
   return 0
 
 

@@ -30,3 +30,16 @@ def real_data():
     return path
 
   return find
+
+
+@pytest.fixture
+def cases():
+  """Returns a function: path below the cases -> path, skipping likewise."""
+
+  def find(name: str) -> pathlib.Path:
+    path = _DATA.parent / 'cases' / name
+    if not path.exists():
+      pytest.skip(f'case {name!r} not found at {path}')
+    return path
+
+  return find

@@ -62,6 +62,7 @@ def _mentioned(page):
 @pytest.mark.parametrize('page', _PAGES, ids=_names)
 def test_commands_and_their_flags_exist(page):
   shared = (_ROOT / 'launch' / 'cli.py').read_text()
+  of_features = (_ROOT / 'launch' / 'feature_flags.py').read_text()
   config = ast.unparse(
     ast.parse((_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text())
   )
@@ -71,6 +72,8 @@ def test_commands_and_their_flags_exist(page):
     source = _ROOT / (words[2].replace('.', '/') + '.py')
     assert source.exists(), words
     known = source.read_text() + shared
+    if 'feature_flags' in known:
+      known += of_features
     keys = config + _config_of(words)
     for word in words[3:]:
       name = word.removeprefix('--').partition('=')[0]

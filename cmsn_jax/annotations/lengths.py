@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
+import warnings
 
 from cmsn_jax.annotations import checks
 from cmsn_jax.files import (
   csv_tables,
-  feature_arrays,
   feature_files,
+  feature_folders,
   json_files,
   video_ids,
 )  # fmt: skip
@@ -70,7 +71,7 @@ def _holds_videos(folder: str) -> bool:
   """Whether it is rather a folder of videos than one of features."""
   suffixes = [os.path.splitext(name)[1].lower() for name in os.listdir(folder)]
   videos = sum(suffix in video_files.SUFFIXES for suffix in suffixes)
-  features = sum(suffix in feature_arrays.READERS for suffix in suffixes)
+  features = sum(suffix in feature_folders.READERS for suffix in suffixes)
   # A table beside the videos, or a picture beside the features, decides nothing.
   return 0 < videos >= features
 
@@ -79,14 +80,39 @@ def _of_features(
   path: str, feature_fps: float | int | None
 ) -> dict[str, Length]:
   store = feature_files.open_features(path, feature_fps=feature_fps)
-  if store.feature_fps is None:
+  sidecar = store.sidecar or {}
+  if sidecar.get('rescaled'):
+    raise ValueError(
+      f'{path}: features stretched to one length (rescaled) say no duration; '
+      'give the durations from videos or a table'
+    )
+  own = sidecar.get('feature_fps')
+  rates = own if isinstance(own, dict) else {}
+  if store.feature_fps is None and not set(store.ids) <= set(rates):
     raise ValueError(
       f'{path}: the rate of the features is needed for durations; give '
       'feature_fps (snippets per second)'
     )
+  rows = {video_id: store.num_snippets(video_id) for video_id in store.ids}
+  shown = f'{store.feature_fps:g}' if store.feature_fps else 'of each'
+  equal = len(rows) > 1 and len(set(rows.values())) == 1
+  warnings.warn(
+    f'{path}: durations are computed from the number of rows and the rate '
+    f'({shown} a second), not measured: they cannot show '
+    'whether that rate is right'
+    + (
+      f'. All {len(rows)} recordings have {next(iter(rows.values()))} rows: if '
+      'they are not equally long, the arrays may be transposed ([D, T]) or '
+      'stretched to one length'
+      if equal
+      else ''
+    ),
+    feature_files.FeatureFileWarning,
+    stacklevel=3,
+  )
   return {
-    video_id: Length(store.num_snippets(video_id) / store.feature_fps)
-    for video_id in store.ids
+    video_id: Length(count / rates.get(video_id, store.feature_fps))
+    for video_id, count in rows.items()
   }
 
 

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Float64
 from cmsn_jax import segments as segments_lib
 from cmsn_jax import stage_names
 from cmsn_jax.annotations import activitynet as annotations_lib
-from cmsn_jax.files import feature_files
 from cmsn_jax.stages import targets
 
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
@@ -191,58 +190,6 @@ def suggest(
     window_sec=window_sec,
     window_snippets=max(32, int(np.ceil(snippets / 16)) * 16),
   )
-
-
-def stated_rate(
-  annotations: annotations_lib.Annotations, stated: float | None
-) -> float:
-  """Snippets a second: `stated`, else the annotations', else the paper's.
-
-  Raises:
-    ValueError: if the annotations name several, or another than `stated`.
-  """
-  rates = {v.feature_fps for v in annotations.videos.values()} - {None}
-  if len(rates) > 1:
-    raise ValueError(
-      f'the annotations name several feature rates, {sorted(rates)[:5]}; '
-      'extract all features at one rate'
-    )
-  said = rates.pop() if rates else None
-  if stated and said and abs(stated - said) > 1e-3 * said:
-    raise ValueError(
-      f'the annotations say {said:g} snippets a second, the call or the '
-      f'features {stated:g}'
-    )
-  return float(stated or said or PAPER_FEATURE_FPS)
-
-
-def check_features(
-  annotations: annotations_lib.Annotations,
-  store: feature_files.FeatureStore,
-  feature_fps: float | int,
-) -> None:
-  """Checks that all annotated videos have features that fit; headers only.
-
-  Raises:
-    FeatureFileError: with every problem: missing, damaged, another width,
-      another length than the video's.
-  """
-  problems = []
-  for video_id, video in annotations.videos.items():
-    try:
-      num_snippets = store.num_snippets(video_id)
-      feature_files.check_rate(
-        video_id, num_snippets, video.duration_sec, feature_fps
-      )
-    except (ValueError, OSError) as problem:
-      problems.append(f'  {problem}')
-  if problems:
-    shown = '\n'.join(problems[:20])
-    more = f'\n  … and {len(problems) - 20} more' if problems[20:] else ''
-    raise feature_files.FeatureFileError(
-      f'{store.path}: {len(problems)} of {len(annotations.videos)} annotated '
-      f'videos have a problem\n{shown}{more}'
-    )
 
 
 def format_table(groups: Sequence[LabelStatistics]) -> str:

@@ -12,9 +12,9 @@ import numpy as np
 from absl import logging
 
 from cmsn_jax.annotations import activitynet as annotations_lib
-from cmsn_jax.data import sources
+from cmsn_jax.data import feature_checks, feature_timing, sources
 from cmsn_jax.data.synthetic import features
-from cmsn_jax.files import feature_concat, feature_files
+from cmsn_jax.files import feature_concat, feature_rates
 from cmsn_jax.video import video_files
 
 # The one that data may lack: configs/default.py names it, whatever the data.
@@ -130,14 +130,12 @@ def open_video(
     random_crop=config.video.random_crop,
     random_flip=config.video.random_flip,
   )
-  for video_id, one in {**train, **held_out}.items():
-    feature_files.check_rate(
-      video_id,
-      source.num_snippets(video_id),
-      one.duration_sec,
-      source.feature_fps,
-      from_video=True,
-    )
+  feature_checks.check_lengths(
+    {v: source.num_snippets(v) for v in wanted if v not in report.failed},
+    {k: v.duration_sec for k, v in {**train, **held_out}.items()},
+    feature_rates.Grid(source.feature_fps),
+    data.videos,
+  )
   return TrainingData(
     annotations, train, held_out, source, file_fps=source.feature_fps
   )
@@ -170,14 +168,12 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
   held_out = _present(held_out, store.ids, data.allow_missing, data.features)
   videos = {**train, **held_out}
   fps = feature_rate(data.feature_fps, store.sidecar, videos)
-  for video_id, video in videos.items():
-    feature_files.check_rate(
-      video_id,
-      store.num_snippets(video_id),
-      video.duration_sec,
-      fps,
-      from_video='extractor' in (store.sidecar or {}),
-    )
+  feature_checks.check(
+    store,
+    {k: v.duration_sec for k, v in videos.items()},
+    feature_timing.Timing(feature_rates.Grid(fps)),
+    from_video='extractor' in (store.sidecar or {}),
+  )
   pool = data.pool or pool_factor(train, fps, data.target_snippets)
   logging.info(
     '%d training and %d held-out videos, %d-dimensional features at %g '

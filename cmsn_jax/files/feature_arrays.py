@@ -1,4 +1,4 @@
-"""One `[T, D]` array in an .npy, .npz or .csv file: its header, then slices.
+"""One `[T, D]` array in an .npy or .npz file: its header, then slices.
 
 Files come from anywhere. Nothing is unpickled, and what a header claims is
 held against the file's size before memory is asked for.
@@ -8,12 +8,10 @@ import ast
 import contextlib
 import io
 import math
-import os
 import struct
-import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,22 +19,68 @@ from jaxtyping import Shaped
 from cmsn_jax.files import json_files
 
 _MAX_HEADER_BYTES = 10_000
-_MAX_CSV_HEADER_BYTES = 4_000_000
 # An archive this large that also unpacks this many times is a trap.
 _BOMB_BYTES = 256 * 2**20
 _BOMB_RATIO = 100
 _CHUNK_BYTES = 2**20
-NPZ_KEYS = ('features', 'feature', 'feats', 'feat', 'data', 'arr_0')
+_MAX_MEMBERS = 100
+# Names under which an array among others is the features.
+KEYS = ('features', 'feature', 'feats', 'feat', 'c3d_features', 'data')
+SQUEEZED = 'axes of length 1 are dropped: the others are read as [T, D]'
 
 
 class FeatureFileError(ValueError):
   """A feature file is damaged, or not what it should be."""
 
 
+def kept_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
+  """The axes of `shape` that are T and D.
+
+  Of more than two axes those of length 1 are dropped, if that leaves two.
+  """
+  long = tuple(axis for axis, length in enumerate(shape) if length != 1)
+  return long if len(shape) > len(long) == 2 else tuple(range(len(shape)))
+
+
+def choose(
+  where: str, arrays: Mapping[str, tuple[int, ...]], key: str | None
+) -> str:
+  """The name of the array that is the features.
+
+  Args:
+    where: for the message.
+    arrays: shapes by name; an empty shape where it is not known.
+    key: the name that the user gives, if any.
+  Raises:
+    FeatureFileError: if the key is not there, or several might be meant.
+  """
+  listed = ', '.join(
+    f'{ascii(name)[1:-1][:40]} {list(shape) if shape else ""}'.strip()
+    for name, shape in list(arrays.items())[:8]
+  )
+  if key:
+    if key in arrays:
+      return key
+    raise FeatureFileError(
+      f'{where}: no array named {key!r}; found {listed or "none"}'
+    )
+  known = [name for name in KEYS if name in arrays]
+  wide = [name for name, shape in arrays.items() if len(shape) > 1]
+  for found in (list(arrays), known[:1], wide):
+    if len(found) == 1:
+      return found[0]
+  raise FeatureFileError(
+    f'{where}: found {len(arrays)} arrays ({listed}), expected one, or one '
+    f'named {", ".join(KEYS)}; say which one is the features: '
+    f'--feature_key=NAME, --config.data.feature_key=NAME for training, or '
+    '{"key": NAME} in features.json'
+  )
+
+
 def check_shape(
   where: str, shape: tuple[int, ...], dtype: np.dtype
 ) -> tuple[int, int]:
-  """The shape `(T, D)` of an array of real numbers.
+  """The shape `(T, D)` of an array of real numbers, see `kept_axes`.
 
   Raises:
     FeatureFileError: if it is anything else, saying what was found.
@@ -46,14 +90,17 @@ def check_shape(
       f'{where}: found values of type {dtype}, expected floating point or '
       'integer numbers'
     )
+  found, shape = shape, tuple(shape[axis] for axis in kept_axes(shape))
   if len(shape) != 2:
     hint = ''
-    if len(shape) > 2 and sorted(shape)[-3] == 1:
+    if len(shape) == 1:
+      hint = '; one number a snippet is an array [T, 1]: reshape(-1, 1)'
+    elif len(shape) > 2 and sorted(shape)[-2] == 1:
       hint = '; drop the axes of length 1 (numpy.squeeze)'
     elif len(shape) > 2:
       hint = '; pool or flatten all but time into one axis'
     raise FeatureFileError(
-      f'{where}: found shape {list(shape)}, expected [T, D]: one row a snippet'
+      f'{where}: found shape {list(found)}, expected [T, D]: one row a snippet'
       f'{hint}'
     )
   if min(shape) < 1:
@@ -127,6 +174,7 @@ class NpyArray:
     with open(path, 'rb') as file:
       shape, self._fortran, self._dtype, self._offset = _npy_header(file, path)
     self.shape = check_shape(path, shape, self._dtype)
+    self.notes = [SQUEEZED] if len(shape) > 2 else []
     needed = self._offset + math.prod(self.shape) * self._dtype.itemsize
     if needed > size:
       raise FeatureFileError(
@@ -183,7 +231,7 @@ def _damage_named(path: str) -> Iterator[None]:
 
 
 class NpzArray:
-  """An .npz archive of one array (or one with a known name).
+  """An .npz archive of one array, one with a known name, or one [T, D].
 
   Compressed data have no random access: the stream is unpacked up to the
   wanted rows, in constant memory.
@@ -191,22 +239,23 @@ class NpzArray:
 
   cached = True
 
-  def __init__(self, path: str):
-    self._path = path
+  def __init__(self, path: str, key: str | None = None):
+    self._path, self.notes = path, []
     packed = json_files.require_file(path, FeatureFileError)
     with _damage_named(path), zipfile.ZipFile(path) as archive:
-      member = self._choose(archive)
+      member = self._choose(archive, packed, key)
       self._member = member.filename
       self._check_member(member, packed)
       with archive.open(member) as file:
         where = f'{path}[{ascii(member.filename)[1:-1]}]'
         shape, fortran, self._dtype, self._offset = _npy_header(file, where)
-    if fortran and min(shape, default=0) > 1:
+    if fortran and sum(n > 1 for n in shape) > 1:
       raise FeatureFileError(
         f'{path}: found columns first (Fortran order), expected rows first '
         '(numpy.ascontiguousarray)'
       )
     self.shape = check_shape(where, shape, self._dtype)
+    self.notes += [SQUEEZED] if len(shape) > 2 else []
     needed = self._offset + math.prod(self.shape) * self._dtype.itemsize
     if needed > member.file_size:
       raise FeatureFileError(
@@ -215,19 +264,26 @@ class NpzArray:
       )
     self.dim = self.shape[1]
 
-  def _choose(self, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    members = {m.filename: m for m in archive.infolist()}
-    arrays = [name for name in members if name.endswith('.npy')]
-    if len(arrays) == 1:
-      return members[arrays[0]]
-    for key in NPZ_KEYS:
-      if f'{key}.npy' in members:
-        return members[f'{key}.npy']
-    raise FeatureFileError(
-      f'{self._path}: found {len(arrays)} arrays '
-      f'({", ".join(ascii(a[:-4])[1:-1][:40] for a in arrays[:5])}), expected '
-      f'one, or one named {", ".join(NPZ_KEYS)}'
-    )
+  def _choose(
+    self, archive: zipfile.ZipFile, packed: int, key: str | None
+  ) -> zipfile.ZipInfo:
+    members = {
+      m.filename[:-4]: m
+      for m in archive.infolist()
+      if m.filename.endswith('.npy')
+    }
+    shapes = dict.fromkeys(members, ())
+    if len(members) > 1:
+      for name, member in list(members.items())[:_MAX_MEMBERS]:
+        # One of another kind may lie beside the features.
+        with contextlib.suppress(FeatureFileError):
+          self._check_member(member, packed)
+          with archive.open(member) as file:
+            shapes[name] = _npy_header(file, self._path)[0]
+    chosen = choose(self._path, shapes, key)
+    if len(members) > 1 and not key and chosen not in KEYS:
+      self.notes.append(f'array {chosen!r} taken, the only one of two axes')
+    return members[chosen]
 
   def _check_member(self, member: zipfile.ZipInfo, packed: int) -> None:
     where = f'{self._path}[{ascii(member.filename)[1:-1]}]'
@@ -270,91 +326,17 @@ class NpzArray:
     return rows.reshape(stop - start, self.dim)
 
 
-class CsvArray:
-  """A .csv file as BSN writes them: a header row of names, a row a snippet."""
+class Transposed:
+  """An array kept as `[D, T]`, read as `[T, D]`."""
 
   cached = True
 
-  def __init__(self, path: str):
-    self._path = path
-    self._num_rows = None
-    json_files.require_file(path, FeatureFileError)
-    with open(path, 'rb') as file:
-      line = file.readline(_MAX_CSV_HEADER_BYTES)
-    if len(line) >= _MAX_CSV_HEADER_BYTES:
-      raise FeatureFileError(f'{path}: found a first row of over 4 MB')
-    try:
-      fields = line.decode('utf-8-sig').strip().split(',')
-    except UnicodeDecodeError:
-      raise FeatureFileError(f'{path}: not a text file') from None
-    if fields == ['']:
-      raise FeatureFileError(f'{path}: empty, expected a header row')
-    self.dim = len(fields)
-    self._has_header = _is_header(fields)
-
-  @property
-  def num_rows(self) -> int:
-    """Number of snippets, counted when first asked for."""
-    if self._num_rows is None:
-      count = 0
-      with open(self._path, 'rb') as file:
-        # Fixed pieces, since a hostile file may have no line ends at all.
-        last = b'\n'
-        while piece := file.read(_CHUNK_BYTES):
-          count += piece.count(b'\n')
-          last = piece[-1:]
-      count += last != b'\n'
-      count -= self._has_header
-      # A blank last line is not a row.
-      with open(self._path, 'rb') as file:
-        file.seek(max(0, os.path.getsize(self._path) - 8))
-        tail = file.read().replace(b'\r', b'')
-      while tail.endswith(b'\n\n'):
-        tail, count = tail[:-1], count - 1
-      if count < 1:
-        raise FeatureFileError(f'{self._path}: no row of features')
-      self._num_rows = count
-    return self._num_rows
+  def __init__(self, opener: Callable, *arguments: object):
+    self._array = opener(*arguments)
+    self.notes = [*getattr(self._array, 'notes', ()), 'read as [D, T]']
+    self.dim = self._array.num_rows
+    self.num_rows = self._array.dim
 
   def read(self, start: int, stop: int) -> Shaped[np.ndarray, 't d']:
-    """Rows [start, stop), float32."""
-    try:
-      # The context hides loadtxt's warning about files without data.
-      with (
-        warnings.catch_warnings(),
-        np.errstate(over='ignore'),
-        open(self._path, encoding='utf-8-sig') as file,
-      ):
-        warnings.simplefilter('ignore', UserWarning)
-        rows = np.loadtxt(
-          file,
-          np.float64,
-          comments=None,
-          delimiter=',',
-          skiprows=start + self._has_header,
-          max_rows=stop - start,
-          ndmin=2,
-        )
-    except (ValueError, UnicodeDecodeError) as problem:
-      raise FeatureFileError(
-        f'{self._path}: a row after row {start} is not {self.dim} numbers: '
-        f'{str(problem)[:200]}'
-      ) from None
-    if rows.shape != (stop - start, self.dim):
-      raise FeatureFileError(
-        f'{self._path}: found {list(rows.shape)} in rows {start} to {stop}, '
-        f'expected {self.dim} numbers a row (blank lines?)'
-      )
-    return rows
-
-
-def _is_header(fields: list[str]) -> bool:
-  try:
-    numbers = [float(field) for field in fields]
-  except ValueError:
-    return True
-  # pandas numbers unnamed columns.
-  return numbers == list(range(len(numbers)))
-
-
-READERS = {'.npy': NpyArray, '.npz': NpzArray, '.csv': CsvArray}
+    """Rows [start, stop) in the file's own type."""
+    return self._array.read(0, self.dim).T[start:stop]

@@ -36,6 +36,7 @@ def open_features(
   paths: str | Sequence[str],
   *,
   feature_fps: float | int | Sequence[float | int | None] | None = None,
+  key: str | None = None,
 ) -> feature_files.FeatureStore:
   """Opens one feature folder, or several as one.
 
@@ -43,6 +44,7 @@ def open_features(
     paths: a folder or .h5 file, several with commas between, or a sequence.
     feature_fps: snippets a second of the first, or of each; None takes what a
       folder's features.json says.
+    key: which array of each file, see `feature_files.open_features`.
   Returns:
     the store; a `ConcatStore` of several paths.
   Raises:
@@ -57,7 +59,7 @@ def open_features(
     raise ValueError(f'an empty name among the feature folders {paths}')
   rates = list(_each(feature_fps, len(paths)))
   stores = [
-    feature_files.open_features(path, feature_fps=rate)
+    feature_files.open_features(path, feature_fps=rate, key=key)
     for path, rate in zip(paths, rates)
   ]
   return stores[0] if len(stores) == 1 else ConcatStore(stores)
@@ -206,7 +208,27 @@ def _resampled(store, video_id, feature_fps, start, stop):
     rows = store.read(video_id, first, last)
     wanted = np.clip(np.arange(start, stop), 0, total - 1) - first
     return rows[wanted]
-  edges = np.arange(start, stop + 1) * ratio  # in rows of the store
+  return resampled(store, video_id, np.arange(start, stop + 1) * ratio, ratio)
+
+
+def resampled(
+  store: feature_files.FeatureStore,
+  video_id: str,
+  edges: Float[np.ndarray, ' m'],
+  ratio: float,
+) -> Float32[np.ndarray, 'n d']:
+  """Features over spans of a video, read by slices.
+
+  Args:
+    store: the features.
+    video_id: of the store.
+    edges: of the spans, in rows of the store, n + 1 for n spans.
+    ratio: rows of the store a span: above 1 they are averaged, else
+      interpolated at the spans' centres.
+  """
+  total = store.num_snippets(video_id)
+  if len(edges) < 2:
+    return store.read(video_id, 0, 0)
   first = int(np.clip(np.floor(edges[0]) - 1, 0, total - 1))
   last = int(np.clip(np.ceil(edges[-1]) + 1, first + 1, total))
   rows = store.read(video_id, first, last)

@@ -1,12 +1,15 @@
 """Feature sequences on disk: one `[T, D]` array a video, read by slices.
 
-A folder of `<id>.npy`, `<id>.npz` or BSN's `<id>.csv`, or one .h5 file. Opening
-lists names only; a file's header is read when its video is first asked for.
+A folder of `<id>.npy`, `.npz`, `.csv`, `.h5`, `.mat`, `.pt` or `.pkl`, or one .h5
+file. Opening lists names and looks at the first rows of tables; another file's
+header is read when its video is first asked for. What was chosen (an array
+among several, columns left out) is said once as a `FeatureFileWarning`.
 """
 
 import collections
 import difflib
 import os
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -14,18 +17,22 @@ from jaxtyping import Float32
 
 from cmsn_jax.files import (
   feature_arrays,
+  feature_folders,
   feature_h5,
-  feature_rates,
   json_files,
   video_ids,
 )
 
-SIDECAR = 'features.json'
+SIDECAR = feature_folders.SIDECAR
 FeatureFileError = feature_arrays.FeatureFileError
+FeatureFileWarning = feature_folders.FeatureFileWarning
 _H5_SUFFIXES = ('.h5', '.hdf5')
 # Formats without random access are kept in memory, if small, up to this sum.
 _CACHED_FILE_BYTES = 32 * 2**20
 _CACHE_BYTES = 256 * 2**20
+TRANSPOSE = (
+  'save them transposed (array.T), or put "transposed": true into features.json'
+)
 # Rates are compared as text users type, e.g. 3.33 for 10/3.
 _RATE_TOLERANCE = 1e-3
 
@@ -38,7 +45,8 @@ class FeatureStore:
     ids: the videos, sorted.
     sidecar: what `features.json` says (`feature_fps`, `dim`, `extractor`, …),
       or None without one.
-    feature_fps: snippets per second as the caller or the sidecar says, or None.
+    feature_fps: snippets per second as the caller or the sidecar says; None
+      where nothing does, or the sidecar says one for each recording.
   """
 
   def __init__(
@@ -58,6 +66,7 @@ class FeatureStore:
       collections.OrderedDict()
     )
     self._dim, self._dim_from = None, SIDECAR
+    self._noted = set()
 
   def __len__(self) -> int:
     return len(self.ids)
@@ -185,15 +194,33 @@ class FeatureStore:
         )
       opener, *arguments = self._openers[video_id]
       self._arrays[video_id] = opener(*arguments)
+      self._note(video_id)
     return self._arrays[video_id]
+
+  def _note(self, video_id: str) -> None:
+    """Says what was chosen in a file, once for all that are alike."""
+    for note in getattr(self._arrays[video_id], 'notes', ()):
+      if note not in self._noted:
+        self._noted.add(note)
+        warnings.warn(
+          f'{self.path}: {note} (in {video_id}, and wherever it is so)',
+          FeatureFileWarning,
+          stacklevel=4,
+        )
 
   def _checked(self, video_id: str):
     array = self._array(video_id)
     if array.dim != self.dim:
       other = self._dim_from
+      hint = ''
+      if other != SIDECAR and array.num_rows == self._array(other).num_rows:
+        hint = (
+          f'. Both have {array.num_rows} rows, as arrays stored [D, T] have; if '
+          f'these are, {TRANSPOSE}'
+        )
       raise FeatureFileError(
         f'{self.path}: {video_id} has {array.dim}-dimensional features, '
-        f'{other} says {self.dim}; expected one width in all files'
+        f'{other} says {self.dim}; expected one width in all files{hint}'
       )
     return array
 
@@ -213,20 +240,26 @@ class FeatureStore:
 
 
 def open_features(
-  path: json_files.PathLike, *, feature_fps: float | int | None = None
+  path: json_files.PathLike,
+  *,
+  feature_fps: float | int | None = None,
+  key: str | None = None,
 ) -> FeatureStore:
   """The features in a folder or an HDF5 file.
 
-  A folder holds one `<id>.npy`, `<id>.npz` or `<id>.csv` a video; an .h5 file
-  one array a video, `/<id>` or `/<id>/features`. A `features.json` in the folder
-  (`<name>.features.json` beside an .h5 file) may state `feature_fps`, `dim` and
-  `extractor`.
+  A folder holds one `<id>.npy` (or another kind of `feature_folders.READERS`) a
+  video; an .h5 file one array a video, `/<id>` or `/<id>/features`. A
+  `features.json` in the folder (`<name>.features.json` beside an .h5 file) may
+  state `feature_fps`, `dim`, `extractor`, `key` and `transposed` (the arrays are
+  `[D, T]`).
 
   Args:
     path: the folder or the file.
     feature_fps: snippets per second; None takes the sidecar's.
+    key: which array of each video's file; None takes the sidecar's, else the
+      only one that can be meant.
   Returns:
-    the store; only names were read so far.
+    the store; no header was read so far.
   Raises:
     FileNotFoundError: if there is nothing at `path`.
     FeatureFileError: if there are no features, an id has two files or cannot
@@ -236,7 +269,7 @@ def open_features(
   if not os.path.exists(path):
     raise FileNotFoundError(f'{path}: no such file or folder of features')
   if os.path.isdir(path):
-    openers = _scan(path)
+    openers = feature_folders.scan(path)
     sidecar_path = os.path.join(path, SIDECAR)
   elif path.lower().endswith(_H5_SUFFIXES):
     file = feature_h5.H5File(path)
@@ -244,7 +277,7 @@ def open_features(
     sidecar_path = f'{os.path.splitext(path)[0]}.{SIDECAR}'
   else:
     raise FeatureFileError(
-      f'{path}: expected a folder of <video id>.npy, .npz or .csv files, or '
+      f'{path}: expected a folder of <video id>.npy, .npz, .csv, ... files, or '
       'one .h5 file'
     )
   if not openers:
@@ -259,72 +292,19 @@ def open_features(
       )
     )
   sidecar = _read_sidecar(sidecar_path)
+  key = key or (sidecar or {}).get('key')
+  openers = {name: (*opener, key) for name, opener in openers.items()}
+  if (sidecar or {}).get('transposed'):
+    openers = {
+      name: (feature_arrays.Transposed, *opener)
+      for name, opener in openers.items()
+    }
   return FeatureStore(path, openers, sidecar, _rate(path, sidecar, feature_fps))
-
-
-def check_rate(
-  video_id: str,
-  num_snippets: int,
-  duration_sec: float | int,
-  feature_fps: float | int,
-  *,
-  from_video: bool = False,
-) -> None:
-  """Checks that a video's features are as long as the video.
-
-  With `from_video` a rate that would fit is also said in frames and a stride.
-
-  Raises:
-    ValueError: if the length is off by more than 2 snippets and more than 2 %,
-      with the rate that would fit.
-  """
-  expected = duration_sec * feature_fps
-  fitting = feature_rates.fitting(num_snippets, duration_sec, from_video)
-  difference = abs(num_snippets - expected)
-  if difference <= 2 or difference <= 0.02 * expected:
-    return
-  raise ValueError(
-    f'{video_id}: found {num_snippets} snippets, expected about '
-    f'{expected:.0f} ({duration_sec:g} s at feature_fps {feature_fps:g}); '
-    f'{fitting}. If the rate is right, the '
-    'features or the duration are of another video, or one of them is cut off'
-  )
 
 
 def _float32(rows: np.ndarray) -> Float32[np.ndarray, 't d']:
   with np.errstate(over='ignore'):  # shows as infinity, which read() reports
     return np.array(rows, np.float32)
-
-
-def _scan(folder: str) -> dict[str, tuple]:
-  openers, others, folders = {}, collections.Counter(), []
-  with os.scandir(folder) as entries:
-    for entry in entries:
-      stem, suffix = os.path.splitext(entry.name)
-      reader = feature_arrays.READERS.get(suffix.lower())
-      if entry.name.startswith('.') or entry.name == SIDECAR:
-        continue
-      if reader is None:
-        if entry.is_dir():
-          folders.append(entry.name)
-        else:
-          others[suffix] += 1
-        continue
-      if stem in openers:
-        raise FeatureFileError(
-          f'{folder}: video {video_ids.shown(stem)} has two files, '
-          f'{os.path.basename(openers[stem][1])!a} and {entry.name!a}; keep one'
-        )
-      openers[stem] = (reader, entry.path)
-  if openers:
-    return openers
-  found = [f'{n} {suffix or "unnamed"} files' for suffix, n in others.items()]
-  found += [f'folder {name!a}' for name in sorted(folders)[:5]]
-  hint = '; give the folder that holds the arrays' if folders else ''
-  raise FeatureFileError(
-    f'{folder}: no <video id>.npy, .npz or .csv file, found '
-    f'{", ".join(found[:10]) or "nothing"}{hint}'
-  )
 
 
 def _read_sidecar(path: str) -> dict | None:
@@ -337,17 +317,37 @@ def _read_sidecar(path: str) -> dict | None:
       '{"feature_fps": …, "dim": …, "extractor": …}'
     )
   rate = sidecar.get('feature_fps')
-  if rate is not None and not (json_files.number(rate) or 0) > 0:
-    raise FeatureFileError(
-      f'{path}: found feature_fps {json_files.shown(rate)}, expected snippets '
-      'per second'
-    )
+  rates = rate if isinstance(rate, dict) else {'': rate}
+  for video_id, rate in rates.items():
+    if rate is not None and not (json_files.number(rate) or 0) > 0:
+      of = f' of {video_ids.shown(video_id)}' if video_id else ''
+      raise FeatureFileError(
+        f'{path}: found feature_fps {json_files.shown(rate)}{of}, expected '
+        'snippets per second'
+      )
   dim = sidecar.get('dim')
   if dim is not None and (type(dim) is not int or dim < 1):
     raise FeatureFileError(
       f'{path}: found dim {json_files.shown(dim)}, expected the width of the '
       'features'
     )
+  for name, kind, what in (
+    ('key', str, 'the name of an array'),
+    ('transposed', bool, 'true or false'),
+    ('rescaled', bool, 'true or false'),
+  ):
+    if not isinstance(sidecar.get(name, kind()), kind):
+      raise FeatureFileError(
+        f'{path}: found {name} {json_files.shown(sidecar[name])}, expected '
+        f'{what}'
+      )
+  for name in ('feature_window', 'feature_stride', 'feature_offset'):
+    frames = json_files.number(sidecar.get(name, 0))
+    if frames is None or (frames < 0 and name != 'feature_offset'):
+      raise FeatureFileError(
+        f'{path}: found {name} {json_files.shown(sidecar[name])}, expected a '
+        'number of frames'
+      )
   return sidecar
 
 
@@ -355,6 +355,8 @@ def _rate(
   path: str, sidecar: dict | None, feature_fps: float | int | None
 ) -> float | None:
   stated = (sidecar or {}).get('feature_fps')
+  if isinstance(stated, dict):  # one for each recording
+    stated = None
   if feature_fps is None:
     return None if stated is None else float(stated)
   if not (np.isfinite(feature_fps) and feature_fps > 0):

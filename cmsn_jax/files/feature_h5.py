@@ -9,10 +9,8 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
-from cmsn_jax.files import feature_arrays, json_files
+from cmsn_jax.files import feature_arrays, feature_csv, json_files
 
-# The layouts in use: /<id> is the array, or /<id>/<one of these> is.
-KEYS = ('features', 'feature', 'feats', 'feat', 'c3d_features', 'data')
 _MAX_CHUNK_BYTES = 2**30
 # A file may hold millions of objects; a group of one video holds few.
 _MAX_GROUP = 100
@@ -38,12 +36,29 @@ class H5File:
         self._process = os.getpid()
     return self._file
 
-  def ids(self) -> list[str]:
-    """The names at the root."""
-    with _damage_named(self.path):
-      return [str(name) for name in self.file()]
+  def close(self) -> None:
+    """Closes the file until it is read again."""
+    if self._file is not None and self._process == os.getpid():
+      self._file.close()
+    self._file = None
 
-  def dataset(self, video_id: str) -> h5py.Dataset:
+  def ids(self) -> list[str]:
+    """The names at the root.
+
+    Raises:
+      FeatureFileError: if the file is no HDF5 file, or of a pose tracker.
+    """
+    with _damage_named(self.path):
+      names = [str(name) for name in self.file()]
+      kind = _tracker(self.file(), names)
+    if kind:
+      raise feature_arrays.FeatureFileError(
+        f'{self.path}: found a {kind} file of positions, expected features; '
+        + feature_csv.pose_hint(self.path)
+      )
+    return names
+
+  def dataset(self, video_id: str, key: str | None = None) -> h5py.Dataset:
     """The array of one video: real data in this file.
 
     Raises:
@@ -54,19 +69,9 @@ class H5File:
     with _damage_named(where):
       node = _real(self.file(), video_id, where)
       if isinstance(node, h5py.Group):
-        names = []
-        for name in node:
-          names.append(str(name))
-          if len(names) > _MAX_GROUP:
-            break
-        chosen = [key for key in KEYS if key in names] or names
-        if len(names) > 1 and not set(names) & set(KEYS) or not names:
-          raise feature_arrays.FeatureFileError(
-            f'{where}: found a group of {len(names)} entries, expected an '
-            f'array, or one named {", ".join(KEYS)}'
-          )
-        where = f'{where}/{chosen[0]}'
-        node = _real(node, chosen[0], where)
+        name = feature_arrays.choose(where, _shapes(node), key)
+        where = f'{where}/{name}'
+        node = _real(node, name, where)
       if not isinstance(node, h5py.Dataset):
         raise feature_arrays.FeatureFileError(
           f'{where}: found a {type(node).__name__.lower()}, expected an array'
@@ -74,19 +79,33 @@ class H5File:
       _check_storage(node, where)
       return node
 
+  def read(self, name: str) -> Shaped[np.ndarray, '...']:
+    """A whole array.
+
+    Raises:
+      FeatureFileError: as `dataset`.
+    """
+    dataset = self.dataset(name)
+    with _damage_named(f'{self.path}[{name}]'):
+      return dataset[()]
+
 
 class H5Array:
   """One video's array in an `H5File`, read by slices."""
 
   cached = False
 
-  def __init__(self, file: H5File, video_id: str):
+  def __init__(self, file: H5File, video_id: str, key: str | None = None):
     self._file, self._video_id = file, video_id
-    dataset = file.dataset(video_id)
+    dataset = file.dataset(video_id, key)
     self._name = dataset.name
     where = f'{file.path}[{video_id}]'
     self.shape = feature_arrays.check_shape(where, dataset.shape, dataset.dtype)
+    self.notes = [feature_arrays.SQUEEZED] if len(dataset.shape) > 2 else []
     self.dim = self.shape[1]
+    kept = feature_arrays.kept_axes(dataset.shape)
+    self._before, self._after = (0,) * kept[0], kept[1] - kept[0] - 1
+    self._behind = len(dataset.shape) - kept[1] - 1
 
   @property
   def num_rows(self) -> int:
@@ -97,7 +116,74 @@ class H5Array:
     """Rows [start, stop) in the file's own type."""
     with _damage_named(f'{self._file.path}[{self._video_id}]'):
       # Checked once: links and storage of an open file do not change.
-      return self._file.file()[self._name][start:stop]
+      index = *self._before, slice(start, stop), *(0,) * self._after
+      end = *(slice(None),), *(0,) * self._behind
+      return self._file.file()[self._name][index + end]
+
+
+class OneArray(H5Array):
+  """The array of a file that holds those of one video only.
+
+  Raises:
+    FeatureFileError: if it is no such file, or of a pose tracker.
+  """
+
+  def __init__(self, path: str, key: str | None = None):
+    file, shapes = H5File(path), {}
+    try:
+      file.ids()
+      with _damage_named(path):
+        shapes = _shapes(file.file())
+      super().__init__(file, feature_arrays.choose(path, shapes, key))
+    except feature_arrays.FeatureFileError as problem:
+      if len(shapes) < 2 or key:
+        raise
+      raise feature_arrays.FeatureFileError(
+        f'{problem}; if these are of many videos, give the file itself, not its '
+        'folder'
+      ) from None
+    finally:
+      # There may be thousands of such files.
+      file.close()
+
+  def read(self, start: int, stop: int) -> Shaped[np.ndarray, 't d']:
+    """Rows [start, stop) in the file's own type."""
+    try:
+      return super().read(start, stop)
+    finally:
+      self._file.close()
+
+
+def _shapes(group: h5py.Group) -> dict[str, tuple[int, ...]]:
+  """Shapes of the arrays of numbers in a group, by name."""
+  found = {}
+  for name in group:
+    node = group.get(name) if _is_hard(group, name) else None
+    shape = getattr(node, 'shape', None)
+    found[str(name)] = shape or ()
+    if len(found) > _MAX_GROUP:
+      break
+  return found
+
+
+def _is_hard(group: h5py.Group, name: str) -> bool:
+  return isinstance(group.get(name, getlink=True), h5py.HardLink)
+
+
+def _tracker(group: h5py.Group, names: list[str]) -> str | None:
+  """Whose file of positions this is, if it is one."""
+  if {'tracks', 'node_names'} <= set(names):
+    return 'SLEAP'
+  if {'instances', 'frames', 'pred_points'} <= set(names):
+    return 'SLEAP'
+  if len(names) == 1 and _is_hard(group, names[0]):
+    inner = group[names[0]]
+    # What pandas writes, as DeepLabCut does.
+    if isinstance(inner, h5py.Group) and (
+      'table' in inner or 'block0_values' in inner
+    ):
+      return 'DeepLabCut (pandas)'
+  return None
 
 
 @contextlib.contextmanager

@@ -18,7 +18,13 @@ from cmsn_jax.chains.paper import predictor as inference
 from cmsn_jax.data import frame_source, sources
 from cmsn_jax.features import extracting_store, video_features
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.files import feature_concat, feature_files, stage_files
+from cmsn_jax.files import (
+  feature_concat,
+  feature_files,
+  feature_folders,
+  feature_rates,
+  stage_files,
+)
 from cmsn_jax.proposing import result_files
 from cmsn_jax.runs import folder as run_folder
 from cmsn_jax.video import decoding, video_files
@@ -250,21 +256,21 @@ class _Followed:
 def _holds_features(path):
   if os.path.isdir(path):
     names = (name.lower() for name in os.listdir(path))
-    return any(name.endswith(('.npy', '.npz', '.csv')) for name in names)
+    return any(name.endswith(tuple(feature_folders.READERS)) for name in names)
   return path.lower().endswith(('.h5', '.hdf5'))
 
 
 def _check_durations(source, seconds, known, failures):
-  for video_id in list(seconds):
-    try:
-      feature_files.check_rate(
-        video_id,
-        round(seconds[video_id] * source.feature_fps),
-        known.videos[video_id].duration_sec,
-        source.feature_fps,
-      )
-    except ValueError as error:
-      failures[video_id] = str(error)
+  grid = feature_rates.Grid(source.feature_fps)
+  for video_id, length in seconds.items():
+    found = (
+      round(length * source.feature_fps),
+      known.videos[video_id].duration_sec,
+    )
+    problem = feature_rates.mismatch(video_id, *found, grid)
+    if problem:
+      advice = feature_rates.advice(*found, grid, False)
+      failures[video_id] = f'{problem}; {advice}'
 
 
 def run(

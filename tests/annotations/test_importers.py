@@ -6,7 +6,7 @@ import pytest
 
 from cmsn_jax.annotations import activitynet, importers
 from cmsn_jax.annotations import lengths as video_lengths
-from cmsn_jax.files import csv_tables
+from cmsn_jax.files import csv_tables, feature_files
 
 Length = video_lengths.Length
 
@@ -331,11 +331,17 @@ def test_lengths_of_csv(tmp_path):
 
 def test_lengths_of_features(tmp_path):
   np.save(tmp_path / 'a.npy', np.zeros((25, 2)))
-  assert video_lengths.read(tmp_path, 5) == {'a': Length(5.0)}
+  with pytest.warns(feature_files.FeatureFileWarning, match='not measured'):
+    assert video_lengths.read(tmp_path, 5) == {'a': Length(5.0)}
   with pytest.raises(ValueError, match='rate of the features is needed'):
     video_lengths.read(tmp_path)
-  (tmp_path / 'features.json').write_text(json.dumps({'feature_fps': 10}))
-  assert video_lengths.read(tmp_path) == {'a': Length(2.5)}
+  for rate in (10, {'a': 10}):
+    (tmp_path / 'features.json').write_text(json.dumps({'feature_fps': rate}))
+    with pytest.warns(feature_files.FeatureFileWarning, match='not measured'):
+      assert video_lengths.read(tmp_path) == {'a': Length(2.5)}
+  (tmp_path / 'features.json').write_text(json.dumps({'rescaled': True}))
+  with pytest.raises(ValueError, match='say no duration'):
+    video_lengths.read(tmp_path)
 
 
 def test_lengths_of_videos(real_data, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.annotations import activitynet, importers, lengths
+from cmsn_jax.files import feature_files
 from cmsn_jax.video import video_files
 from tests.video import made_videos
 
@@ -24,7 +25,8 @@ def test_a_stray_picture_makes_no_videos_of_features(tmp_path):
   for name in ('a', 'b'):
     np.save(tmp_path / f'{name}.npy', np.zeros((8, 3), np.float32))
   (tmp_path / 'figure.gif').write_bytes(b'GIF89a')
-  found = lengths.read(tmp_path, feature_fps=2.0)
+  with pytest.warns(feature_files.FeatureFileWarning, match='not measured'):
+    found = lengths.read(tmp_path, feature_fps=2.0)
   assert found == {'a': lengths.Length(4.0), 'b': lengths.Length(4.0)}
 
 

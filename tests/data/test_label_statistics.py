@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from cmsn_jax.annotations import activitynet, importers
 from cmsn_jax.data import label_statistics
-from cmsn_jax.files import feature_files
 from cmsn_jax.stages import targets
 
 
@@ -167,33 +166,6 @@ def test_by_subset_and_the_tables():
   assert label_statistics.format_labels(groups[2]) == 'y  2\nx  1'
   one = label_statistics.by_subset(data(video('a', 10, [[1, 2]])), 2)
   assert [g.name for g in one] == ['training']
-
-
-def test_stated_rate():
-  none, five = data(video('a', 10, [])), data(video('a', 10, [], fps=5.0))
-  assert label_statistics.stated_rate(none, None) == 3.125
-  assert label_statistics.stated_rate(none, 7.0) == 7
-  assert label_statistics.stated_rate(five, None) == 5
-  assert label_statistics.stated_rate(five, 5.0) == 5
-  with pytest.raises(ValueError, match='say 5 snippets.*features 7'):
-    label_statistics.stated_rate(five, 7.0)
-  several = data(video('a', 9, [], fps=5.0), video('b', 9, [], fps=6.0))
-  with pytest.raises(ValueError, match='several feature rates'):
-    label_statistics.stated_rate(several, None)
-
-
-def test_check_features(tmp_path):
-  for name, length, dim in (('a', 50, 2), ('b', 20, 2), ('c', 50, 3)):
-    np.save(tmp_path / f'{name}.npy', np.zeros((length, dim)))
-  store = feature_files.open_features(tmp_path)
-  label_statistics.check_features(data(video('a', 10, [])), store, 5)
-  bad = data(*(video(name, 10, []) for name in 'abcd'))
-  with pytest.raises(feature_files.FeatureFileError) as caught:
-    label_statistics.check_features(bad, store, 5)
-  message = str(caught.value)
-  assert '3 of 4 annotated videos' in message
-  for words in ('b: found 20 snippets', 'c has 3-dim', "of video 'd'"):
-    assert words in message
 
 
 def test_real_thumos14(real_data):

@@ -4,7 +4,7 @@ Whatever the bytes, a reader must end soon, take little memory, and either
 return something sound or raise a ValueError that names the file. As a program
 it tries many more than the tests do:
 
-    python -m tests.data.fuzz_readers --examples=10000 --seed=1
+    python -m tests.files.fuzz_readers --examples=10000 --seed=1
 """
 
 import argparse
@@ -14,6 +14,7 @@ import importlib.util
 import io
 import json
 import pathlib
+import pickle
 import random
 import tempfile
 import time
@@ -23,10 +24,10 @@ import zipfile
 
 import h5py
 import numpy as np
+import scipy.io
 
 from cmsn_jax.annotations import activitynet, importers, lengths
-from cmsn_jax.features.weights import torch_files
-from cmsn_jax.files import feature_files, proposal_files, video_ids
+from cmsn_jax.files import feature_files, proposal_files, torch_files, video_ids
 from cmsn_jax.video import decoding
 from cmsn_jax.video import reader as video_reader
 from tests.video import made_videos
@@ -87,6 +88,19 @@ def _h5():
   return file.getvalue()
 
 
+def _h5_of_one():
+  file = io.BytesIO()
+  with h5py.File(file, 'w') as h5:
+    h5['x'] = _array()
+  return file.getvalue()
+
+
+def _mat():
+  file = io.BytesIO()
+  scipy.io.savemat(file, {'x': _array(), 'name': 'v1'}, do_compression=True)
+  return file.getvalue()
+
+
 def _csv_features():
   rows = [','.join(f'{x:.6g}' for x in row) for row in _array()]
   return '\n'.join(['f0,f1,f2,f3', *rows]) + '\n'
@@ -127,6 +141,13 @@ def read_features(path):
     rows = store.read(video_id)
     assert rows.shape == (store.num_snippets(video_id), store.dim)
     assert rows.dtype == np.float32 and np.isfinite(rows).all()
+  return store
+
+
+def read_folder(path):
+  """Reads a file as one of a folder."""
+  store = feature_files.open_features(path.parent)
+  assert np.isfinite(store.read('v1')).all()
   return store
 
 
@@ -212,6 +233,26 @@ READERS = {
   'npz, stored': (_stored_npz(), 'v1.npz', read_features, lambda _: None),
   'csv features': (_csv_features(), 'v1.csv', read_features, lambda _: None),
   'h5': (_h5(), 'all.h5', read_features, lambda _: None),
+  'csv features, semicolons': (
+    _csv_features().replace(',', ';').replace('.', ','), 'v1.csv',
+    read_features, lambda _: None,
+  ),
+  'csv features, numbered': (
+    '\n'.join(
+      f'{k},{line}' for k, line in enumerate(_csv_features().splitlines()[1:])
+    ),
+    'v1.csv', read_features, lambda _: None,
+  ),
+  'pickle': (
+    pickle.dumps({'features': _array(), 'fps': 5}), 'v1.pkl',
+    read_features, lambda _: None,
+  ),
+  'pickle, old': (
+    pickle.dumps(_array(), 0), 'v1.pkl', read_features, lambda _: None,
+  ),
+  'mat': (_mat(), 'v1.mat', read_features, lambda _: None),
+  'h5 of one': (_h5_of_one(), 'v1.h5', read_folder, lambda _: None),
+  'mat 7.3': (_h5_of_one(), 'v1.mat', read_features, lambda _: None),
   'mp4': (_mp4(), 'v1.mp4', read_video, lambda _: None),
 }  # fmt: skip
 if importlib.util.find_spec('torch'):

@@ -15,8 +15,8 @@ from cmsn_jax.features.weights import (
   caffe_files,
   folders,
   state_dicts,
-  torch_files,
 )  # fmt: skip
+from cmsn_jax.files import torch_files
 
 # Names around a network's own, in any number.
 _PREFIX = r'(?:(?:module|model|net|encoder|backbone|base_model|c3d)\.)*'

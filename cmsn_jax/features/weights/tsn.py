@@ -29,7 +29,8 @@ from jaxtyping import Float32
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import bn_inception, resnet
-from cmsn_jax.features.weights import caffe, caffe_files, folders, torch_files
+from cmsn_jax.features.weights import caffe, caffe_files, folders
+from cmsn_jax.files import torch_files
 
 _PREFIXES = ('module.', 'base_model.', 'backbone.', 'model.', 'cls_head.')
 _HEADS = ('new_fc', 'fc', 'fc_cls', 'fc_action', 'last_linear', 'classifier')

@@ -17,7 +17,6 @@ import pickletools
 import zipfile
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Shaped
 
@@ -32,7 +31,8 @@ _DTYPES = {
   'float32': np.dtype(np.float32),
   'float64': np.dtype(np.float64),
   'float16': np.dtype(np.float16),
-  'bfloat16': np.dtype(jnp.bfloat16),
+  # numpy has no such type: its bits, see `_Archive._storage`.
+  'bfloat16': np.dtype(np.uint16),
   'uint8': np.dtype(np.uint8),
   'int8': np.dtype(np.int8),
   'int16': np.dtype(np.int16),
@@ -77,13 +77,25 @@ def read(path: str | os.PathLike) -> dict[str, Shaped[np.ndarray, '...']]:
     CheckpointError: the file is no zip checkpoint, is damaged or truncated, holds
       other objects than tensors and plain values, or no state dict.
   """
+  return _find_state(pathlib.Path(path), read_tree(path))
+
+
+def read_tree(path: str | os.PathLike) -> Any:
+  """Whatever `torch.save` wrote: dicts, lists, plain values, numpy arrays.
+
+  Objects that are neither tensors nor plain values become inert.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    CheckpointError: as `read`.
+  """
   path = pathlib.Path(path)
   if not path.is_file():
     raise FileNotFoundError(f'{path}: no such checkpoint file')
   _check_start(path)
   try:
     with zipfile.ZipFile(path) as archive:
-      tree = _Archive(path, archive).load()
+      return _Archive(path, archive).load()
   except CheckpointError:
     raise
   # A damaged archive can raise nearly anything out of zipfile.
@@ -92,7 +104,6 @@ def read(path: str | os.PathLike) -> dict[str, Shaped[np.ndarray, '...']]:
       f'{path} is a damaged or truncated checkpoint ({error}); copy or '
       'download it again'
     ) from error
-  return _find_state(path, tree)
 
 
 def _check_start(path):

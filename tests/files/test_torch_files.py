@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cmsn_jax.features.weights import torch_files
+from cmsn_jax.files import torch_files
 
 torch = pytest.importorskip('torch')
 
