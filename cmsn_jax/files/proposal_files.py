@@ -2,13 +2,17 @@
 
 {"version": "…", "external_data": …, "results": {
   "<id>": [{"segment": [start, end], "score": x}, …]}}    best first, seconds
+
+A row may say what happens, `"label": "…"`, and how sure that is,
+`"label_score": p`: all rows of a video do, or none.
 """
 
 import csv
 import dataclasses
 import json
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float64
@@ -40,23 +44,46 @@ class Proposals:
   Attributes:
     segments: `[start, end)` in seconds.
     scores: descending; any finite numbers.
+    labels: what happens in each; None: not said.
+    label_scores: how sure that is, any finite numbers; None: not said.
   """
 
   segments: Float64[np.ndarray, 'n 2']
   scores: Float64[np.ndarray, ' n']
+  labels: tuple[str, ...] | None = None
+  label_scores: Float64[np.ndarray, ' n'] | None = None
 
   def __post_init__(self):
-    if len(self.segments) != len(self.scores):
-      raise ValueError(
-        f'{len(self.segments)} segments but {len(self.scores)} scores'
-      )
+    for name in ('scores', 'labels', 'label_scores'):
+      given = getattr(self, name)
+      if given is not None and len(given) != len(self.segments):
+        raise ValueError(
+          f'{len(self.segments)} segments but {len(given)} {name}'
+        )
+    if self.label_scores is not None and self.labels is None:
+      raise ValueError('label_scores without labels')
 
   def best_first(self) -> 'Proposals':
     """The same proposals by descending score; ties keep their order."""
     if (self.scores[1:] <= self.scores[:-1]).all():
       return self
     order = np.argsort(-self.scores, kind='stable')
-    return Proposals(self.segments[order], self.scores[order])
+    labels, sure = self.labels, self.label_scores
+    return Proposals(
+      self.segments[order],
+      self.scores[order],
+      None if labels is None else tuple(labels[k] for k in order),
+      None if sure is None else sure[order],
+    )
+
+  def rows(self) -> Iterator[dict]:
+    """The proposals as they stand in a file."""
+    columns = {'segment': self.segments.tolist(), 'score': self.scores.tolist()}
+    if self.labels is not None:
+      columns['label'] = self.labels
+    if self.label_scores is not None:
+      columns['label_score'] = self.label_scores.tolist()
+    return (dict(zip(columns, row)) for row in zip(*columns.values()))
 
 
 def read(path: json_files.PathLike) -> dict[str, Proposals]:
@@ -134,9 +161,7 @@ def write(
     file.write(f'{{"version": {json.dumps(version)},\n')
     file.write(f'"external_data": {json.dumps(external_data)},\n"results": {{')
     for k, (video_id, proposals) in enumerate(results.items()):
-      proposals = proposals.best_first()
-      rows = zip(proposals.segments.tolist(), proposals.scores.tolist())
-      entries = [{'segment': row, 'score': score} for row, score in rows]
+      entries = list(proposals.best_first().rows())
       file.write(',\n' if k else '\n')
       file.write(f'{json.dumps(video_id)}: {json.dumps(entries)}')
     file.write('\n}}\n')
@@ -147,27 +172,40 @@ def write_csv(
 ) -> None:
   """Writes rows of video, start, end (seconds) and score, best first a video.
 
+  Where any proposal has a label: also of label, and of its score.
+
   Raises:
     ValueError: as `write`.
   """
   _check(results)
   with replacing.file(path) as file:
-    writer = csv.writer(file, lineterminator='\n')
-    writer.writerow(['video', 'start', 'end', 'score'])
+    names = ['video', 'start', 'end', 'score', *_extra(results)]
+    writer = csv.DictWriter(file, names, lineterminator='\n')
+    writer.writeheader()
     for video_id, proposals in results.items():
-      proposals = proposals.best_first()
-      for (start, end), score in zip(
-        proposals.segments.tolist(), proposals.scores.tolist()
-      ):
-        writer.writerow([video_id, start, end, score])
+      for row in proposals.best_first().rows():
+        start, end = row.pop('segment')
+        writer.writerow({'video': video_id, 'start': start, 'end': end, **row})
+
+
+def _extra(results: Mapping[str, Proposals]) -> list[str]:
+  """The columns about labels that any video has."""
+  names = {'label': 'labels', 'label_score': 'label_scores'}
+  return [
+    column
+    for column, name in names.items()
+    if any(getattr(found, name) is not None for found in results.values())
+  ]
 
 
 def _check(results: Mapping[str, Proposals]) -> None:
   for video_id, proposals in results.items():
     video_ids.check(video_id)
+    sure = proposals.label_scores
     if not (
       np.isfinite(proposals.segments).all()
       and np.isfinite(proposals.scores).all()
+      and (sure is None or np.isfinite(sure).all())
     ):
       raise ValueError(
         f'{video_id}: proposals have numbers that are not finite'
@@ -217,7 +255,32 @@ def _array(entries: list) -> Proposals | None:
     return None
   if (rows[:, 1] < rows[:, 0]).any():
     return None
-  return Proposals(rows, scores)
+  try:
+    labels = _column(entries, 'label')
+    sure = _column(entries, 'label_score')
+  except KeyError:
+    return None
+  if labels is not None:
+    if not all(isinstance(label, str) and label for label in labels):
+      return None
+    # The few names of a large file are kept once.
+    labels = tuple(sys.intern(label) for label in labels)
+  if sure is not None:
+    sure = _numbers(sure)
+    if labels is None or sure is None or sure.shape != (n,):
+      return None
+  return Proposals(rows, scores, labels, sure)
+
+
+def _column(entries: list, name: str) -> list | None:
+  """What all entries say; None where no one does.
+
+  Raises:
+    KeyError: where some do.
+  """
+  if not any(name in entry for entry in entries):
+    return None
+  return [entry[name] for entry in entries]
 
 
 def _entry_problems(video_id: str, entries: list) -> list[str]:
@@ -251,4 +314,30 @@ def _entry_problems(video_id: str, entries: list) -> list[str]:
         f'{where}: found score {json_files.shown(entry.get("score"))}, '
         'expected a number'
       )
+    problems.extend(_label_problems(where, entry, entries))
   return problems or [f'{video_id}: numbers mixed with true or false']
+
+
+def _label_problems(where: str, entry: dict, entries: list) -> list[str]:
+  problems = []
+  others = [e for e in entries if isinstance(e, dict)]
+  for name in ('label', 'label_score'):
+    if name not in entry and any(name in other for other in others):
+      problems.append(
+        f'{where}: found no {name}, which other entries of the video have; '
+        'give it in all of them or in none'
+      )
+  label = entry.get('label', '-')
+  if not (isinstance(label, str) and label):
+    problems.append(
+      f'{where}: found label {json_files.shown(label)}, expected a name'
+    )
+  if 'label_score' in entry:
+    if 'label' not in entry:
+      problems.append(f'{where}: found a label_score without a label')
+    if json_files.number(entry['label_score']) is None:
+      problems.append(
+        f'{where}: found label_score '
+        f'{json_files.shown(entry["label_score"])}, expected a number'
+      )
+  return problems

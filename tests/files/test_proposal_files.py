@@ -184,3 +184,72 @@ def test_what_is_written_is_read_back_exactly(tmp_path, numbers):
   )
   np.testing.assert_array_equal(read.scores, [s for s, _ in expected])
   assert [tuple(row) for row in read.segments] == [r for _, r in expected]
+
+
+def labelled(start, end, score, label, **more):
+  return {**entry(start, end, score), 'label': label, **more}
+
+
+def test_labels_are_read_with_their_rows(write):
+  rows = [
+    labelled(0, 1, 0.25, 'run', label_score=0.5),
+    labelled(1, 2, 0.5, 'jump', label_score=1),
+  ]
+  plain = [labelled(0, 1, 0.25, 'run')]
+  read = proposal_files.read(
+    write({'results': {'a': rows, 'b': plain, 'c': [entry(0, 1, 1)], 'd': []}})
+  )
+  assert read['a'].labels == ('jump', 'run')
+  np.testing.assert_array_equal(read['a'].label_scores, [1, 0.5])
+  assert read['b'].labels == ('run',)
+  assert read['b'].label_scores is None
+  assert read['c'].labels is None
+  assert read['d'].labels is None
+
+
+def test_labels_are_written_and_read_back(tmp_path):
+  found = {
+    'a': proposal_files.Proposals(
+      np.array([[0.0, 1], [2, 3]]), np.array([0.1, 0.9]),
+      ('wäschst', 'say "hi", twice'), np.array([0.25, 0.5]),
+    ),
+    'b': proposals([[0, 1]], [0.5]),
+  }  # fmt: skip
+  proposal_files.write(tmp_path / 'p.json', found)
+  read = proposal_files.read(tmp_path / 'p.json')
+  assert read['a'].labels == ('say "hi", twice', 'wäschst')
+  np.testing.assert_array_equal(read['a'].label_scores, [0.5, 0.25])
+  assert read['b'].labels is None
+  rows = json.loads((tmp_path / 'p.json').read_text())['results']
+  assert rows['b'] == [entry(0, 1, 0.5)]
+  proposal_files.write_csv(tmp_path / 'p.csv', found)
+  with open(tmp_path / 'p.csv', encoding='utf-8', newline='') as file:
+    rows = list(csv.DictReader(file))
+  assert [row['label'] for row in rows] == ['say "hi", twice', 'wäschst', '']
+  assert [row['label_score'] for row in rows] == ['0.5', '0.25', '']
+
+
+@pytest.mark.parametrize(
+  ('rows', 'message'),
+  [
+    ([labelled(0, 1, 1, 'x'), entry(0, 1, 1)], 'entry 2: found no label'),
+    ([labelled(0, 1, 1, 7)], 'found label 7, expected a name'),
+    ([labelled(0, 1, 1, '')], 'expected a name'),
+    ([labelled(0, 1, 1, 'x', label_score='y')], "label_score 'y'"),
+    ([{**entry(0, 1, 1), 'label_score': 1}], 'without a label'),
+    (
+      [labelled(0, 1, 1, 'x', label_score=1), labelled(0, 1, 1, 'x')],
+      'entry 2: found no label_score',
+    ),
+  ],
+)
+def test_bad_labels_are_named(write, rows, message):
+  with pytest.raises(proposal_files.ProposalFileError, match=message):
+    proposal_files.read(write({'results': {'a': rows}}))
+
+
+def test_as_many_labels_as_segments():
+  with pytest.raises(ValueError, match='1 segments but 2 labels'):
+    proposal_files.Proposals(np.zeros((1, 2)), np.zeros(1), ('a', 'b'))
+  with pytest.raises(ValueError, match='without labels'):
+    proposal_files.Proposals(np.zeros((1, 2)), np.zeros(1), None, np.zeros(1))
