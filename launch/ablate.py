@@ -37,16 +37,22 @@ def main(argv):
   del argv
   from cmsn_jax.settings import ablations
 
-  cli.require(workdir=_WORKDIR.value, table=_TABLE.value)
+  cli.require(config=_CONFIG.value, workdir=_WORKDIR.value, table=_TABLE.value)
   if _TABLE.value not in ablations.TABLES:
     raise ValueError(
       f'--table must be one of {sorted(ablations.TABLES)}, got {_TABLE.value!r}'
+    )
+  table = ablations.TABLES[_TABLE.value]
+  if _CONFIG.value.chain != table.chain:
+    raise ValueError(
+      f'--table={_TABLE.value} is of the chain {table.chain!r}, --config is of '
+      f'{_CONFIG.value.chain!r}; give a config of that chain'
     )
   cli.use_compilation_cache()
   folder = pathlib.Path(_WORKDIR.value)
   ans = tuple(int(an) for an in _ANS.value)
   rows = {}
-  for row in ablations.TABLES[_TABLE.value]:
+  for row in table.rows:
     rows[row.name] = [
       _run(row, seed, folder, ans) for seed in range(_SEEDS.value)
     ]
@@ -59,24 +65,19 @@ def main(argv):
 
 def _run(row, seed, folder, ans):
   """AR of one variant at each AN."""
-  from cmsn_jax.chains.template import derive
-  from cmsn_jax.data import training_data
   from cmsn_jax.evaluation import metrics
-  from cmsn_jax.proposing import corpus
-  from cmsn_jax.training import loop
+  from cmsn_jax.runs import trained as trained_lib
+  from cmsn_jax.training import loop, setup
 
   config = _CONFIG.value.copy_and_resolve_references()
   config.update_from_flattened_dict(row.changes)
   config.train.seed = seed
-  if row.phase == 'stages' and config.proposals.generator == 'stage_runs':
-    config.evaluator.enabled = False
   changes = json.dumps(row.changes, sort_keys=True)
   name = ''.join(c for c in changes if c.isalnum() or c == '_') or 'as_given'
-  workdir = folder / f'{name[:80]}_{row.phase}_{seed}'
-  data = training_data.open_data(config, workdir)
-  config = derive.derive(config, data)
+  workdir = folder / f'{name[:80]}_{seed}'
+  config, data = setup.open_run(config, workdir)
   loop.train_and_evaluate(config, workdir, data, quiet=cli.quiet())
-  trained = corpus.load(workdir, changes=row.at_inference)
+  trained = trained_lib.load(workdir, changes=row.at_inference)
   videos = (
     data.annotations.subset(_SUBSET.value) if _SUBSET.value else (data.held_out)
   )

@@ -29,10 +29,8 @@ def main(argv):
   """Runs the demo."""
   del argv
   cli.use_compilation_cache()
-  from cmsn_jax.chains.template import derive
-  from cmsn_jax.data import training_data
   from cmsn_jax.proposing import corpus
-  from cmsn_jax.training import loop
+  from cmsn_jax.training import setup
 
   # In order with what is logged, also when written to a file.
   sys.stdout.reconfigure(line_buffering=True)
@@ -41,9 +39,7 @@ def main(argv):
   print(f'1/5 generating {_VIDEOS.value} untrimmed videos in {workdir}/data')
   config = _generate(workdir)
   print('2/5 training: stages, then evaluator')
-  data = training_data.open_data(config, workdir)
-  config = derive.derive(config, data)
-  loop.train_and_evaluate(config, workdir / 'run', data, quiet=cli.quiet())
+  setup.run(config, workdir / 'run', quiet=cli.quiet())
   print('3/5 proposing for the testing videos')
   output = workdir / 'proposals.json'
   stages = workdir / 'stages'

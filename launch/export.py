@@ -27,9 +27,10 @@ def main(argv):
   del argv
   cli.require(workdir=_WORKDIR.value, output=_OUTPUT.value)
   cli.check_outputs(folders={'output': _OUTPUT.value})
-  from cmsn_jax.proposing import corpus, exporting
+  from cmsn_jax.proposing import exporting
+  from cmsn_jax.runs import trained as trained_lib
 
-  trained = corpus.load(pathlib.Path(_WORKDIR.value))
+  trained = trained_lib.load(pathlib.Path(_WORKDIR.value))
   sizes = exporting.write(trained, pathlib.Path(_OUTPUT.value))
   print(
     f'wrote {_OUTPUT.value}: '

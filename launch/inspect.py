@@ -23,82 +23,30 @@ def main(argv):
   """Prints."""
   del argv
   cli.require(config=_CONFIG.value)
+  from cmsn_jax import flops
+  from cmsn_jax.chains import registry
+
   config = _CONFIG.value
-  show = _template if config.proposals.generator == 'stage_template' else _paper
-  show(config)
+  chain = registry.load(config.chain)
+  networks = chain.networks(config)
+  inputs, mask = _window(config)
+  # Shapes only: no parameter is made, so the full size fits any machine.
+  params = networks.shapes(_snippet_shape(inputs, mask))
+  _print_layers(params)
+  found = chain.programs(
+    config, networks, params, (inputs, mask), (mask.shape[1], 1)
+  )
+  for program in found.functions.values():
+    number = flops.count(program.function, params, *program.specs)
+    _print_flops(program.text, number)
   return 0
 
 
-def _paper(config):
-  """The networks of Sec. 3.1 and 3.3."""
-  import jax
-  import jax.numpy as jnp
-
-  from cmsn_jax import flops
-  from cmsn_jax.chains.paper import networks as model_lib
-
-  model = model_lib.build(config)
-  inputs, mask = _window(config)
-  key = jax.random.key(0)
-  # Shapes only: no parameter is made, so the full size fits any machine.
-  trees = {
-    'stages': jax.eval_shape(
-      lambda: model.stages.init(key, _zeros(inputs), _zeros(mask))['params']
-    )
-  }
-  if model.evaluator is not None:
-    rois = jnp.zeros((1, model.roi_bins, config.stages.width))
-    trees['evaluator'] = jax.eval_shape(
-      lambda: model.evaluator.init(key, rois)['params']
-    )
-  _print_layers(trees)
-  number = flops.count(model.stage_scores, trees['stages'], inputs, mask)
-  _print_flops(
-    f'window {inputs.shape} -> stages (1, {mask.shape[1]}, 6)', number
-  )
-  if model.evaluator is not None:
-    apply = lambda params, rois: model.evaluator.apply({'params': params}, rois)
-    number = flops.count(apply, trees['evaluator'], rois)
-    _print_flops('proposal -> score', number)
-
-
-def _template(config):
-  """The members of the template chain."""
-  import jax
-  import jax.numpy as jnp
-
-  from cmsn_jax import flops
-  from cmsn_jax.chains.template import networks
-
-  members = networks.Members(networks.build(config))
-  inputs, mask = _window(config)
-  number = config.joint.members
-  stacked = jax.eval_shape(
-    lambda: networks.init_members(
-      members.model, jax.random.key(0), number, *inputs.shape[1:]
-    )
-  )
-  one = jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), stacked
-  )
-  _print_layers({'member': one})
-  if config.joint.action_weight and not config.joint.num_actions:
-    print(
-      'without the head of the actions, which the labels decide: '
-      '--config.joint.num_actions=N shows it'
-    )
-  print(f'{number} members, together averaged; below are all of them')
-  _print_flops(
-    f'window {inputs.shape} -> stages (1, {mask.shape[1]}, 6)',
-    flops.count(members.encode, stacked, inputs, mask),
-  )
-  pooled = jax.eval_shape(members.encode, stacked, inputs, mask)
-  pooled = jax.ShapeDtypeStruct((number, *pooled.shape[2:]), jnp.float32)
-  segment = jax.ShapeDtypeStruct((1, 2), jnp.float32)
-  _print_flops(
-    'proposal -> scores and border offsets',
-    flops.count(members.evaluate, stacked, pooled, segment),
-  )
+def _snippet_shape(inputs, mask):
+  """(d,) of features, (stride, h, w, 3) of frames."""
+  stride = inputs.shape[1] // mask.shape[1]
+  shape = inputs.shape[2:]
+  return shape if len(shape) == 1 else (stride, *shape)
 
 
 def _window(config):
@@ -117,8 +65,6 @@ def _window(config):
   width = _FEATURE_DIM.value
   if config.data.pool_deviation and config.data.pool != 1:
     width *= 2  # Means and deviations of the rows that make a snippet.
-  if config.data.per_video_features:
-    width *= 2
   return jax.ShapeDtypeStruct((1, length, width), jnp.float32), mask
 
 
@@ -136,12 +82,6 @@ def _print_layers(trees):
 def _print_flops(what, number):
   unit, name = (1e9, 'GFLOP') if number >= 1e8 else (1e6, 'MFLOP')
   print(f'{what}: {number / unit:,.2f} {name} forward')
-
-
-def _zeros(spec):
-  import jax.numpy as jnp
-
-  return jnp.zeros(spec.shape, spec.dtype)
 
 
 if __name__ == '__main__':

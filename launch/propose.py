@@ -23,8 +23,11 @@ _SUBSET = flags.DEFINE_string('subset', '', 'Subset of --annotations.')
 _FEATURE_FPS = flags.DEFINE_float(
   'feature_fps', 0.0, 'Snippets a second of the features, if they do not say.'
 )
-_PHASE = flags.DEFINE_enum(
-  'phase', 'all', ['all', 'stages'], "'stages' leaves the evaluator out."
+_PHASE = flags.DEFINE_string(
+  'phase',
+  'all',
+  "The last phase whose parameters are used: 'stages' leaves the paper chain's "
+  'evaluator out.',
 )
 _SAVE_STAGES = flags.DEFINE_string(
   'save_stages', '', 'Folder for stage probabilities, which the report shows.'

@@ -1,4 +1,4 @@
-r"""Trains both phases of CMSN, or goes on where the workdir stands.
+r"""Trains the phases of a config's chain, or goes on where the workdir stands.
 
     python -m launch.train --config=configs/custom.py --workdir=runs/mine \
       --config.data.annotations=annotations.json \
@@ -16,11 +16,8 @@ _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/.', lock_config=True
 )
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
-_PHASE = flags.DEFINE_enum(
-  'phase',
-  'all',
-  ['all', 'stages', 'evaluator', 'joint'],
-  'Which phase to train.',
+_PHASE = flags.DEFINE_string(
+  'phase', 'all', "Which phase of the config's chain to train."
 )
 _INPUT_PIPELINE = flags.DEFINE_enum(
   'input_pipeline', 'auto', ['auto', 'tf', 'thread'],
@@ -55,38 +52,24 @@ def main(argv):
   )
   cli.use_compilation_cache()
   distributed.announce_devices(cli.quiet())
-  from cmsn_jax import processes
-  from cmsn_jax.chains.template import derive
-  from cmsn_jax.data import training_data
   from cmsn_jax.runs import checkpoints, folder
-  from cmsn_jax.training import config_checks, loop
+  from cmsn_jax.training import config_checks, phase_run, setup
 
   config = _CONFIG.value
   config_checks.check(config)
-  _check_phase(config, _PHASE.value)
+  config_checks.check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
-  # Frames are decoded, and made-up data written, by one process.
-  with processes.first_process_first():
-    data = training_data.open_data(config, workdir)
-  config = derive.derive(config, data)
   extra = {}
   pipeline = _pipeline(_INPUT_PIPELINE.value)
   if pipeline is not None:
     extra['batches'] = pipeline
   try:
-    loop.train_and_evaluate(
-      config,
-      workdir,
-      data,
-      phase=_PHASE.value,
-      quiet=cli.quiet(),
-      **extra,
-    )
-  except loop.Interrupted as stopped:
+    setup.run(config, workdir, phase=_PHASE.value, quiet=cli.quiet(), **extra)
+  except phase_run.Interrupted as stopped:
     print(stopped)
     return 0
   except (
-    loop.NanLossError,
+    phase_run.NanLossError,
     folder.DiskError,
     checkpoints.CheckpointError,
   ) as error:
@@ -95,18 +78,6 @@ def main(argv):
   note = ' (on generated data: no annotations were given)' if made_up else ''
   print(f'trained: {workdir}{note}')
   return 0
-
-
-def _check_phase(config, phase):
-  from cmsn_jax.chains.paper import stages_phase
-
-  names = stages_phase.names(config)
-  if phase not in ('all', *names):
-    raise ValueError(
-      f'--phase={phase}: generator {config.proposals.generator!r} has the '
-      f'phase{"" if len(names) == 1 else "s"} {", ".join(names)} here; leave '
-      '--phase out to train all there is'
-    )
 
 
 def _pipeline(name):

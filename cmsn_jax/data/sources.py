@@ -123,7 +123,6 @@ class FeatureSource:
     deviation: append it; without effect where `pool` is 1.
     statistics: standardise, or make normal, with these; None leaves features
       as they are.
-    per_video: append each feature standardised by its own video's statistics.
 
   Raises:
     ValueError: if the statistics are of features of another width.
@@ -137,14 +136,11 @@ class FeatureSource:
     pool: int = 1,
     deviation: bool = False,
     statistics: Statistics | None = None,
-    per_video: bool = False,
   ):
     if pool < 1:
       raise ValueError(f'pool must be at least 1, got {pool}')
     self._store = store
     self._pool, self._deviation = pool, deviation and pool > 1
-    self._per_video = per_video
-    self._video_statistics = {}
     self.statistics = statistics
     self.feature_fps = feature_fps / pool
     self.file_dim = store.dim
@@ -155,7 +151,7 @@ class FeatureSource:
         f'the statistics are of {statistics.mean.shape[0]} features, the files '
         f'give {width}; use the features that the model was trained on'
       )
-    self.snippet_shape = (width * (2 if per_video else 1),)
+    self.snippet_shape = (width,)
 
   def num_snippets(self, video_id: str) -> int:
     """Snippets of a video after pooling; the last may average fewer rows."""
@@ -168,13 +164,9 @@ class FeatureSource:
     stop = self.num_snippets(video_id) if stop is None else stop
     rows = self._store.read(video_id, start * self._pool, stop * self._pool)
     found = pooled(rows, self._pool, self._deviation)
-    if self.statistics is None:
-      parts = [found]
-    else:
-      parts = [self.statistics.apply(found)]
-    if self._per_video:
-      parts.append(self._own_statistics(video_id).apply(found))
-    return np.concatenate(parts, axis=1, dtype=np.float32)
+    if self.statistics is not None:
+      found = self.statistics.apply(found)
+    return np.asarray(found, np.float32)
 
   def read_training(
     self, video_id: str, start: int, stop: int, rng: np.random.Generator
@@ -182,13 +174,6 @@ class FeatureSource:
     """The same: features have no random crop."""
     del rng
     return self.read(video_id, start, stop)
-
-  def _own_statistics(self, video_id):
-    if video_id not in self._video_statistics:
-      self._video_statistics[video_id] = statistics_of(
-        self._store, [video_id], self._pool, self._deviation
-      )
-    return self._video_statistics[video_id]
 
 
 def pooled(

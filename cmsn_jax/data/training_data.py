@@ -10,11 +10,14 @@ from typing import Any
 import ml_collections
 import numpy as np
 from absl import logging
+from jaxtyping import Int
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.data import feature_checks, feature_timing, sources
+from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.data.synthetic import features
 from cmsn_jax.files import feature_concat, feature_rates
+from cmsn_jax.stages import targets as stage_targets
 from cmsn_jax.video import video_files
 
 # The one that data may lack: configs/default.py names it, whatever the data.
@@ -191,7 +194,6 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
     pool=pool,
     deviation=data.pool_deviation,
     statistics=statistics,
-    per_video=data.per_video_features,
   )
   return TrainingData(
     annotations, train, held_out, source, pool, fps, store.sidecar
@@ -291,6 +293,32 @@ def feature_rate(
       + ', '.join(f'{name} says {value:g}' for name, value in found.items())
     )
   return values[0]
+
+
+def training_windows(
+  data: TrainingData, length: int, hop: int, require_instance: bool
+) -> list[windows_lib.Window]:
+  """The windows of the training videos; see `windows.training_windows`."""
+  return windows_lib.training_windows(
+    {video_id: data.source.num_snippets(video_id) for video_id in data.train},
+    {video_id: video.segments for video_id, video in data.train.items()},
+    data.source.feature_fps,
+    length=length,
+    hop=hop,
+    require_instance=require_instance,
+  )
+
+
+def stage_labels(
+  video: annotations_lib.Video, source: Any, rule: str
+) -> Int[np.ndarray, ' t']:
+  """Stage labels of all snippets of a video; `rule` as in `targets`."""
+  return stage_targets.stage_labels(
+    video.segments,
+    source.num_snippets(video.video_id),
+    source.feature_fps,
+    rule=rule,
+  )
 
 
 def pool_factor(

@@ -100,6 +100,11 @@ def _overlaps(window, segments, feature_fps):
   return bool(np.any((segments[:, 0] < stop) & (segments[:, 1] > start)))
 
 
+def steps_per_epoch(num_windows: int, batch_size: int) -> int:
+  """Steps until every window was seen at least once."""
+  return -(-num_windows // batch_size)
+
+
 class WindowLoader:
   """Batches of training windows, each a pure function of (seed, step).
 
@@ -146,7 +151,7 @@ class WindowLoader:
   @property
   def steps_per_epoch(self) -> int:
     """Steps until every window was seen at least once."""
-    return -(-len(self.windows) // self.batch_size)
+    return steps_per_epoch(len(self.windows), self.batch_size)
 
   def batch(self, step: int) -> Batch:
     """Returns {name: array [b, ...]} of a step, plus `window` indices [b]."""

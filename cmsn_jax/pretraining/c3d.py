@@ -14,7 +14,7 @@ from cmsn_jax.features.weights import folders
 from cmsn_jax.pretraining import classifier as clip_classifier
 from cmsn_jax.pretraining import clips as clips_lib
 from cmsn_jax.pretraining import run as classifier_run
-from cmsn_jax.runs import folder
+from cmsn_jax.runs import config_record, folder
 
 
 def train_and_evaluate(
@@ -43,7 +43,7 @@ def train_and_evaluate(
   """
   _check(config, train)
   with folder.locked(workdir):
-    folder.claim_config(workdir, config)
+    config_record.claim(workdir, config)
     config = _with_weights_settings(config)
     run = _Run(config, workdir, train, validation, output, quiet)
     return run.train()
@@ -134,7 +134,7 @@ class _Run(classifier_run.ClassifierRun):
       'source': f'launch.pretrain, step {step}',
       'validation': metrics,
       'classes': list(self.source.classes),
-      'config': folder.to_json(self.config),
+      'config': config_record.to_json(self.config),
     }
     folders.save(self.output, folders.Weights(params['extractor'], description))
 

@@ -19,7 +19,7 @@ from absl import logging
 from cmsn_jax import progress
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.pretraining import clips as clips_lib
-from cmsn_jax.runs import checkpoints, folder
+from cmsn_jax.runs import checkpoints, config_record
 from cmsn_jax.training import metric_writer, optimizer, parallel, steps
 
 
@@ -101,7 +101,7 @@ class ClassifierRun(abc.ABC):
 
     Raises:
       NanLossError: when the loss stops being finite.
-      run_folder.RunFolderError: if its checkpoint is of other batches.
+      config_record.RunFolderError: if its checkpoint is of other batches.
     """
     settings = self.config.train
     per_epoch = self.loader.steps_per_epoch
@@ -147,7 +147,7 @@ class ClassifierRun(abc.ABC):
     found = resume.restore_newest()
     if found is None:
       return jax.device_get(state), {}
-    folder.check_batch(
+    config_record.check_batch(
       resume.directory, found.meta.get('windows'), self.loader.batch_size
     )
     logging.info('continues after step %d', found.step)

@@ -19,7 +19,7 @@ from cmsn_jax.features.weights import folders, tsn
 from cmsn_jax.pretraining import classifier, consensus
 from cmsn_jax.pretraining import clips as clips_lib
 from cmsn_jax.pretraining import run as classifier_run
-from cmsn_jax.runs import folder
+from cmsn_jax.runs import config_record, folder
 from cmsn_jax.training import steps
 from cmsn_jax.video import flow
 
@@ -57,7 +57,7 @@ def train_and_evaluate(
   if not len(train):
     raise ValueError('there are no training clips')
   with folder.locked(workdir):
-    folder.claim_config(workdir, config)
+    config_record.claim(workdir, config)
     run = _Run(config, workdir, train, validation, output, quiet)
     return run.train()
 
@@ -198,7 +198,7 @@ class _Run(classifier_run.ClassifierRun):
       'source': f'launch.pretrain, step {step}',
       'validation': metrics,
       'classes': list(self.source.classes),
-      'config': folder.to_json(self.config),
+      'config': config_record.to_json(self.config),
     }
     inner = {key: tree['network'] for key, tree in params.items()}
     folders.save(self.output, folders.Weights(inner, description))

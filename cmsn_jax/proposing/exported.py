@@ -9,7 +9,7 @@ import cmsn_loader
 model = cmsn_loader.load('export')
 segments, scores = model.propose(features)            # [n, 2] seconds, [n]
 
-Where cmsn_jax is installed, `exported.load` reads the same folder.
+Where cmsn_jax is installed, `cmsn_jax.load` reads the same folder.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ import json
 import os
 import pathlib
 import types
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.export
 import numpy as np
 
-from cmsn_jax.chains.paper import predictor as inference
-from cmsn_jax.chains.template import predictor as template_inference
+from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
 from cmsn_jax.runs import config_history
 
@@ -36,14 +36,16 @@ class ExportedModel:
   Attributes:
     description: `model.json`: widths, rates, config, what was trained on.
     programs: `jax.export.Exported` by name: `stages` and, if there is one,
-      `evaluator`, of symbolic batch and time; `exporting.programs` says what
+      `evaluator`, of symbolic batch and time; the chain's `programs` says what
       they take.
+    predictor: who proposes with them.
+    statistics: of the training features, or None.
   """
 
   description: dict[str, Any]
   programs: dict[str, Any]
-  _predictor: Any
-  _statistics: sources.Statistics | None
+  predictor: prediction.Predictor
+  statistics: sources.Statistics | None
 
   def propose(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Proposals of a whole video of any length, as launch.propose makes them.
@@ -60,25 +62,23 @@ class ExportedModel:
     found = self.predict(features).proposals
     return found.segments, found.scores
 
-  def predict(self, features: np.ndarray) -> inference.Prediction:
+  def predict(self, features: np.ndarray) -> prediction.Prediction:
     """`propose`, with the stage probabilities [t, 6] of the whole video.
 
     These are at `description['feature_fps']` a second.
     """
     source = self._source(features)
-    ((_, prediction),) = self._predictor.propose(source, source.ids)
-    return prediction
+    ((_, found),) = self.predictor.propose(source, source.ids)
+    return found
 
-  def stages(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def encode(self, features: np.ndarray) -> Any:
     """What the program `stages` says of one sequence, in one call.
 
     Args:
       features: [t, d] as extracted; they are pooled and standardised here.
 
     Returns:
-      With the generator 'stage_runs' probabilities [u, 6] and hidden features
-      [u, c]; with 'stage_template' their mean over the members and what the
-      evaluator pools [m, u, c]. u is t over the rows that make a snippet.
+      as the chain's `programs` says, of a batch of one.
 
     Raises:
       ValueError: on features of another width, or that are not finite.
@@ -86,11 +86,7 @@ class ExportedModel:
     source = self._source(features)
     snippets = source.read(source.ids[0])
     mask = np.ones((1, len(snippets)), bool)
-    found = jax.device_get(self.programs['stages'].call(snippets[None], mask))
-    if isinstance(self._predictor, inference.Predictor):
-      return found[0][0], found[1][0]
-    pooled = found[:, 0]
-    return pooled[:, :, -6:].mean(axis=0), pooled
+    return jax.device_get(self.programs['stages'].call(snippets[None], mask))
 
   def _source(self, features):
     features = np.asarray(features, np.float32)
@@ -108,38 +104,58 @@ class ExportedModel:
       about['file_fps'],
       pool=about['pool'],
       deviation=about['config']['data']['pool_deviation'],
-      statistics=self._statistics,
-      per_video=about['config']['data']['per_video_features'],
+      statistics=self.statistics,
     )
 
 
-def load(folder: str | os.PathLike) -> ExportedModel:
+def load(
+  folder: str | os.PathLike,
+  predictor: Callable[[Any, Any, dict], prediction.Predictor],
+  chain: str | None = None,
+) -> ExportedModel:
   """Reads what `launch.export` wrote.
+
+  Args:
+    folder: that it wrote.
+    predictor: of the chain: config, networks, parameters -> who proposes. The
+      loader of an export knows its own.
+    chain: that the export must be of; None: it is known to be.
 
   Raises:
     FileNotFoundError: if the folder holds no exported model.
+    ValueError: if it is of another chain.
   """
   folder = pathlib.Path(folder)
   if not (folder / 'model.json').is_file():
     raise FileNotFoundError(f'{folder} holds no exported model (model.json)')
   description = json.loads((folder / 'model.json').read_text())
-  description['config'] = config_history.completed(description['config'])
+  description['config'] = config_history.current(description['config'])
+  if chain not in (None, description['config']['chain']):
+    raise ValueError(
+      f'{folder} is of the chain {description["config"]["chain"]!r}, this loader '
+      f'of {chain!r}; take the cmsn_loader that lies in that folder'
+    )
   programs = {
     path.stem: jax.export.deserialize(bytearray(path.read_bytes()))
     for path in sorted(folder.glob('*.jaxexport'))
   }
   with np.load(folder / 'statistics.npz') as arrays:
     statistics = sources.Statistics(**arrays) if arrays.files else None
-  config = _attributes(description['config'])
-  if config.proposals.generator == 'stage_template':
-    predictor = template_inference.TemplatePredictor(
-      config, {'joint': None}, _Members(programs, description['reach'])
-    )
-  else:
-    params = dict.fromkeys(programs)
-    model = _Networks(programs, description['max_snippets'])
-    predictor = inference.Predictor(config, params, model)
-  return ExportedModel(description, programs, predictor, statistics)
+  found = predictor(
+    _attributes(description['config']),
+    Programs(programs, _facts(description)),
+    # Parameters lie in the programs; whose they are still counts.
+    dict.fromkeys(programs),
+  )
+  return ExportedModel(description, programs, found, statistics)
+
+
+def _facts(description):
+  if 'facts' in description:
+    return description['facts']
+  # Of exports that had them beside the rest.
+  names = ('reach', 'max_snippets')
+  return {name: description[name] for name in names if name in description}
 
 
 class _Array:
@@ -159,42 +175,26 @@ class _Array:
     return self._features[start:stop]
 
 
-class _Networks:
-  """`model.Model`, with programs in place of networks and parameters."""
+class Programs:
+  """A chain's `Networks`, with programs in place of networks and parameters.
 
-  def __init__(self, programs, max_snippets):
-    self._programs = programs
-    self._max_snippets = max_snippets
+  Args:
+    programs: `stages` and, if there is one, `evaluator`.
+    facts: see `protocol.Networks`.
+  """
 
-  def stage_scores(self, params, inputs, mask):
+  def __init__(self, programs: dict[str, Any], facts: dict[str, int]):
+    self._programs, self.facts = programs, facts
+
+  def encode(self, params: Any, *arrays: Any) -> Any:
+    """Calls `stages`."""
     del params
-    return self._programs['stages'].call(inputs, mask)
+    return self._programs['stages'].call(*arrays)
 
-  def proposal_scores(self, params, hidden, starts, ends):
+  def score(self, params: Any, *arrays: Any) -> Any:
+    """Calls `evaluator`."""
     del params
-    if len(hidden) > self._max_snippets:
-      raise ValueError(
-        f'a candidate is too long for this exported model: its stretch is of '
-        f'{len(hidden)} snippets, at most {self._max_snippets} are possible; '
-        'use launch.propose'
-      )
-    return self._programs['evaluator'].call(hidden, starts, ends)
-
-
-class _Members:
-  """`joint_network.Members`, likewise."""
-
-  def __init__(self, programs, reach):
-    self._programs = programs
-    self.reach = reach
-
-  def encode(self, params, inputs, mask):
-    del params
-    return self._programs['stages'].call(inputs, mask)
-
-  def evaluate(self, params, pooled, segments):
-    del params
-    return self._programs['evaluator'].call(pooled, segments)
+    return self._programs['evaluator'].call(*arrays)
 
 
 def _attributes(value):

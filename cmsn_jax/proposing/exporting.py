@@ -1,30 +1,35 @@
 """A trained model as serialized programs with symbolic batch and time."""
 
 import ast
+import importlib.util
 import json
 import os
 import pathlib
 import re
-from typing import Any
 
 import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.runs import folder as run_folder
+from cmsn_jax.chains import protocol, registry
+from cmsn_jax.runs import config_record
+from cmsn_jax.runs import trained as trained_lib
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 # The package that the loader is written as.
 LOADER = 'cmsn_loader'
 
-# Stitched videos have candidates of any length; bins of up to 2^15 - 1 snippets
-# are hours at any rate.
-_LEVELS = 15
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
-_LOADER_INIT = f'''"""Runs the exported model of the folder above; needs jax and numpy."""
+_LOADER_INIT = '''"""Runs the exported model of the folder above; needs jax and numpy."""
 
-from {LOADER}.proposing.exported import ExportedModel, load
+from {loader}.proposing import exported
+from {loader}.proposing.exported import ExportedModel
+from {module} import {name}
+
+
+def load(folder):
+  """The model of a folder that launch.export wrote, of the same chain."""
+  return exported.load(folder, {name}, chain={chain!r})
 '''
 # What the loader's modules have in place of jaxtyping.
 _SHAPES = '''"""Stands in for the names of array annotations."""
@@ -38,11 +43,11 @@ class _Any:
 '''
 
 
-def write(trained, folder: pathlib.Path) -> dict[str, int]:
+def write(trained: trained_lib.Trained, folder: pathlib.Path) -> dict[str, int]:
   """Writes programs, model.json, statistics and loader into a folder.
 
   Args:
-    trained: a `corpus.Trained` on features.
+    trained: a run on features.
     folder: made where it is missing; what it holds of an export is replaced.
 
   Returns:
@@ -51,14 +56,18 @@ def write(trained, folder: pathlib.Path) -> dict[str, int]:
   Raises:
     ValueError: see `programs`.
   """
-  made = {f'{k}.jaxexport': bytes(v) for k, v in programs(trained).items()}
-  about = trained.data | description(trained)
-  about |= {
+  functions, facts = programs(trained)
+  made = {
+    f'{name}.jaxexport': bytes(_serialized(one, trained.predictor.params))
+    for name, one in functions.items()
+  }
+  about = trained.data | {
+    'facts': facts,
     'model': trained.identity,
-    'config': run_folder.to_json(trained.config),
+    'config': config_record.to_json(trained.config),
   }
   made['model.json'] = json.dumps(about, indent=2).encode()
-  texts = {name: text.encode() for name, text in loader().items()}
+  texts = {name: text.encode() for name, text in loader(trained).items()}
   for name, data in (texts | made).items():
     target = folder / name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -76,20 +85,8 @@ def write(trained, folder: pathlib.Path) -> dict[str, int]:
   return {name: len(data) for name, data in made.items()}
 
 
-def programs(trained) -> dict[str, bytearray]:
-  """The model's functions, their parameters inside, serialized.
-
-  Args:
-    trained: a `corpus.Trained` on features.
-
-  Returns:
-    With the generator 'stage_runs': 'stages': features [b, t, d], mask [b, t]
-    -> probabilities [b, t, 6], hidden [b, t, c]; 'evaluator', if there is one:
-    hidden [t, c], starts [n], ends [n] -> scores [n].
-    With 'stage_template', all members inside: 'stages': features [b, t, d],
-    mask [b, t] -> [m, b, t, c], the last six of them probabilities;
-    'evaluator': [m, t, c], segments [n, 2] -> P(tIoU >= threshold) [n, 10],
-    border offsets [n, 2].
+def programs(trained: trained_lib.Trained) -> protocol.Programs:
+  """What a run computes, of symbolic batch, time and number of proposals.
 
   Raises:
     ValueError: for a model on video.
@@ -101,106 +98,80 @@ def programs(trained) -> dict[str, bytearray]:
       'decoding and resizing are no program; train on the features of '
       'launch.extract_features'
     )
-  if trained.config.proposals.generator == 'stage_template':
-    return _template_programs(trained, shape[0])
-  params, model = trained.predictor.params, trained.predictor.model
-  features, mask = _windows(shape[0])
-  found = {
-    'stages': _serialized(
-      lambda x, mask: tuple(model.stage_scores(params['stages'], x, mask)),
-      features,
-      mask,
-    )
-  }
-  if 'evaluator' in params:
-    t, n = jax.export.symbolic_shape('t, n')
-    levels = _levels(trained.config)
-    hidden = (t, trained.config.stages.width)
-    found['evaluator'] = _serialized(
-      lambda hidden, starts, ends: model.proposal_scores(
-        params['evaluator'], hidden, starts, ends, levels
-      ),
-      jax.ShapeDtypeStruct(hidden, jnp.float32),
-      jax.ShapeDtypeStruct((n,), jnp.int32),
-      jax.ShapeDtypeStruct((n,), jnp.int32),
-    )
-  return found
+  b, t = jax.export.symbolic_shape('b, t')
+  inputs = (
+    jax.ShapeDtypeStruct((b, t, shape[0]), jnp.float32),
+    jax.ShapeDtypeStruct((b, t), jnp.bool_),
+  )
+  return registry.load(trained.config.chain).programs(
+    trained.config,
+    trained.predictor.networks,
+    trained.predictor.params,
+    inputs,
+    jax.export.symbolic_shape('t, n'),
+  )
 
 
-def description(trained) -> dict[str, Any]:
-  """What the loader must know, beside what the run's data are."""
-  config = trained.config
-  if config.proposals.generator == 'stage_template':
-    return {'reach': trained.predictor.members.reach}
-  bins = config.evaluator.roi_bins
-  return {'max_snippets': bins * (2 ** _levels(config) - 2)}
+def loader(trained: trained_lib.Trained) -> dict[str, str]:
+  """Sources of the package `cmsn_loader` by path.
 
-
-def loader() -> dict[str, str]:
-  """Sources of the package `cmsn_loader` by path: `exported` and its imports.
-
-  They are this package's own, but for the names of array annotations.
+  They are `exported`, the module of the chain's predictor, and what these
+  import: this package's own (or those of the package that the chain is in), but
+  for the names of array annotations.
   """
-  found, names = {f'{LOADER}/__init__.py': _LOADER_INIT}, set()
-  todo = ['proposing/exported.py']
+  kind = type(trained.predictor)
+  roots = {'cmsn_jax', kind.__module__.split('.')[0]}
+  renamed = {root: _in_loader(root) for root in roots}
+  found, names = {}, set()
+  todo = ['cmsn_jax.proposing.exported', kind.__module__]
+  done = set()
   while todo:
-    path = todo.pop()
-    target = f'{LOADER}/{path}'
-    if target in found:
+    module = todo.pop()
+    if module in done:
       continue
-    text = (_ROOT / path).read_text(encoding='utf-8')
-    for folder in list(pathlib.Path(path).parents)[:-1]:
-      found[f'{LOADER}/{folder}/__init__.py'] = ''
+    done.add(module)
+    text = _source(module)
     for node in ast.parse(text).body:
       if not isinstance(node, ast.ImportFrom):
         continue
       if node.module == 'jaxtyping':
         names.update(alias.name for alias in node.names)
-      elif node.module.split('.')[0] == _ROOT.name:
-        folder = '/'.join(node.module.split('.')[1:])
-        todo += [str(pathlib.Path(folder, f'{a.name}.py')) for a in node.names]
+      elif node.module.split('.')[0] in roots:
+        todo += [f'{node.module}.{alias.name}' for alias in node.names]
     text = re.sub(r'^from jaxtyping import', f'from {LOADER}.shapes import',
                   text, flags=re.M)  # fmt: skip
-    found[target] = re.sub(
-      rf'^from {_ROOT.name}\b', f'from {LOADER}', text, flags=re.M
-    )
+    for root, new in renamed.items():
+      text = re.sub(rf'^from {root}\b', f'from {new}', text, flags=re.M)
+    path = pathlib.Path(*_moved(module, renamed).split('.')).with_suffix('.py')
+    for folder in list(path.parents)[:-1]:
+      found[f'{folder}/__init__.py'] = ''
+    found[str(path)] = text
+  found[f'{LOADER}/__init__.py'] = _LOADER_INIT.format(
+    loader=LOADER,
+    module=_moved(kind.__module__, renamed),
+    name=kind.__name__,
+    chain=trained.config.chain,
+  )
   aliases = ' = '.join(sorted(names))
   found[f'{LOADER}/shapes.py'] = f'{_SHAPES}{aliases} = _Any\n'
   return found
 
 
-def _template_programs(trained, width):
-  params, members = trained.predictor.params['joint'], trained.predictor.members
-  features, mask = _windows(width)
-  encode = lambda x, mask: members.encode(params, x, mask)
-  pooled = jax.eval_shape(encode, *_windows(width, 1, 64)).shape
-  t, n = jax.export.symbolic_shape('t, n')
-  return {
-    'stages': _serialized(encode, features, mask),
-    'evaluator': _serialized(
-      lambda pooled, segments: members.evaluate(params, pooled, segments),
-      jax.ShapeDtypeStruct((pooled[0], t, pooled[3]), jnp.float32),
-      jax.ShapeDtypeStruct((n, 2), jnp.float32),
-    ),
-  }
+def _in_loader(root):
+  return LOADER if root == 'cmsn_jax' else f'{LOADER}.{root}'
 
 
-def _windows(width, *sizes):
-  b, t = sizes or jax.export.symbolic_shape('b, t')
-  return (
-    jax.ShapeDtypeStruct((b, t, width), jnp.float32),
-    jax.ShapeDtypeStruct((b, t), jnp.bool_),
-  )
+def _moved(module, renamed):
+  root, _, rest = module.partition('.')
+  return f'{renamed[root]}.{rest}' if rest else renamed[root] + '.chain'
 
 
-def _levels(config):
-  """Of the table of RoI pooling: candidates lie in a window, or anywhere."""
-  if config.proposals.stitch == 'average':
-    return _LEVELS
-  longest = -(-config.windows.length // config.evaluator.roi_bins) + 1
-  return min(longest, config.windows.length).bit_length()
+def _source(module):
+  spec = importlib.util.find_spec(module)
+  return pathlib.Path(spec.origin).read_text(encoding='utf-8')
 
 
-def _serialized(function, *specs):
+def _serialized(program, params):
+  function = lambda *arrays: program.function(params, *arrays)
   export = jax.export.export(jax.jit(function), platforms=PLATFORMS)
-  return export(*specs).serialize()
+  return export(*program.specs).serialize()

@@ -1,26 +1,125 @@
-"""Config keys that came after runs had been saved, and what those runs did."""
+"""What became of config keys since runs were first saved.
+
+Every saved config, of a run or of an export, is read through `current`: the
+changes are applied in their order to whatever an older version wrote.
+"""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-LATER = {
-  'proposals.decoder': 'argmax',
-  'data.normal_scores': False,
-  'joint.action_weight': 0.0,
-  'joint.num_actions': 0,
-  'joint.clear_weight': 0.0,
-  'joint.clear_reach': 4.0,
-  'joint.border_error': 0.0,
-  'joint.calibration': [],
-}
+_MISSING = object()
 
 
-def completed(values: dict[str, Any]) -> dict[str, Any]:
-  """A saved config with the keys that it is too old to have."""
+class RemovedKeyError(ValueError):
+  """A saved config has a value of a key that is no more."""
+
+
+class Added(NamedTuple):
+  """A key that came later; older runs did what `value` says."""
+
+  key: str
+  value: Any
+
+
+class Moved(NamedTuple):
+  """A key, or a whole section, with another name."""
+
+  key: str
+  new: str
+  convert: Callable[[Any], Any] = lambda value: value
+
+
+class Removed(NamedTuple):
+  """A key that is no more: only runs that had left it alone go on."""
+
+  key: str
+  value: Any
+
+
+_CHAINS = {'stage_runs': 'paper', 'stage_template': 'template'}
+
+CHANGES = (
+  Added('proposals.decoder', 'argmax'),
+  Added('data.normal_scores', False),
+  Added('joint.action_weight', 0.0),
+  Added('joint.num_actions', 0),
+  Added('joint.clear_weight', 0.0),
+  Added('joint.clear_reach', 4.0),
+  Added('joint.border_error', 0.0),
+  Added('joint.calibration', []),
+  Moved('proposals.generator', 'chain', lambda name: _CHAINS.get(name, name)),
+  Moved('joint.calibration', 'calibration.given'),
+  Moved('joint', 'template'),
+  Removed('data.per_video_features', False),
+  Removed('evaluator.high_tiou', 0.6),
+  Removed('evaluator.low_tiou', 0.2),
+  Removed('stages.class_balance', 0.0),
+  Removed('stages.label_smoothing', 0.0),
+  Removed('template.inner_bins', 8),
+  Removed('template.context_bins', 2),
+  Removed('template.border', 2.0),
+  Removed('template.context_weight', 0.5),
+  Removed('template.duration_ratio', 1.15),
+  Removed('template.clear_reach', 4.0),
+)
+
+
+def current(values: dict[str, Any]) -> dict[str, Any]:
+  """A saved config as this version would have saved it.
+
+  Args:
+    values: plain JSON values; left as they are.
+
+  Raises:
+    RemovedKeyError: naming a key that is no more and whose value cannot be
+      forgotten.
+  """
   values = json.loads(json.dumps(values))
   if 'proposals' not in values:
     return values  # Of a classifier of clips.
-  for name, old in LATER.items():
-    section, key = name.split('.')
-    values.setdefault(section, {}).setdefault(key, old)
+  if 'chain' not in values:
+    for change in CHANGES:
+      _apply(values, change)
+    values['calibration'].setdefault('fit', values['chain'] == 'template')
   return values
+
+
+def _apply(values, change):
+  if isinstance(change, Added):
+    if _get(values, change.key) is _MISSING:
+      _set(values, change.key, change.value)
+    return
+  found = _pop(values, change.key)
+  if found is _MISSING:
+    return
+  if isinstance(change, Moved):
+    _set(values, change.new, change.convert(found))
+  elif found != change.value:
+    raise RemovedKeyError(
+      f'this run was made with config.{change.key} = {found!r}, a key that is '
+      f'no more (only {change.value!r} is still done); use the version that '
+      'made it, or train anew'
+    )
+
+
+def _get(values, key):
+  for part in key.split('.'):
+    if not isinstance(values, dict) or part not in values:
+      return _MISSING
+    values = values[part]
+  return values
+
+
+def _set(values, key, value):
+  *sections, last = key.split('.')
+  for part in sections:
+    values = values.setdefault(part, {})
+  values[last] = value
+
+
+def _pop(values, key):
+  *sections, last = key.split('.')
+  for part in sections:
+    values = values.get(part, {})
+  return values.pop(last, _MISSING)

@@ -1,4 +1,4 @@
-"""Rows of the ablation tables: name, what changes, and the phase evaluated.
+"""Rows of the ablation tables: name, and what changes.
 
 Tables 4 to 6 are the paper's; 'decoder' is ours, of the same chain; 'plus' takes
 the template chain apart.
@@ -15,22 +15,34 @@ class Row(NamedTuple):
   Attributes:
     name: of the row.
     changes: config keys of the run.
-    phase: that the row is taken from.
     at_inference: config keys that only inference sees otherwise.
   """
 
   name: str
   changes: dict[str, object]
-  phase: str = 'stages'
   at_inference: dict[str, object] = {}
 
 
+class Table(NamedTuple):
+  """Rows of one chain.
+
+  Attributes:
+    chain: `config.chain` of all its runs.
+    rows: from top to bottom.
+  """
+
+  chain: str
+  rows: tuple[Row, ...]
+
+
+# Rows of the paper without its evaluator, as in Tables 5 and 6.
+_STAGES = {'evaluator.enabled': False}
 # A row of the template chain changes one thing of a single member.
-_MEMBER = {'joint.members': 1, 'train.batch_per_device': 8}
+_MEMBER = {'template.members': 1, 'train.batch_per_device': 8}
 
 
 def _plus(name, changes=None, **at_inference):
-  return Row(name, {**_MEMBER, **(changes or {})}, 'joint', at_inference)
+  return Row(name, {**_MEMBER, **(changes or {})}, at_inference)
 
 
 def _augmented(times):
@@ -42,45 +54,65 @@ def _augmented(times):
 def _margin(n, m):
   return Row(
     f'n={n} m={m}',
-    {'stages.loss': 'vmcl', 'stages.margin_n': n, 'stages.margin_m': m},
+    {
+      **_STAGES,
+      'stages.loss': 'vmcl',
+      'stages.margin_n': n,
+      'stages.margin_m': m,
+    },
   )
 
 
 TABLES = {
-  '4': (
-    Row('without PES', {}),
-    Row('with PES', {}, phase='evaluator'),
+  '4': Table(
+    'paper',
+    (
+      Row('without PES', _STAGES),
+      Row('with PES', {}),
+    ),
   ),
-  '5': (
-    Row('softmax', {'stages.loss': 'softmax'}),
-    Row('LMCL', {'stages.loss': 'lmcl'}),
-    Row('VMCL', {'stages.loss': 'vmcl'}),
-    Row('VMCL on angles', {'stages.loss': 'vmcl_arc'}),
+  '5': Table(
+    'paper',
+    (
+      Row('softmax', {**_STAGES, 'stages.loss': 'softmax'}),
+      Row('LMCL', {**_STAGES, 'stages.loss': 'lmcl'}),
+      Row('VMCL', {**_STAGES, 'stages.loss': 'vmcl'}),
+      Row('VMCL on angles', {**_STAGES, 'stages.loss': 'vmcl_arc'}),
+    ),
   ),
-  '6': (
-    _margin(0.1, 0.1),
-    _margin(0.15, 0.1),
-    _margin(0.18, 0.12),
-    _margin(0.25, 0.8),
+  '6': Table(
+    'paper',
+    (
+      _margin(0.1, 0.1),
+      _margin(0.15, 0.1),
+      _margin(0.18, 0.12),
+      _margin(0.25, 0.8),
+    ),
   ),
-  'decoder': (
-    Row('arg-max', {}, phase='evaluator'),
-    Row('stage grammar', {'proposals.decoder': 'grammar'}, phase='evaluator'),
+  'decoder': Table(
+    'paper',
+    (
+      Row('arg-max', {}),
+      Row('stage grammar', {'proposals.decoder': 'grammar'}),
+    ),
   ),
-  'plus': (
-    _plus('one member'),
-    _plus('borders count no further', **{'joint.clear_weight': 0.0}),
-    _plus('borders are exact', **{'joint.border_error': 0.0}),
-    _plus('Soft-NMS', **{'nms.method': 'soft'}),
-    _plus('borders not mended', **{'joint.mend_per_snippet': 0.0}),
-    _plus('standardised features', {'data.normal_scores': False}),
-    _plus('without action labels', {'joint.action_weight': 0.0}),
-    _plus('stages weigh a quarter', {'joint.stage_weight': 0.5}),
-    _plus('no augmentation', _augmented(0)),
-    _plus('twice the augmentation', _augmented(2)),
-    _plus('without EMA', {'train.ema': 0.0}),
-    _plus('softmax', {'stages.loss': 'softmax'}),
-    _plus('scale 30, as the paper', {'stages.scale': 30.0}),
-    Row('four members, as shipped', {}, phase='joint'),
+  'plus': Table(
+    'template',
+    (
+      _plus('one member'),
+      _plus('borders count no further', **{'template.clear_weight': 0.0}),
+      _plus('borders are exact', **{'template.border_error': 0.0}),
+      _plus('Soft-NMS', **{'nms.method': 'soft'}),
+      _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
+      _plus('standardised features', {'data.normal_scores': False}),
+      _plus('without action labels', {'template.action_weight': 0.0}),
+      _plus('stages weigh a quarter', {'template.stage_weight': 0.5}),
+      _plus('no augmentation', _augmented(0)),
+      _plus('twice the augmentation', _augmented(2)),
+      _plus('without EMA', {'train.ema': 0.0}),
+      _plus('softmax', {'stages.loss': 'softmax'}),
+      _plus('scale 30, as the paper', {'stages.scale': 30.0}),
+      Row('four members, as shipped', {}),
+    ),
   ),
 }

@@ -14,6 +14,10 @@ import ml_collections
 def get_config() -> ml_collections.ConfigDict:
   """Returns the default configuration: the paper's, on features."""
   config = ml_collections.ConfigDict()
+  # How snippets become proposals: 'paper' (Sec. 3), 'template' (every start and
+  # duration, docs/template_chain.md), or the import path of a chain of your own
+  # (docs/your_own_chain.md). A key that it does not read is an error.
+  config.chain = 'paper'
   config.data = _data()
   config.video = _video()
   config.extractor = _extractor()
@@ -21,7 +25,8 @@ def get_config() -> ml_collections.ConfigDict:
   config.stages = _stages()
   config.proposals = _proposals()
   config.evaluator = _evaluator()
-  config.joint = _joint()
+  config.template = _template()
+  config.calibration = _calibration()
   config.nms = _nms()
   config.train = _train()
   config.evaluation = _evaluation()
@@ -67,8 +72,6 @@ def _data():
   data.target_snippets = 24.0
   # Append the logarithm of each feature's deviation among the rows averaged.
   data.pool_deviation = False
-  # Append each feature standardised by its own video's mean and deviation.
-  data.per_video_features = False
   return data
 
 
@@ -150,19 +153,13 @@ def _stages():
   # 'worked_example' is (D-1)m + n, which reproduces Sec. 4.2's example;
   # 'equation_7' is Dm + n.
   stages.margin_form = 'worked_example'
-  # Weigh classes by 1 / share^balance of the training labels; 0 is off.
-  stages.class_balance = 0.0
-  stages.label_smoothing = 0.0
   return stages
 
 
 def _proposals():
   proposals = ml_collections.ConfigDict()
-  # 'stage_runs' is Sec. 3.2; 'stage_template' scores every (start, duration)
-  # by how well the stage probabilities fit the six-stage template.
-  proposals.generator = 'stage_runs'
   # Stage of a snippet: 'argmax' as Sec. 3.2, or 'grammar', the most probable
-  # sequence in the order of Sec. 3.1 ('stage_runs' only).
+  # sequence in the order of Sec. 3.1.
   proposals.decoder = 'argmax'
   # i of Eq. 1, per snippet.
   proposals.decay_rate = 0.09
@@ -187,77 +184,70 @@ def _evaluator():
   evaluator.roi_bins = 4
   evaluator.hidden = 2048
   evaluator.dropout = 0.5
-  # Sec. 3.4: as many proposals of tIoU (low, high] and of tIoU <= low as
-  # there are above high.
-  evaluator.high_tiou = 0.6
-  evaluator.low_tiou = 0.2
   # Proposals a window and step.
   evaluator.max_rois = 192
   return evaluator
 
 
-def _joint():
-  joint = ml_collections.ConfigDict()
-  # The template chain (generator 'stage_template'): one network with a stage
-  # head and a context evaluator, trained in one phase.  See docs/plus.md.
+def _template():
+  template = ml_collections.ConfigDict()
+  # The template chain (config.chain 'template'): one network with a stage
+  # head and a context evaluator, trained in one phase.  See docs/template_chain.md.
   # Networks whose predictions are averaged.  Each learns from its own share of
   # every batch: train.batch_per_device is to be a multiple.
-  joint.members = 3
+  template.members = 3
   # Steps of the phase, rounded up to whole epochs.
-  joint.steps = 1000
+  template.steps = 1000
   # Times that the held-out videos are evaluated on the way.
-  joint.evaluations = 5
-  joint.width = 128
-  joint.dilations = (1, 2, 4, 8, 16)
-  joint.dropout = 0.3
+  template.evaluations = 5
+  template.width = 128
+  template.dilations = (1, 2, 4, 8, 16)
+  template.dropout = 0.3
   # Channels that the evaluator pools, beside the probabilities of the stages and
   # of the actions.
-  joint.pooled_width = 48
-  joint.hidden = 256
-  # Bins inside a proposal, and in the half duration on either side of it.
-  joint.inner_bins = 8
-  joint.context_bins = 2
-  # Snippets before and after each border that the evaluator looks at.
-  joint.border = 2.0
+  template.pooled_width = 48
+  template.hidden = 256
   # Training proposals a window and step.
-  joint.proposals = 192
+  template.proposals = 192
   # Weights in the loss: stages, tIoU reached or not, borders.
-  joint.stage_weight = 2.0
+  template.stage_weight = 2.0
   # Of the action (its label in the annotations) of each snippet, a second target
   # beside the stages; 0: labels are not looked at.
-  joint.action_weight = 0.25
-  joint.match_weight = 4.0
-  joint.offset_weight = 1.0
+  template.action_weight = 0.25
+  template.match_weight = 4.0
+  template.offset_weight = 1.0
   # Labels of the training instances; 0: counted when the run starts.
-  joint.num_actions = 0
+  template.num_actions = 0
   # Durations of candidates in snippets, and their median; () and 0: from the
-  # training instances, on a geometric grid of `duration_ratio`.
-  joint.durations = ()
-  joint.duration_ratio = 1.15
-  joint.typical_duration = 0.0
-  # Power of the borders' clearness in a proposal's score (0: without it), and
-  # snippets either side of a border that it is read off.
-  joint.clear_weight = 0.2
-  joint.clear_reach = 4.0
+  # training instances, on a geometric grid.
+  template.durations = ()
+  template.typical_duration = 0.0
+  # Power of the borders' clearness in a proposal's score; 0: without it.
+  template.clear_weight = 0.2
   # Snippets by which borders are known at best: short proposals count less.
-  joint.border_error = 0.5
-  # Slope and offset of the log odds of scores.  (): fitted on the held-out
-  # videos and kept with the checkpoint; (1.0, 0.0): scores stay as they come.
-  joint.calibration = ()
-  # Weight of Ready and Follow in the fit to the template.
-  joint.context_weight = 0.5
+  template.border_error = 0.5
   # Per snippet of video: candidates that the evaluator scores, those whose
   # borders it mends and scores again, and those that reach the NMS.
-  joint.per_snippet = 3.2
-  joint.mend_per_snippet = 0.4
-  joint.keep_per_snippet = 1.4
-  return joint
+  template.per_snippet = 3.2
+  template.mend_per_snippet = 0.4
+  template.keep_per_snippet = 1.4
+  return template
+
+
+def _calibration():
+  calibration = ml_collections.ConfigDict()
+  # Fit slope and offset of the log odds of scores on the held-out videos and
+  # keep them with the checkpoint: scores then mean what they say.
+  calibration.fit = False
+  # Given instead of fitted; (1.0, 0.0): scores stay as they come.
+  calibration.given = ()
+  return calibration
 
 
 def _nms():
   nms = ml_collections.ConfigDict()
   # 'soft', 'greedy' or 'none'; without an evaluator none is applied.
-  # 'threshold' (generator 'stage_template' only) has nothing to tune.
+  # 'threshold' (chain 'template' only) has nothing to tune.
   nms.method = 'soft'
   # BSN's setting for THUMOS14.
   nms.sigma = 0.75

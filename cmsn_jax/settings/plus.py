@@ -2,7 +2,7 @@
 
 Chosen on held-out training videos of two data sets (rat_social, gestures);
 nothing here depends on the data: rate, windows and durations are derived from
-the training videos when a run starts (docs/plus.md).
+the training videos when a run starts (docs/template_chain.md).
 """
 
 import ml_collections
@@ -10,7 +10,7 @@ import ml_collections
 
 def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   """Turns a config into one of the template chain."""
-  config.proposals.generator = 'stage_template'
+  config.chain = 'template'
   # About 20 snippets to a median instance; what the averaging of rows loses
   # is kept as their deviation.
   config.data.pool = 0
@@ -27,9 +27,9 @@ def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.windows.channel_drop = 0.1
   # VMCL with a softer scale than the paper's 30, which overfits here.
   config.stages.scale = 10.0
-  config.joint.members = 4
-  config.joint.steps = 600
-  config.joint.dropout = 0.4
+  config.template.members = 4
+  config.template.steps = 600
+  config.template.dropout = 0.4
   config.train.batch_per_device = 32
   config.train.optimizer = 'adamw'
   config.train.learning_rate = 1e-3
@@ -42,7 +42,8 @@ def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   # Once, at the end: nothing is chosen on held-out videos but what the run
   # reports, and where there are no videos in `data.eval_subset` none is kept
   # from training.
-  config.joint.evaluations = 1
+  config.template.evaluations = 1
   config.data.holdout = 0.0
   config.nms.method = 'threshold'
+  config.calibration.fit = True
   return config

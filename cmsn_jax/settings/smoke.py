@@ -31,21 +31,31 @@ def apply(
     config.data.feature_fps = 0.0
     config.data.pool = 1
     config.windows.length = 64
-  config.joint.members = 2
-  config.joint.steps = 20
-  config.joint.width = 16
-  config.joint.dilations = (1, 2)
-  config.joint.pooled_width = 8
-  config.joint.hidden = 16
-  config.joint.proposals = 32
   config.train.warmup_steps = 0
+  config.train.batch_per_device = 4
+  config.train.learning_rate = 3e-3
+  _OF_CHAIN.get(config.chain, lambda config: None)(config)
+  return config
+
+
+def _paper(config):
   config.stages.width = 32
   config.stages.lstm_width = 16
   config.stages.lstm_layers = 1
   config.evaluator.hidden = 32
   config.evaluator.max_rois = 48
-  config.train.batch_per_device = 4
-  config.train.learning_rate = 3e-3
   config.train.stages_epochs = 2
   config.train.evaluator_epochs = 1
-  return config
+
+
+def _template(config):
+  config.template.members = 2
+  config.template.steps = 20
+  config.template.width = 16
+  config.template.dilations = (1, 2)
+  config.template.pooled_width = 8
+  config.template.hidden = 16
+  config.template.proposals = 32
+
+
+_OF_CHAIN = {'paper': _paper, 'template': _template}

@@ -3,13 +3,15 @@
 import ml_collections
 import numpy as np
 
+from cmsn_jax.chains import protocol, registry
+from cmsn_jax.settings import default
+
 _CHOICES = {
   'data.input': ('features', 'video'),
   'extractor.channel_order': ('rgb', 'bgr'),
   'stages.label_rule': ('centre', 'majority'),
   'stages.loss': ('softmax', 'lmcl', 'vmcl', 'vmcl_arc'),
   'stages.margin_form': ('worked_example', 'equation_7'),
-  'proposals.generator': ('stage_runs', 'stage_template'),
   'proposals.decoder': ('argmax', 'grammar'),
   'proposals.required_rule': ('any', 'all'),
   'proposals.stitch': ('pool', 'average'),
@@ -30,14 +32,13 @@ _AT_LEAST = {
   'train.eval_every_epochs': 1,
   'evaluator.roi_bins': 1,
   'evaluator.max_rois': 3,
-  'joint.members': 1,
-  'joint.steps': 1,
-  'joint.evaluations': 1,
-  'joint.action_weight': 0.0,
-  'joint.num_actions': 0,
-  'joint.clear_weight': 0.0,
-  'joint.clear_reach': 0.5,
-  'joint.border_error': 0.0,
+  'template.members': 1,
+  'template.steps': 1,
+  'template.evaluations': 1,
+  'template.action_weight': 0.0,
+  'template.num_actions': 0,
+  'template.clear_weight': 0.0,
+  'template.border_error': 0.0,
 }
 
 
@@ -51,14 +52,14 @@ def check(config: ml_collections.ConfigDict) -> None:
   problems = [
     f'config.{key} must be one of {", ".join(choices)}, got {flat[key]!r}'
     for key, choices in _CHOICES.items()
-    if flat[key] not in choices
+    if key in flat and flat[key] not in choices
   ]
   problems += [
     f'config.{key} must be at least {least}, got {flat[key]}'
     for key, least in _AT_LEAST.items()
-    if not flat[key] >= least
+    if key in flat and not flat[key] >= least
   ]
-  problems += _calibration(flat['joint.calibration'])
+  problems += _calibration(flat['calibration.given'])
   overlap = flat['windows.overlap']
   if not 0 <= overlap < 1:
     problems.append(
@@ -70,22 +71,37 @@ def check(config: ml_collections.ConfigDict) -> None:
       f'config.evaluation.best_ans must be among evaluation.ans {tuple(ans)}, '
       f'got {tuple(best)}'
     )
-  if flat['nms.method'] == 'threshold' and (
-    flat['proposals.generator'] != 'stage_template'
-  ):
-    problems.append(
-      "config.nms.method 'threshold' needs proposals.generator "
-      "'stage_template', whose evaluator gives a probability a threshold"
-    )
-  if flat['proposals.decoder'] == 'grammar' and (
-    flat['proposals.generator'] == 'stage_template'
-  ):
-    problems.append(
-      "config.proposals.decoder 'grammar' needs proposals.generator "
-      "'stage_runs'; 'stage_template' decodes no stages"
-    )
+  chain = registry.load(config.chain)
+  problems += chain.problems(config) + _unread(config.chain, chain, flat)
   if problems:
     raise ValueError('; '.join(problems))
+
+
+def check_phase(config: ml_collections.ConfigDict, phase: str) -> None:
+  """Checks that a phase is 'all' or one of the chain's.
+
+  Raises:
+    ValueError: if not.
+  """
+  names = registry.load(config.chain).phases(config)
+  if phase not in ('all', *names):
+    raise ValueError(
+      f'--phase={phase}: the chain {config.chain!r} has the '
+      f'phase{"" if len(names) == 1 else "s"} {", ".join(names)} here; leave '
+      '--phase out to train all there is'
+    )
+
+
+def _unread(name, chain, flat):
+  """Keys that were changed and that nothing reads."""
+  known = _flatten(default.get_config())
+  reads = (*protocol.SHARED, *chain.READS)
+  return [
+    f'config.{key} has no effect in the chain {name!r}'
+    for key, value in flat.items()
+    if not protocol.covers(reads, key)
+    and (key not in known or value != known[key])
+  ]
 
 
 def _calibration(value):
@@ -94,7 +110,7 @@ def _calibration(value):
   ):
     return []
   return [
-    'config.joint.calibration must be () or a slope above 0 and an offset, got '
+    'config.calibration.given must be () or a slope above 0 and an offset, got '
     f'{tuple(value)}'
   ]
 

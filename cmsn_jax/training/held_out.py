@@ -7,10 +7,10 @@ import numpy as np
 from absl import logging
 
 from cmsn_jax import processes, sharding, stage_names
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains import prediction as prediction_lib
+from cmsn_jax.data import training_data
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.files import proposal_files
-from cmsn_jax.stages import targets as stage_targets
 from cmsn_jax.suppression import calibration
 
 
@@ -20,7 +20,7 @@ class Evaluation(NamedTuple):
   Attributes:
     metrics: AR at each AN, `best_metric` (what the best epoch is chosen by),
       stage accuracy, overall and by stage, slope and offset that calibrate the
-      template chain's scores; {} without held-out videos.
+      scores; {} without held-out videos.
     margins: of each held-out snippet, log odds of its true stage against the
       best other one, [t]: s times the cosine margin of Eq. (3), (5).
     example: the first video, for a picture: (video, prediction), or None.
@@ -34,16 +34,29 @@ class Evaluation(NamedTuple):
 NOTHING = Evaluation({}, np.zeros(0), None)
 
 
-def evaluate(config, data, predictor) -> Evaluation:
+def evaluate(
+  data: training_data.TrainingData,
+  predictor: prediction_lib.Predictor,
+  *,
+  protocol: str,
+  ans: tuple[int, ...],
+  best_ans: tuple[int, ...],
+  label_rule: str = 'centre',
+  calibrate: bool = False,
+) -> Evaluation:
   """Proposes for the held-out videos and compares with the ground truth.
 
   Each process proposes for its share of the videos; all come to the same
   evaluation.
 
   Args:
-    config: of the run.
-    data: a `training_data.TrainingData`.
+    data: its held-out videos count.
     predictor: with the parameters to judge.
+    protocol: of the AR, see `metrics.evaluate`.
+    ans: numbers of proposals.
+    best_ans: those whose mean AR is `best_metric`.
+    label_rule: see `targets.stage_labels`.
+    calibrate: fit what calibrates the scores.
   """
   if not data.held_out:
     return NOTHING
@@ -51,32 +64,28 @@ def evaluate(config, data, predictor) -> Evaluation:
   for video_id, prediction in _predictions(data, predictor).items():
     video = data.held_out[video_id]
     found[video_id] = prediction.proposals
-    labels.append(stage_labels(config, video, data.source))
-    probabilities.append(prediction.probabilities)
+    if prediction.probabilities is not None:
+      labels.append(training_data.stage_labels(video, data.source, label_rule))
+      probabilities.append(prediction.probabilities)
     example = example or (video, prediction)
-  labels = np.concatenate(labels)
-  probabilities = np.concatenate(probabilities)
+  # A chain may have no stages.
+  accuracies, margins = {}, np.zeros(0)
+  if labels:
+    labels = np.concatenate(labels)
+    probabilities = np.concatenate(probabilities)
+    accuracies = _accuracies(labels, probabilities.argmax(axis=1))
+    margins = _margins(labels, probabilities)
   return Evaluation(
     {
-      **_average_recall(config, data, found),
-      **_accuracies(labels, probabilities.argmax(axis=1)),
+      **_average_recall(data, found, protocol, ans, best_ans),
+      **accuracies,
       'proposals_per_video': float(
         np.mean([len(p.scores) for p in found.values()])
       ),
-      **_calibration(config, data, found),
+      **(_calibration(data, found) if calibrate else {}),
     },
-    _margins(labels, probabilities),
+    margins,
     example,
-  )
-
-
-def stage_labels(config, video, source) -> np.ndarray:
-  """Stage labels of all snippets of a video, [t]."""
-  return stage_targets.stage_labels(
-    video.segments,
-    source.num_snippets(video.video_id),
-    source.feature_fps,
-    rule=config.stages.label_rule,
   )
 
 
@@ -94,25 +103,26 @@ def _predictions(data, predictor):
     number = numbers[video_id]
     arrays[f'{number}.segments'] = one.proposals.segments
     arrays[f'{number}.scores'] = one.proposals.scores
-    arrays[f'{number}.probabilities'] = one.probabilities
+    if one.probabilities is not None:
+      arrays[f'{number}.probabilities'] = one.probabilities
   arrays = processes.gather(arrays)
   return {
-    video_id: inference.Prediction(
+    video_id: prediction_lib.Prediction(
       proposal_files.Proposals(
         arrays[f'{number}.segments'], arrays[f'{number}.scores']
       ),
-      arrays[f'{number}.probabilities'],
+      arrays.get(f'{number}.probabilities'),
     )
     for video_id, number in numbers.items()
   }
 
 
-def _average_recall(config, data, found):
+def _average_recall(data, found, protocol, ans, best_ans):
   result = metrics.evaluate(
     {k: (p.segments, p.scores) for k, p in found.items()},
     {k: video.segments for k, video in data.held_out.items()},
-    protocol=config.evaluation.protocol,
-    ans=tuple(config.evaluation.ans),
+    protocol=protocol,
+    ans=ans,
   )
   # Where fewer proposals are made than an AN asks for, all of them count.
   last = float(result.curve_ar[-1]) if len(result.curve_ar) else 0.0
@@ -120,14 +130,12 @@ def _average_recall(config, data, found):
     f'ar_{an}': last if value is None else float(value)
     for an, value in result.ar_at_an.items()
   }
-  best = [values[f'ar_{an}'] for an in config.evaluation.best_ans]
+  best = [values[f'ar_{an}'] for an in best_ans]
   return {**values, 'best_metric': float(np.mean(best))}
 
 
-def _calibration(config, data, found):
+def _calibration(data, found):
   """`score_slope` and `score_offset`: see `calibration.Calibration`."""
-  if config.proposals.generator != 'stage_template' or config.joint.calibration:
-    return {}
   fitted = calibration.fit(
     (p.scores, calibration.gains(p.segments, data.held_out[v].segments))
     for v, p in found.items()

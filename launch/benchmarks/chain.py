@@ -68,10 +68,8 @@ def template(snippets: int, steps: int = _STEPS):
 @functools.cache
 def _trained(kind, steps, max_candidates=0):
   """(predictor, standardised features that it proposes for)."""
-  from cmsn_jax.chains.template import derive
-  from cmsn_jax.data import training_data
-  from cmsn_jax.proposing import corpus
-  from cmsn_jax.training import loop
+  from cmsn_jax.runs import trained
+  from cmsn_jax.training import loop, setup
   from configs import rat_social, rat_social_plus
 
   config = {'paper': rat_social, 'template': rat_social_plus}[kind].get_config()
@@ -80,21 +78,24 @@ def _trained(kind, steps, max_candidates=0):
   config.data.pool = 1
   config.train.warmup_steps = 0
   config.train.batch_per_device = 8
-  config.train.eval_every_epochs = 1_000
   config.train.learning_rate = 2e-3
-  config.train.stages_epochs = max(1, steps // 20)
-  config.train.evaluator_epochs = 1
-  config.joint.steps = steps
+  if kind == 'paper':
+    config.train.eval_every_epochs = 1_000
+    config.train.stages_epochs = max(1, steps // 20)
+    config.train.evaluator_epochs = 1
+  else:
+    config.template.steps = steps
   with tempfile.TemporaryDirectory() as folder:
     workdir = pathlib.Path(folder)
-    data = training_data.open_data(config, workdir)
-    config = derive.derive(config, data)
+    config, data = setup.open_run(config, workdir)
     loop.train_and_evaluate(config, workdir / 'run', data, quiet=True)
     rows = [
       data.source.read(v, 0, data.source.num_snippets(v)) for v in data.train
     ]
-    changes = {'proposals.max_candidates': max_candidates}
-    predictor = corpus.load(workdir / 'run', changes=changes).predictor
+    changes = {}
+    if max_candidates:
+      changes = {'proposals.max_candidates': max_candidates}
+    predictor = trained.load(workdir / 'run', changes=changes).predictor
     return predictor, np.concatenate(rows)
 
 
@@ -183,15 +184,15 @@ def _start_up():
 
 def first_result() -> None:
   """Proposals of one short video by an untrained network."""
-  from cmsn_jax.chains.paper import predictor as inference
+  from cmsn_jax.chains import registry
   from configs import rat_social
 
   config = rat_social.get_config()
-  predictor = inference.create(config, {})
+  predictor = registry.predictor(config, {})
   key, length = jax.random.key(0), config.windows.length
   params = {
-    'stages': predictor.model.init_stages(key, length, (DIM,)),
-    'evaluator': predictor.model.init_evaluator(key, config.stages.width),
+    'stages': predictor.networks.init_stages(key, length, (DIM,)),
+    'evaluator': predictor.networks.init_evaluator(key, config.stages.width),
   }
   rows = np.random.default_rng(0).normal(size=(300, DIM)).astype(np.float32)
   source = Source(rows, {'v': 300})

@@ -136,12 +136,12 @@ def _recall(videos):
 
 
 def _stage_step(length):
-  from cmsn_jax.chains.paper import predictor as inference
+  from cmsn_jax.chains import registry
   from configs import rat_social
 
   config = rat_social.get_config()
-  predictor = inference.create(config, {})
-  params = predictor.model.init_stages(
+  predictor = registry.predictor(config, {})
+  params = predictor.networks.init_stages(
     jax.random.key(0), config.windows.length, (chain.DIM,)
   )
   inputs = jnp.ones((1, length, chain.DIM))
@@ -149,7 +149,7 @@ def _stage_step(length):
   step = jax.jit(
     jax.grad(
       lambda p: jnp.sum(
-        predictor.model.stages.apply({'params': p}, inputs, mask).scores ** 2
+        predictor.networks.stages.apply({'params': p}, inputs, mask).scores ** 2
       )
     )
   )

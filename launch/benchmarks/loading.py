@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 import ml_collections
 
-from cmsn_jax.chains.paper import stages_phase
-from cmsn_jax.chains.template import derive
+from cmsn_jax.chains import registry
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.training import loop
+from cmsn_jax.training import loop, phase_run, setup
 
 _WARM = 3
 
@@ -42,7 +41,7 @@ class Stopwatch:
     count: of steps.
   """
 
-  def __init__(self, batches: loop.Batches):
+  def __init__(self, batches: phase_run.Batches):
     self._batches = batches
     self.waited = self.total = 0.0
     self.count = 0
@@ -94,7 +93,7 @@ def run_train(quick: bool = False) -> list[dict]:
   with tempfile.TemporaryDirectory() as folder:
     for chain in _chains(pathlib.Path(folder), quick):
       watch = _stopped(chain, _tf_data() or _thread)
-      size = loop.batch_size(chain.config)
+      size = phase_run.batch_size(chain.config)
       rows.append({
         'suite': 'train',
         'work': f'{chain.name}, step of {size} windows of '
@@ -130,27 +129,27 @@ def _chains(folder, quick):
   ):
     config.data.annotations = 'generated:8x600'
     config.data.feature_fps = 0.0
-    config.joint.steps = steps
-    yield _opened(name, config, folder / config.proposals.generator, steps)
+    yield _opened(name, config, folder / config.chain, steps)
   if not quick:
     yield _opened('C3D, frames', *_video(folder / 'video'), steps)
 
 
 def _opened(name, config, folder, steps):
   folder.mkdir(parents=True, exist_ok=True)
-  data = training_data.open_data(config, folder)
-  config = derive.derive(config, data)
+  config, data = setup.open_run(config, folder)
+  config = config.copy_and_resolve_references()
   config.train.warmup_steps = 0
   config.train.checkpoint_every_steps = 1_000_000
-  config.train.eval_every_epochs = 1_000_000
-  config.train.stages_epochs = 1
-  if stages_phase.names(config)[0] == 'stages':
-    probe = loop.batch_size(config)
+  if 'stages' in registry.load(config.chain).phases(config):
+    config.train.eval_every_epochs = 1_000_000
     windows = sum(
       data.source.num_snippets(v) / (config.windows.length / 2)
       for v in data.train
     )
-    config.train.stages_epochs = max(1, round(steps * probe / windows))
+    epochs = steps * phase_run.batch_size(config) / windows
+    config.train.stages_epochs = max(1, round(epochs))
+  else:
+    config.template.steps = steps
   return Chain(name, config, data)
 
 
@@ -168,14 +167,14 @@ def _video(folder):
   return config, folder
 
 
-def _stopped(chain: Chain, batches: loop.Batches) -> Stopwatch:
+def _stopped(chain: Chain, batches: phase_run.Batches) -> Stopwatch:
   watch = Stopwatch(batches)
   with tempfile.TemporaryDirectory() as workdir:
     loop.train_and_evaluate(
       chain.config,
       pathlib.Path(workdir),
       chain.data,
-      phase=stages_phase.names(chain.config)[0],
+      phase=registry.load(chain.config.chain).phases(chain.config)[0],
       batches=watch,
       quiet=True,
     )

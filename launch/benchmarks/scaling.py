@@ -164,8 +164,9 @@ def _training_step():
   import jax
   import optax
 
-  from cmsn_jax.chains.paper import predictor, stages_phase
+  from cmsn_jax.chains import protocol, registry
   from cmsn_jax.data import training_data
+  from cmsn_jax.data import windows as windows_lib
   from cmsn_jax.training import parallel, steps
   from configs import rat_social
 
@@ -175,14 +176,23 @@ def _training_step():
   with tempfile.TemporaryDirectory() as folder:
     data = training_data.open_data(config, pathlib.Path(folder))
     size = config.train.batch_per_device * jax.device_count()
-    phase = stages_phase.stages(
-      config, data, predictor.create(config, {}), size
+    job = protocol.Job(
+      config,
+      data,
+      registry.predictor(config, {}),
+      size,
+      pathlib.Path(folder),
+      lambda name: {},
     )
+    phase = registry.load(config.chain).phase('stages', job)
     tx = optax.adam(1e-4)
     state = jax.device_get(
       steps.create_state(phase.init(jax.random.key(0)), tx)
     )
-    batch = phase.loader.batch(0)
+    loader = windows_lib.WindowLoader(
+      phase.prepare(), phase.windows, batch_size=size, seed=0
+    )
+    batch = loader.batch(0)
   batch.pop('window')
   step = parallel.parallel_step(steps.train_step, loss_fn=phase.loss_fn, tx=tx)
   return step, state, parallel.shard(batch)

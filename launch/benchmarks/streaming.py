@@ -15,8 +15,10 @@ import time
 import jax
 import numpy as np
 
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains import registry
+from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import frame_source
+from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.video import reader as video_reader
 
@@ -92,12 +94,12 @@ def _runs(path, reader):
 
   config = demo.get_config()
   settings = config.video
-  predictor = inference.create(config, {})
+  predictor = registry.predictor(config, {})
   shape = (c3d.STRIDE_FRAMES, *settings.crop, 3)
   key = jax.random.key(0)
   params = {
-    'stages': predictor.model.init_stages(key, config.windows.length, shape),
-    'evaluator': predictor.model.init_evaluator(key, config.stages.width),
+    'stages': predictor.networks.init_stages(key, config.windows.length, shape),
+    'evaluator': predictor.networks.init_evaluator(key, config.stages.width),
   }
   predictor = predictor.with_params(params)
 
@@ -107,11 +109,11 @@ def _runs(path, reader):
       stride=c3d.STRIDE_FRAMES, crop=settings.crop,
     )  # fmt: skip
 
-  hop = inference.hop_snippets(config)
+  hop = windows_lib.hop_snippets(config.windows.length, config.windows.overlap)
 
   def decoding():
     opened = source()
-    for window in inference.window_places(
+    for window in window_scores.window_places(
       opened, [_ID], config.windows.length, hop
     ):
       opened.read(_ID, window.start, window.start + window.length)

@@ -32,10 +32,10 @@ def _last_line(done):
   [
     ((_DEFAULT, '--config.train.sede=1'), "did you mean 'seed'"),
     ((_DEFAULT, '--workdr=x'), 'workdr'),
-    ((_DEFAULT, '--phase=stage'), 'phase'),
+    ((_DEFAULT, '--workdir=W', '--phase=stage'), '--phase=stage: the chain'),
     (
       ('--workdir=W', '--config=configs/custom.py:smoke', '--phase=stages'),
-      "'stage_template' has the phase joint",
+      "'template' has the phase joint",
     ),
     ((_DEFAULT,), '--workdir is needed'),
     (('--workdir=W',), '--config is needed'),
@@ -98,10 +98,11 @@ def test_train_propose_evaluate_export_report(tmp_path):
 
 def _check_export(tmp_path, run, output):
   """The exported model proposes what launch.propose wrote."""
+  from cmsn_jax.chains.paper import predictor
   from cmsn_jax.files import proposal_files
   from cmsn_jax.proposing import exported
 
-  model = exported.load(tmp_path / 'export')
+  model = exported.load(tmp_path / 'export', predictor.Predictor)
   for video_id, expected in proposal_files.read(output).items():
     features = np.load(run / 'generated' / 'features' / f'{video_id}.npy')
     segments, scores = model.propose(features)

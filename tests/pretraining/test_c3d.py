@@ -9,7 +9,7 @@ import pytest
 from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import folders
 from cmsn_jax.pretraining import c3d
-from cmsn_jax.runs import folder as run_folder
+from cmsn_jax.runs import config_record
 from configs import pretrain_ucf101
 
 
@@ -81,12 +81,12 @@ def test_a_narrow_c3d_learns_to_tell_two_motions(tmp_path):
   # A finished run ends at once, with the same result.
   again = run(smoke(epochs=6, learning_rate=1e-2), tmp_path)
   assert again == metrics
-  with pytest.raises(run_folder.RunFolderError, match='learning_rate: 0.01'):
+  with pytest.raises(config_record.RunFolderError, match='learning_rate: 0.01'):
     run(smoke(epochs=6, learning_rate=1e-3), tmp_path)
   # Steps of twice the windows would be other epochs.
   with (
-    pytest.warns(run_folder.ConfigChangedWarning),
-    pytest.raises(run_folder.RunFolderError, match='windows a step'),
+    pytest.warns(config_record.ConfigChangedWarning),
+    pytest.raises(config_record.RunFolderError, match='windows a step'),
   ):
     run(smoke(epochs=6, learning_rate=1e-2, batch_per_device=2), tmp_path)
 

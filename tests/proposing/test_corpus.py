@@ -1,11 +1,17 @@
+import contextlib
+
 import numpy as np
 import pytest
 
-from cmsn_jax.data import training_data
 from cmsn_jax.files import proposal_files
-from cmsn_jax.proposing import corpus, result_files
-from cmsn_jax.training import loop
+from cmsn_jax.proposing import corpus, inputs, result_files
+from cmsn_jax.runs import trained as trained_lib
+from cmsn_jax.training import setup
 from configs import rat_social
+
+_STACK = contextlib.ExitStack()
+# Nothing is opened, so nothing is asked of it.
+_NOBODY = trained_lib.Trained(None, rat_social.get_config(), {}, None, '')
 
 
 @pytest.fixture(scope='module')
@@ -16,12 +22,7 @@ def run(tmp_path_factory):
   config.data.annotations = 'generated:5x40'
   config.train.stages_epochs = 1
   config.evaluator.enabled = False
-  data = training_data.open_data(config, workdir)
-  from cmsn_jax.chains.template import derive
-
-  loop.train_and_evaluate(
-    derive.derive(config, data), workdir, data, quiet=True
-  )
+  setup.run(config, workdir, quiet=True)
   return workdir
 
 
@@ -74,9 +75,9 @@ def test_all_bad_feature_files_are_found_and_the_good_ones_opened(tmp_path):
   np.save(tmp_path / 'f_good.npy', good[:25])
   config = rat_social.get_config()
   data = {'file_fps': 5.0, 'file_dim': 4, 'pool': 1}
-  trained = corpus.Trained(None, config, data, None, '')
+  trained = trained_lib.Trained(None, config, data, None, '')
   failures = {}
-  _, seconds = corpus._open(trained, str(tmp_path), 5.0, failures, None)
+  _, seconds = inputs.open_source(trained, str(tmp_path), 5.0, failures, _STACK)
   assert seconds == {'c_good': 10.0, 'f_good': 5.0}
   assert set(failures) == {'a_narrow', 'b_objects', 'd_cube', 'e_text'}
   assert '3-dimensional' in failures['a_narrow']
@@ -122,10 +123,10 @@ def test_features_of_another_width_or_rate_are_refused(run, tmp_path):
 
 def test_no_run_and_no_subset(tmp_path):
   with pytest.raises(ValueError, match='no trained model'):
-    corpus.load(tmp_path)
+    trained_lib.load(tmp_path)
 
 
 def test_a_folder_of_neither_features_nor_videos_is_called_so(tmp_path):
   (tmp_path / 'deeper').mkdir()
   with pytest.raises(ValueError, match='neither features .* nor videos'):
-    corpus._open(None, str(tmp_path), None, {}, None)
+    inputs.open_source(_NOBODY, str(tmp_path), None, {}, _STACK)

@@ -2,9 +2,10 @@ import importlib
 import pathlib
 import re
 
+import ml_collections
 import pytest
 
-from cmsn_jax.settings import default
+from cmsn_jax.settings import default, plus
 from cmsn_jax.training import config_checks
 
 _CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -31,11 +32,11 @@ def test_every_shipped_config_is_valid_and_has_a_docstring(name):
     ('windows.length', 0, 'windows.length must be at least 2, got 0'),
     ('windows.overlap', 1.0, 'overlap must be within'),
     ('evaluation.best_ans', (7,), 'best_ans must be among'),
-    ('joint.border_error', float('nan'), 'border_error must be at least 0'),
-    ('joint.calibration', (-1.0, 0.0), 'calibration must be .* above 0'),
-    ('joint.calibration', (1.0,), 'calibration must be'),
-    ('joint.calibration', (1.0, float('nan')), 'calibration must be'),
-    ('nms.method', 'threshold', "needs proposals.generator 'stage_template'"),
+    ('template.border_error', float('nan'), 'border_error must be at least 0'),
+    ('calibration.given', (-1.0, 0.0), 'given must be .* above 0'),
+    ('calibration.given', (1.0,), 'given must be'),
+    ('calibration.given', (1.0, float('nan')), 'given must be'),
+    ('nms.method', 'threshold', "needs config.chain 'template'"),
   ],
 )
 def test_a_bad_value_is_named(key, value, message):
@@ -45,11 +46,47 @@ def test_a_bad_value_is_named(key, value, message):
     config_checks.check(config)
 
 
-def test_the_template_chain_has_no_stage_decoder():
+@pytest.mark.parametrize(
+  ('chain', 'key', 'value'),
+  [
+    ('template', 'proposals.decoder', 'grammar'),
+    ('template', 'windows.jitter', 0.5),
+    ('template', 'stages.label_rule', 'majority'),
+    ('template', 'train.stages_epochs', 3),
+    ('paper', 'windows.noise', 0.1),
+    ('paper', 'template.steps', 5),
+  ],
+)
+def test_a_key_that_the_chain_does_not_read_is_an_error(chain, key, value):
   config = default.get_config()
-  config.proposals.generator = 'stage_template'
-  config.proposals.decoder = 'grammar'
-  with pytest.raises(ValueError, match="decoder 'grammar' needs .*stage_runs"):
+  if chain == 'template':
+    config = plus.apply(config)
+  config.update_from_flattened_dict({key: value})
+  match = f"config.{key} has no effect in the chain '{chain}'"
+  with pytest.raises(ValueError, match=match):
+    config_checks.check(config)
+
+
+def test_a_chain_that_is_not_there_is_named():
+  config = default.get_config()
+  config.chain = 'papper'
+  with pytest.raises(ValueError, match="no chain 'papper'"):
+    config_checks.check(config)
+
+
+def test_the_template_chain_has_no_video():
+  # It used to decode all videos before it failed on a shape.
+  config = plus.apply(default.get_config())
+  config.data.input = 'video'
+  with pytest.raises(ValueError, match="'template' learns from features"):
+    config_checks.check(config)
+
+
+@pytest.mark.parametrize('dilations', [(512, 512), (1024,)])
+def test_dilations_must_leave_something_of_a_piece(dilations):
+  config = plus.apply(default.get_config())
+  config.template.dilations = dilations
+  with pytest.raises(ValueError, match='must stay below 1024'):
     config_checks.check(config)
 
 
@@ -69,6 +106,7 @@ def test_every_key_is_read_somewhere():
   keys = [
     f'{section}.{key}'
     for section, values in default.get_config().items()
+    if isinstance(values, ml_collections.ConfigDict)
     for key in values
   ]
   unread = [

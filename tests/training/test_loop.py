@@ -8,12 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.candidates import runs
-from cmsn_jax.chains.paper import hidden_cache, stages_phase
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains.paper import hidden_cache
 from cmsn_jax.data import training_data
-from cmsn_jax.runs import checkpoints, folder
-from cmsn_jax.training import loop
+from cmsn_jax.runs import checkpoints, config_record
+from cmsn_jax.training import loop, phase_run
 from configs import rat_social
 
 
@@ -96,7 +94,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, data):
       yield loader.batch(k)
 
   before = signal.getsignal(signal.SIGTERM)
-  with pytest.raises(loop.Interrupted, match="step 2 of phase 'stages'"):
+  with pytest.raises(phase_run.Interrupted, match="step 2 of phase 'stages'"):
     loop.train_and_evaluate(
       _config(), tmp_path, data, phase='stages', batches=batches, quiet=True
     )
@@ -115,7 +113,7 @@ def test_nan_loss_names_step_windows_and_the_last_good_checkpoint(
       yield batch
 
   config = _config(checkpoint_every_steps=1)
-  with pytest.raises(loop.NanLossError) as error:
+  with pytest.raises(phase_run.NanLossError) as error:
     loop.train_and_evaluate(
       config, tmp_path, data, phase='stages', batches=batches, quiet=True
     )
@@ -126,22 +124,6 @@ def test_nan_loss_names_step_windows_and_the_last_good_checkpoint(
   assert _newest(tmp_path, 'stages').step == 1
 
 
-def test_another_config_in_the_same_workdir_is_refused(tmp_path):
-  folder.claim_config(tmp_path, _config())
-  # Nothing was trained yet: a mistyped value binds nobody.
-  folder.claim_config(tmp_path, _config(learning_rate=0.5))
-  folder.claim_config(tmp_path, _config())
-  (tmp_path / 'stages' / 'resume' / '7').mkdir(parents=True)
-  changed = _config(learning_rate=1.0)
-  with pytest.raises(folder.RunFolderError, match='learning_rate: 0.003'):
-    folder.claim_config(tmp_path, changed)
-  longer = _config(stages_epochs=9)
-  with pytest.warns(
-    folder.ConfigChangedWarning, match='train.stages_epochs: 2 -> 9'
-  ):
-    folder.claim_config(tmp_path, longer)
-
-
 @pytest.mark.slow
 def test_a_run_goes_on_with_the_same_windows_a_step_only(tmp_path, data):
   train = lambda **kwargs: loop.train_and_evaluate(
@@ -150,69 +132,11 @@ def test_a_run_goes_on_with_the_same_windows_a_step_only(tmp_path, data):
   train(batch_per_device=2, stages_epochs=1)
   more = dict(stages_epochs=2)
   with (
-    pytest.warns(folder.ConfigChangedWarning),
-    pytest.raises(folder.RunFolderError, match='16 windows .* be 8'),
+    pytest.warns(config_record.ConfigChangedWarning),
+    pytest.raises(config_record.RunFolderError, match='16 windows .* be 8'),
   ):
     train(batch_per_device=1, **more)
-  with pytest.warns(folder.ConfigChangedWarning, match='accumulate: 1 -> 2'):
-    train(batch_per_device=1, accumulate=2, **more)
-
-
-def test_two_runs_in_one_workdir_are_refused(tmp_path):
-  with folder.locked(tmp_path):
-    with pytest.raises(folder.RunFolderError, match='another run is using'):
-      with folder.locked(tmp_path):
-        pass
-  with folder.locked(tmp_path):
-    pass
-
-
-def test_config_survives_json():
-  config = _config()
-  back = folder.from_json(folder.to_json(config))
-  assert back.to_dict() == config.to_dict()
-
-
-def test_no_model_yet(tmp_path):
-  with pytest.raises(folder.RunFolderError, match='no trained model'):
-    folder.read_best(tmp_path)
-
-
-def test_a_stage_network_without_candidates_stops_the_evaluator(
-  tmp_path, data, monkeypatch
-):
-  config = _config()
-  predictor = inference.create(config, {})
-  params = predictor.model.init_stages(
-    jax.random.key(0), config.windows.length, data.source.snippet_shape
-  )
-  monkeypatch.setattr(
-    predictor.__class__,
-    'candidates',
-    lambda self, probabilities: runs.generate(
-      np.zeros(len(probabilities), np.int32)
-    ),
-  )
-  with pytest.raises(
-    stages_phase.NoCandidatesError, match='no candidate in any'
+  with pytest.warns(
+    config_record.ConfigChangedWarning, match='accumulate: 1 -> 2'
   ):
-    stages_phase.evaluator(
-      config, data, predictor, params, 1, tmp_path, quiet=True
-    )
-
-
-def test_a_run_saved_before_a_key_came_goes_on(tmp_path):
-  folder.claim_config(tmp_path, _config())
-  (tmp_path / 'stages' / 'best' / '3').mkdir(parents=True)
-  saved = json.loads((tmp_path / 'config.json').read_text())
-  del saved['proposals']['decoder']
-  # The paper's chain reads no key of the template chain.
-  for key in (
-    'action_weight', 'clear_weight', 'clear_reach', 'border_error',
-    'calibration', 'num_actions',
-  ):  # fmt: skip
-    del saved['joint'][key]
-  (tmp_path / 'config.json').write_text(json.dumps(saved))
-  assert folder.from_json(saved).proposals.decoder == 'argmax'
-  folder.claim_config(tmp_path, _config())
-  assert 'decoder' in (tmp_path / 'config.json').read_text()
+    train(batch_per_device=1, accumulate=2, **more)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from cmsn_jax import processes, progress, segments
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains.paper import predictor as predictor_lib
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import targets
 
@@ -68,7 +68,7 @@ class HiddenCache:
 
 def build(
   directory: pathlib.Path,
-  predictor: inference.Predictor,
+  predictor: predictor_lib.Predictor,
   source,
   windows: list[windows_lib.Window],
   segments_sec: dict[str, np.ndarray],

@@ -5,7 +5,7 @@ scores (PES).
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,9 @@ from cmsn_jax.features.backbones import c3d
 from cmsn_jax.scoring import evaluator as evaluator_lib
 from cmsn_jax.scoring import roi_pooling
 from cmsn_jax.stages import cosine_margin, network
+
+# Parameters do not depend on the length that they are made with.
+_SHORT_WINDOW = 8
 
 
 class StageScores(NamedTuple):
@@ -71,14 +74,21 @@ class StageModel(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
-  """Modules and settings of a run; parameters are passed to its functions."""
+class Networks:
+  """Modules and settings of a run; parameters are passed to its functions.
+
+  A parameter bundle is {'stages': FES and ASS, 'evaluator': PES}; without an
+  evaluator {'stages'} only.
+  """
 
   stages: StageModel
   evaluator: evaluator_lib.Evaluator | None
   loss: str
   scale: float
   roi_bins: int
+  width: int
+  # Of an export: snippets that its program can pool; here there is no limit.
+  facts: ClassVar[dict[str, int]] = {}
 
   def init_stages(
     self, key: jax.Array, window: int, snippet_shape: tuple[int, ...]
@@ -103,14 +113,14 @@ class Model:
     rois = jnp.zeros((1, self.roi_bins, channels))
     return jax.jit(self.evaluator.init)(key, rois)['params']
 
-  def stage_scores(
+  def encode(
     self,
     params: dict[str, Any],
     inputs: Shaped[Array, 'b ...'],
     mask: Bool[Array, 'b t'],
   ) -> StageScores:
     """Stage probabilities and hidden features, without dropout or margin."""
-    outputs = self.stages.apply({'params': params}, inputs, mask)
+    outputs = self.stages.apply({'params': params['stages']}, inputs, mask)
     return StageScores(
       cosine_margin.probabilities(
         outputs.scores, kind=self.loss, scale=self.scale
@@ -118,7 +128,7 @@ class Model:
       outputs.hidden.astype(jnp.float32),
     )
 
-  def proposal_scores(
+  def score(
     self,
     params: dict[str, Any],
     hidden: Float[Array, 't c'],
@@ -131,11 +141,30 @@ class Model:
     `levels` as in `roi_pooling.roi_max_pool`.
     """
     rois = roi_pooling.roi_max_pool(hidden, starts, ends, self.roi_bins, levels)
-    return jax.nn.sigmoid(self.evaluator.apply({'params': params}, rois))
+    logits = self.evaluator.apply({'params': params['evaluator']}, rois)
+    return jax.nn.sigmoid(logits)
+
+  def shapes(self, snippet_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The bundle as shapes; nothing is computed.
+
+    Args:
+      snippet_shape: (d,) of features, (stride, h, w, 3) of frames.
+    """
+    key = jax.random.key(0)
+    found = {
+      'stages': jax.eval_shape(
+        lambda: self.init_stages(key, _SHORT_WINDOW, snippet_shape)
+      )
+    }
+    if self.evaluator is not None:
+      found['evaluator'] = jax.eval_shape(
+        lambda: self.init_evaluator(key, self.width)
+      )
+    return found
 
 
-def build(config: ml_collections.ConfigDict) -> Model:
-  """The model that a config describes.
+def build(config: ml_collections.ConfigDict) -> Networks:
+  """The networks that a config describes.
 
   Raises:
     ValueError: on an unknown setting.
@@ -168,7 +197,7 @@ def build(config: ml_collections.ConfigDict) -> Model:
       dropout=config.evaluator.dropout,
       dtype=dtype,
     )
-  return Model(
+  return Networks(
     stages=StageModel(
       network=stages,
       extractor=extractor,
@@ -180,6 +209,7 @@ def build(config: ml_collections.ConfigDict) -> Model:
     loss=config.stages.loss,
     scale=config.stages.scale,
     roi_bins=config.evaluator.roi_bins,
+    width=config.stages.width,
   )
 
 

@@ -5,7 +5,6 @@ import numpy as np
 from absl import logging
 
 from cmsn_jax.candidates import template
-from cmsn_jax.chains.paper import pretrained
 from cmsn_jax.data import training_data
 
 # Snippets: no window is shorter.
@@ -19,11 +18,9 @@ def derive(
 ) -> ml_collections.ConfigDict:
   """The config with every setting that is left to the data filled in.
 
-  For the template chain: the grid of candidate durations, the typical
-  duration, the number of actions, and a window no longer than the longest
-  training video needs.
-  What the config states is kept. From video with a weight set: how that set
-  wants its frames.
+  The grid of candidate durations, the typical duration, the number of actions,
+  and a window no longer than the longest training video needs. What the config
+  states is kept.
 
   Args:
     config: left as it is.
@@ -31,10 +28,8 @@ def derive(
   Returns:
     a new config, locked.
   """
-  config = pretrained.describe(config).copy_and_resolve_references()
-  if config.proposals.generator != 'stage_template':
-    return config.lock()
-  settings = config.joint
+  config = config.copy_and_resolve_references()
+  settings = config.template
   durations = np.concatenate(
     [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
   )
@@ -43,7 +38,7 @@ def derive(
   if not settings.typical_duration:
     settings.typical_duration = float(np.median(durations) * fps)
   if not settings.durations:
-    grid = template.duration_grid(durations, fps, ratio=settings.duration_ratio)
+    grid = template.duration_grid(durations, fps)
     settings.durations = tuple(round(float(value), 4) for value in grid)
   _derive_actions(settings, actions(data))
   longest = max(data.source.num_snippets(name) for name in data.train)
@@ -70,13 +65,13 @@ def _derive_actions(settings, names):
     settings.num_actions = 0
   elif settings.num_actions not in (0, len(names)):
     raise ValueError(
-      f'config.joint.num_actions is {settings.num_actions}, but the training '
+      f'config.template.num_actions is {settings.num_actions}, but the training '
       f'instances have {len(names)} labels; leave it 0, it is counted'
     )
   elif len(names) > _MAX_ACTIONS:
     logging.warning(
       'the training instances have %d labels, more than the %d that are told '
-      'apart as actions: config.joint.action_weight has no effect',
+      'apart as actions: config.template.action_weight has no effect',
       len(names), _MAX_ACTIONS,
     )  # fmt: skip
     settings.action_weight, settings.num_actions = 0.0, 0

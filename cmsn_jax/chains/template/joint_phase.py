@@ -8,100 +8,82 @@ import math
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 from absl import logging
 
-from cmsn_jax.chains.paper import predictor as inference
-from cmsn_jax.chains.paper import stages_phase
-from cmsn_jax.chains.template import derive, networks
-from cmsn_jax.chains.template import predictor as template_inference
+from cmsn_jax.chains import protocol
+from cmsn_jax.chains.template import derive
+from cmsn_jax.chains.template import networks as networks_lib
 from cmsn_jax.data import augmentation, training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import context_targets
 from cmsn_jax.stages import cosine_margin
 from cmsn_jax.stages import targets as stage_targets
-from cmsn_jax.training import held_out
 
 
-def joint(
-  config: ml_collections.ConfigDict,
-  data: training_data.TrainingData,
-  predictor: template_inference.TemplatePredictor,
-  batch_size: int,
-) -> stages_phase.Phase:
+def joint(job: protocol.Job) -> protocol.Phase:
   """ASS and evaluator learn from randomly placed, stretched windows.
-
-  Args:
-    config: of the run, with the settings that `derive.derive` fills in.
-    data: training and held-out videos.
-    predictor: for evaluation.
-    batch_size: windows a step, over all devices and members.
 
   Raises:
     ValueError: if the config is not `derive.derive`d, or the members cannot
       share a device's windows evenly.
   """
-  settings = config.joint
-  _check(config, batch_size)
-  loader = stages_phase.window_loader(
-    config, _reader(config, data), stages_phase.training_windows(config, data),
-    batch_size,
-  )  # fmt: skip
-  epochs = max(1, math.ceil(settings.steps / loader.steps_per_epoch))
-  total = epochs * loader.steps_per_epoch
-  logging.info(
-    'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
-    'epochs: %d)',
-    len(loader.windows), loader.steps_per_epoch, settings.steps, total, epochs,
-  )  # fmt: skip
+  config, data, networks = job.config, job.data, job.predictor.networks
+  settings = config.template
+  _check(config, job.batch_size)
+  length = config.windows.length
+  hop = windows_lib.hop_snippets(length, config.windows.overlap)
+  windows = training_data.training_windows(
+    data, length, hop, config.windows.require_instance
+  )
 
-  def evaluate(params):
-    return held_out.evaluate(
-      config, data, predictor.with_params({'joint': params})
-    )
+  def plan(per_epoch):
+    epochs = max(1, math.ceil(settings.steps / per_epoch))
+    total = epochs * per_epoch
+    logging.info(
+      'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
+      'epochs: %d)',
+      len(windows), per_epoch, settings.steps, total, epochs,
+    )  # fmt: skip
+    # Epochs are short where videos are few: by steps, not by epochs.
+    return protocol.Plan(total, math.ceil(total / settings.evaluations))
 
   def init(key):
-    return networks.init_members(
-      predictor.members.model,
-      key,
-      settings.members,
-      config.windows.length,
-      data.source.snippet_shape[0],
+    return networks_lib.init_members(
+      networks.model, key, networks.count, length, data.source.snippet_shape[0]
     )
 
-  return stages_phase.Phase(
+  return protocol.Phase(
     name='joint',
-    epochs=epochs,
-    loader=loader,
+    salt=3,
+    plan=plan,
+    windows=windows,
+    prepare=lambda: _reader(config, data, hop),
     init=init,
-    loss_fn=_loss(config, predictor.members.model),
-    evaluate=evaluate,
+    loss_fn=_loss(config, networks),
     bundle=lambda params: {'joint': params},
-    # Epochs are short where videos are few: by steps, not by epochs.
-    eval_every=math.ceil(total / settings.evaluations),
+    frozen=tuple(config.train.frozen),
   )
 
 
 def _check(config, batch_size):
-  settings = config.joint
+  settings = config.template
   if not settings.typical_duration or not settings.durations:
     raise ValueError(
-      'config.joint.durations and typical_duration are not set; fill them in '
+      'config.template.durations and typical_duration are not set; fill them in '
       'with derive.derive(config, data)'
     )
   per_device = batch_size // jax.device_count() // config.train.accumulate
   if per_device % settings.members:
     raise ValueError(
       f'train.batch_per_device must be divisible by the {settings.members} '
-      f'of joint.members, got {per_device}'
+      f'of template.members, got {per_device}'
     )
 
 
-def _reader(config, data):
+def _reader(config, data, hop):
   """Window, generator -> one training example."""
   length = config.windows.length
-  hop = inference.hop_snippets(config)
   source, fps = data.source, data.source.feature_fps
   changes = augmentation.Augmentation(
     time_stretch=config.windows.time_stretch,
@@ -136,7 +118,7 @@ def _reader(config, data):
     labels = stage_targets.stage_labels(inside, valid, 1.0)
     shown = stage_targets.action_labels(inside, shown, valid)
     proposals = context_targets.sample(
-      inside, valid, config.joint.proposals, durations, rng
+      inside, valid, config.template.proposals, durations, rng
     )
     tiou, offsets = context_targets.assign(proposals, inside)
     return {
@@ -154,16 +136,16 @@ def _reader(config, data):
   return read_window
 
 
-def _loss(config, model):
-  members = config.joint.members
+def _loss(config, networks):
+  members = networks.count
   margins = cosine_margin.margin_matrix(
     config.stages.margin_m, config.stages.margin_n, config.stages.margin_form
   )
-  weights = networks.LossWeights(
-    stages=config.joint.stage_weight,
-    actions=config.joint.action_weight,
-    match=config.joint.match_weight,
-    offset=config.joint.offset_weight,
+  weights = networks_lib.LossWeights(
+    stages=config.template.stage_weight,
+    actions=config.template.action_weight,
+    match=config.template.match_weight,
+    offset=config.template.offset_weight,
   )
 
   def loss_fn(params, batch, key):
@@ -174,12 +156,13 @@ def _loss(config, model):
     # One after the other, unrolled: a vmapped convolution becomes a grouped
     # one, and inside a loop CPUs compute convolutions four times slower.
     results = [
-      networks.loss(
-        model,
-        *networks.member((params, shares), index),
+      networks_lib.loss(
+        networks.model,
+        *networks_lib.member((params, shares), index),
         jax.random.fold_in(key, index),
         margins,
         weights,
+        config.stages.lmcl_margin,
       )
       for index in range(members)
     ]

@@ -154,25 +154,32 @@ class JointNetwork(nn.Module):
 
 
 @dataclasses.dataclass(frozen=True)
-class Members:
-  """Several networks that predict together.
+class Networks:
+  """Several networks ("members") that predict together.
+
+  A parameter bundle is {'joint': parameters of all members, stacked}.
 
   One after another, unrolled: a vmapped convolution becomes a grouped one, and
   inside a loop CPUs compute convolutions four times slower.
 
   Attributes:
     model: what each of them is.
+    count: how many.
   """
 
   model: JointNetwork
+  count: int
 
   @property
-  def reach(self) -> int:
-    """Snippets on either side that an encoded snippet depends on."""
-    return dilated.reach(self.model.dilations)
+  def facts(self) -> dict[str, int]:
+    """`reach`: snippets on either side that an encoded snippet depends on."""
+    return {'reach': dilated.reach(self.model.dilations)}
 
   def encode(
-    self, params: Any, inputs: Float[Array, 'b t d'], mask: Bool[Array, 'b t']
+    self,
+    params: dict[str, Any],
+    inputs: Float[Array, 'b t d'],
+    mask: Bool[Array, 'b t'],
   ) -> Float[Array, 'm b t c']:
     """What the evaluator pools, by each member; see `JointNetwork.encode`."""
 
@@ -181,11 +188,11 @@ class Members:
         {'params': own}, inputs, mask, method=self.model.encode
       ).pooled
 
-    return jnp.stack([encode(own) for own in _unstacked(params)])
+    return jnp.stack([encode(own) for own in _unstacked(params['joint'])])
 
-  def evaluate(
+  def score(
     self,
-    params: Any,
+    params: dict[str, Any],
     pooled: Float[Array, 'm t c'],
     segments: Float[Array, 'n 2'],
   ) -> tuple[Float[Array, 'n k'], Float[Array, 'n 2']]:
@@ -200,29 +207,40 @@ class Members:
       )
       return jax.nn.sigmoid(outputs.logits[0]), outputs.offsets[0]
 
-    found = [evaluate(*pair) for pair in zip(_unstacked(params), pooled)]
+    found = [
+      evaluate(*pair) for pair in zip(_unstacked(params['joint']), pooled)
+    ]
     match, offsets = zip(*found)
     return sum(match) / len(found), sum(offsets) / len(found)
 
+  def shapes(self, snippet_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The bundle as shapes; nothing is computed.
 
-def build(config: ml_collections.ConfigDict) -> JointNetwork:
-  """The network that a config describes."""
-  settings = config.joint
-  return JointNetwork(
+    Args:
+      snippet_shape: (d,) of features.
+    """
+    init = lambda: init_members(
+      self.model, jax.random.key(0), self.count, 1, *snippet_shape
+    )
+    return {'joint': jax.eval_shape(init)}
+
+
+def build(config: ml_collections.ConfigDict) -> Networks:
+  """The networks that a config describes."""
+  settings = config.template
+  model = JointNetwork(
     width=settings.width,
     dilations=tuple(settings.dilations),
     dropout=settings.dropout,
     pooled_width=settings.pooled_width,
     hidden=settings.hidden,
-    inner_bins=settings.inner_bins,
-    context_bins=settings.context_bins,
-    border=settings.border,
     typical_duration=settings.typical_duration,
     loss=config.stages.loss,
     scale=config.stages.scale,
     num_actions=settings.num_actions,
     dtype=jnp.dtype(config.train.dtype),
   )
+  return Networks(model, settings.members)
 
 
 class LossWeights(NamedTuple):
@@ -241,6 +259,7 @@ def loss(
   key: Array,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'],
   weights: LossWeights,
+  lmcl_margin: float = 0.35,
 ) -> tuple[Float[Array, ''], dict[str, Array]]:
   """Stage, action, match and offset loss of a batch of windows, weighted.
 
@@ -253,6 +272,7 @@ def loss(
     key: of dropout.
     margins: of the variable margin losses.
     weights: of the parts.
+    lmcl_margin: m of Eq. 3.
   Returns:
     the loss, and its parts by name.
   """
@@ -262,7 +282,7 @@ def loss(
   )  # fmt: skip
   stages = cosine_margin.stage_loss(
     encoding.scores, batch['labels'], batch['mask'], kind=model.loss,
-    scale=model.scale, margins=margins,
+    scale=model.scale, margins=margins, margin=lmcl_margin,
   )  # fmt: skip
   actions = jnp.zeros(())
   if model.num_actions:

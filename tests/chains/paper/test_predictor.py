@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains import registry
+from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import windows as windows_lib
 from configs import rat_social
 
@@ -33,11 +34,11 @@ def _predictor(evaluator=True, **proposals):
   config = rat_social.get_config('smoke')
   config.windows.length = 32
   config.proposals.update(proposals)
-  predictor = inference.Predictor(config, {})
+  predictor = registry.predictor(config, {})
   key = jax.random.key(0)
-  params = {'stages': predictor.model.init_stages(key, 32, (7,))}
+  params = {'stages': predictor.networks.init_stages(key, 32, (7,))}
   if evaluator:
-    params['evaluator'] = predictor.model.init_evaluator(
+    params['evaluator'] = predictor.networks.init_evaluator(
       key, config.stages.width
     )
   return predictor.with_params(params)
@@ -92,11 +93,11 @@ def test_an_unreadable_video_is_left_out_and_named():
 
 def test_stitch_averages_by_hand():
   def window(start, value, length=4):
-    return inference.WindowScores(
+    return window_scores.WindowScores(
       'v', start, np.full((length, 6), value), np.full((length, 2), 10 * value)
     )
 
-  found = inference.stitch([window(0, 1.0), window(2, 3.0)], 6)
+  found = window_scores.stitch([window(0, 1.0), window(2, 3.0)], 6)
   np.testing.assert_array_equal(found.probabilities[:, 0], [1, 1, 2, 2, 3, 3])
   np.testing.assert_array_equal(found.hidden[:, 1], [10, 10, 20, 20, 30, 30])
 
@@ -104,7 +105,9 @@ def test_stitch_averages_by_hand():
 def test_average_scores_equal_scoring_in_one_piece():
   predictor = _predictor(stitch='average')
   source = _Source({'d': 500})
-  stitched = inference.stitch(list(predictor.stage_windows(source, ['d'])), 500)
+  stitched = window_scores.stitch(
+    list(predictor.stage_windows(source, ['d'])), 500
+  )
   rng = np.random.default_rng(1)
   starts = rng.integers(0, 450, 200)
   ends = starts + rng.integers(1, 40, 200)
@@ -115,26 +118,11 @@ def test_average_scores_equal_scoring_in_one_piece():
   candidates = Candidates()
   candidates.starts, candidates.ends = starts, ends
   found = predictor._scores(stitched, candidates)()
-  expected = predictor.model.proposal_scores(
-    predictor._params['evaluator'],
+  expected = predictor.networks.score(
+    predictor.params,
     *(jax.numpy.asarray(x) for x in (stitched.hidden, starts, ends)),
   )
   np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_hop_is_half_a_window_and_never_zero():
-  config = rat_social.get_config()
-  assert inference.hop_snippets(config) == config.windows.length // 2
-  config.windows.overlap = 1.0
-  with pytest.raises(ValueError, match=r'within \[0, 1\), got 1'):
-    inference.hop_snippets(config)
-
-
-def test_unknown_nms_is_an_error():
-  predictor = _predictor()
-  predictor._config.nms.method = 'hard'
-  with pytest.raises(ValueError, match="got 'hard'"):
-    predictor.suppress(np.array([[0.0, 1.0]]), np.ones(1))
 
 
 def test_windows_are_read_once_and_in_order():
@@ -149,10 +137,10 @@ def test_windows_are_read_once_and_in_order():
 
 
 def test_large_windows_are_computed_alone():
-  assert inference.batch_size((4096, 1024)) == 8
-  assert inference.batch_size((128, 32, 40, 3)) == 8  # the demo's
-  assert inference.batch_size((128, 112, 112, 3)) == 5
-  assert inference.batch_size((768, 112, 112, 3)) == 1  # the paper's
+  assert window_scores.batch_size((4096, 1024)) == 8
+  assert window_scores.batch_size((128, 32, 40, 3)) == 8  # the demo's
+  assert window_scores.batch_size((128, 112, 112, 3)) == 5
+  assert window_scores.batch_size((768, 112, 112, 3)) == 1  # the paper's
 
 
 def test_mixed_lengths_compile_a_handful_of_programs():

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 
-from cmsn_jax.chains.paper import predictor as inference
+from cmsn_jax.chains import protocol, registry
 from cmsn_jax.chains.template import derive, joint_phase
 from cmsn_jax.data import training_data
-from cmsn_jax.proposing import corpus
+from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
 from cmsn_jax.suppression import calibration
 from cmsn_jax.training import loop
 
 
-def small(**joint):
+def small(**template):
   config = default.get_config()
   config.data.annotations = 'generated:4x60'
-  config.proposals.generator = 'stage_template'
+  config.chain = 'template'
   config.data.pool = 0
   config.nms.method = 'threshold'
   config.windows.length = 96
@@ -21,12 +22,18 @@ def small(**joint):
   config.windows.noise = 0.1
   config.train.learning_rate = 3e-3
   config.train.batch_per_device = 2
-  config.train.eval_every_epochs = 1000
-  config.joint.update(
+  config.calibration.fit = True
+  config.template.update(
     width=16, dilations=(1, 2), pooled_width=8, hidden=16, members=2,
-    steps=4, proposals=16, per_snippet=1.0, **joint,
+    steps=4, proposals=16, per_snippet=1.0, **template,
   )  # fmt: skip
   return config
+
+
+def _job(config, data, batch_size):
+  return protocol.Job(
+    config, data, registry.predictor(config, {}), batch_size, None, None
+  )
 
 
 @pytest.fixture(scope='module')
@@ -37,50 +44,47 @@ def data(tmp_path_factory):
 def test_derive_fills_in_what_the_config_leaves_open(data):
   config = small()
   done = derive.derive(config, data)
-  assert config.joint.durations == ()
+  assert config.template.durations == ()
   durations = np.concatenate(
     [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
   )
   fps = data.source.feature_fps
-  assert done.joint.typical_duration == pytest.approx(
+  assert done.template.typical_duration == pytest.approx(
     np.median(durations) * fps
   )
-  assert done.joint.durations[-1] == pytest.approx(
+  assert done.template.durations[-1] == pytest.approx(
     np.quantile(durations, 0.995) * fps, rel=1e-3
   )
   longest = max(data.source.num_snippets(name) for name in data.train)
   assert done.windows.length == min(96, -(-longest // 32) * 32)
   names = {label for v in data.train.values() for label in v.labels}
-  assert done.joint.num_actions == len(names)
+  assert done.template.num_actions == len(names)
   given = small(typical_duration=7.0, durations=(2.0, 4.0))
   kept = derive.derive(given, data)
-  assert kept.joint.typical_duration == 7.0
-  assert kept.joint.durations == (2.0, 4.0)
+  assert kept.template.typical_duration == 7.0
+  assert kept.template.durations == (2.0, 4.0)
 
 
 def test_derive_counts_actions(data, monkeypatch):
   without = derive.derive(small(action_weight=0.0, num_actions=3), data)
-  assert without.joint.num_actions == 0
+  assert without.template.num_actions == 0
   number = len(derive.actions(data))
-  assert derive.derive(small(num_actions=number), data).joint.num_actions
+  assert derive.derive(small(num_actions=number), data).template.num_actions
   with pytest.raises(ValueError, match=f'num_actions is 99.*{number} labels'):
     derive.derive(small(num_actions=99), data)
   # Free text: one label an instance.
   monkeypatch.setattr(derive, '_MAX_ACTIONS', number - 1)
-  many = derive.derive(small(), data).joint
+  many = derive.derive(small(), data).template
   assert (many.num_actions, many.action_weight) == (0, 0.0)
-
-
-def test_derive_leaves_the_paper_chain_alone(data):
-  config = default.get_config()
-  assert derive.derive(config, data).to_json() == config.to_json()
 
 
 def test_batches_are_a_function_of_seed_and_step(data):
   config = derive.derive(small(), data)
-  predictor = inference.create(config, {})
+  phase = joint_phase.joint(_job(config, data, 16))
   first, second = (
-    joint_phase.joint(config, data, predictor, 16).loader.batch(3)
+    windows_lib.WindowLoader(
+      phase.prepare(), phase.windows, batch_size=16, seed=0
+    ).batch(3)
     for _ in range(2)
   )
   for name in first:
@@ -94,29 +98,26 @@ def test_batches_are_a_function_of_seed_and_step(data):
   assert np.all(first['labels'][~first['mask']] == 0)
   inside = (first['labels'] >= 2) & (first['labels'] <= 4)
   np.testing.assert_array_equal(first['actions'] > 0, inside)
-  assert first['actions'].max() == config.joint.num_actions
+  assert first['actions'].max() == config.template.num_actions
 
 
 def test_members_must_share_the_batch_evenly(data):
   config = derive.derive(small(), data)
-  config.joint.members = 3
+  config.template.members = 3
   with pytest.raises(ValueError, match='divisible by the 3'):
-    joint_phase.joint(config, data, inference.create(config, {}), 16)
+    joint_phase.joint(_job(config, data, 16))
 
 
 def test_evaluations_are_counted_in_the_steps_that_are_run(data):
   config = derive.derive(small(evaluations=1), data)
-  config.joint.steps = 1
-  predictor = inference.create(config, {})
-  once = joint_phase.joint(config, data, predictor, 2)
-  per_epoch = once.loader.steps_per_epoch
-  assert (once.epochs, once.eval_every) == (1, per_epoch)
-  assert per_epoch > 1
+  config.template.steps = 1
+  plan = joint_phase.joint(_job(config, data, 2)).plan
+  assert plan(7) == (7, 7)
   # One step more than an epoch makes two epochs.
-  config.joint.steps = per_epoch + 1
-  config.joint.evaluations = 2
-  twice = joint_phase.joint(config, data, predictor, 2)
-  assert (twice.epochs, twice.eval_every) == (2, per_epoch)
+  config.template.steps = 8
+  config.template.evaluations = 2
+  plan = joint_phase.joint(_job(config, data, 2)).plan
+  assert plan(7) == (14, 7)
 
 
 def test_trains_and_finds_instances(data, tmp_path):
@@ -132,15 +133,15 @@ def test_scores_are_calibrated_on_the_held_out_videos(
   # The one generated video holds fewer instances than real ones are to.
   monkeypatch.setattr(calibration, '_LEAST_GAIN', 1.0)
   config = derive.derive(small(), data)
-  config.joint.steps = 60
+  config.template.steps = 60
   result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
-  trained = corpus.load(tmp_path)
+  trained = trained_lib.load(tmp_path)
   fitted = result.metrics['score_slope'], result.metrics['score_offset']
-  assert trained.config.joint.calibration == fitted
+  assert trained.config.calibration.given == fitted
   # Other scores, other meaning.
-  soft = corpus.load(tmp_path, changes={'nms.method': 'soft'})
-  assert soft.config.joint.calibration == ()
-  raw = corpus.load(tmp_path, changes={'joint.calibration': (1.0, 0.0)})
+  soft = trained_lib.load(tmp_path, changes={'nms.method': 'soft'})
+  assert soft.config.calibration.given == ()
+  raw = trained_lib.load(tmp_path, changes={'calibration.given': (1.0, 0.0)})
   gain, score, before = [], [], []
   for (name, one), (_, other) in zip(
     trained.predictor.propose(data.source, data.held_out),

@@ -1,0 +1,69 @@
+"""The template chain: every start and duration, scored in its context.
+
+Stages and evaluator are trained in one phase; several members are averaged.
+"""
+
+import ml_collections
+
+from cmsn_jax.chains import protocol
+from cmsn_jax.chains.template import derive as derive_lib
+from cmsn_jax.chains.template import joint_phase
+from cmsn_jax.chains.template import networks as networks_lib
+from cmsn_jax.chains.template import predictor as predictor_lib
+from cmsn_jax.chains.template import programs as programs_lib
+from cmsn_jax.stages import dilated
+
+READS = (
+  'template', 'windows.length', 'windows.overlap', 'windows.require_instance',
+  'windows.time_stretch', 'windows.channel_drop', 'windows.noise',
+  'windows.scale', 'stages.loss', 'stages.scale', 'stages.lmcl_margin',
+  'stages.margin_m', 'stages.margin_n', 'stages.margin_form', 'nms',
+  'train.frozen',
+)  # fmt: skip
+AT_INFERENCE = ('template.clear_weight', 'template.border_error', 'nms')
+
+derive = derive_lib.derive
+networks = networks_lib.build
+predictor = predictor_lib.Predictor
+programs = programs_lib.programs
+
+
+def phases(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """The one, 'joint'."""
+  del config
+  return ('joint',)
+
+
+def problems(config: ml_collections.ConfigDict) -> list[str]:
+  """What cannot be in a config."""
+  found = []
+  if config.data.input != 'features':
+    found.append(
+      "config.chain 'template' learns from features, config.data.input is "
+      f'{config.data.input!r}; extract features with launch.extract_features, '
+      "or take the chain 'paper'"
+    )
+  batch, members = config.train.batch_per_device, config.template.members
+  if members > 0 and batch % members:
+    found.append(
+      f'config.train.batch_per_device must be divisible by the {members} of '
+      f'template.members, got {batch}'
+    )
+  if config.nms.method == 'none':
+    found.append(
+      "config.nms.method 'none' would keep thousands of near copies in the "
+      "chain 'template'; take 'threshold', 'soft' or 'greedy'"
+    )
+  reach = dilated.reach(tuple(config.template.dilations))
+  if 2 * reach >= predictor_lib.PIECE:
+    found.append(
+      f'config.template.dilations reach {reach} snippets to either side, they '
+      f'must stay below {predictor_lib.PIECE // 2}'
+    )
+  return found
+
+
+def phase(name: str, job: protocol.Job) -> protocol.Phase:
+  """The one."""
+  del name
+  return joint_phase.joint(job)

@@ -1,0 +1,52 @@
+"""The members as functions of arrays, for export and launch.inspect."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from cmsn_jax.chains import protocol
+from cmsn_jax.chains.template import networks as networks_lib
+
+
+def programs(
+  config: ml_collections.ConfigDict,
+  networks: networks_lib.Networks,
+  params: dict[str, Any],
+  inputs: tuple[Any, Any],
+  sizes: tuple[Any, Any],
+) -> protocol.Programs:
+  """See `protocol.Chain.programs`; all members are inside.
+
+  'stages': features [b, t, d], mask [b, t] -> [m, b, t, c], the last six of
+  them stage probabilities; 'evaluator': [m, t, c], segments [n, 2] ->
+  P(tIoU >= threshold) [n, 10], border offsets [n, 2].
+  """
+  del config
+  snippets, mask = inputs
+  t, n = sizes
+  pooled = jax.eval_shape(
+    networks.encode,
+    params,
+    jax.ShapeDtypeStruct((1, 64, snippets.shape[2]), snippets.dtype),
+    jax.ShapeDtypeStruct((1, 64), mask.dtype),
+  ).shape
+  return protocol.Programs(
+    {
+      'stages': protocol.Program(
+        networks.encode,
+        inputs,
+        f'window {snippets.shape} -> stages {(*mask.shape, 6)}',
+      ),
+      'evaluator': protocol.Program(
+        networks.score,
+        (
+          jax.ShapeDtypeStruct((pooled[0], t, pooled[3]), jnp.float32),
+          jax.ShapeDtypeStruct((n, 2), jnp.float32),
+        ),
+        'proposal -> scores and border offsets',
+      ),
+    },
+    networks.facts,
+  )

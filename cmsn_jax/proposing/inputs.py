@@ -1,0 +1,138 @@
+"""What lies at a path, as a source that a trained run can propose for."""
+
+import contextlib
+import os
+
+import numpy as np
+
+from cmsn_jax import progress
+from cmsn_jax.data import frame_source, sources
+from cmsn_jax.features import extracting_store, video_features
+from cmsn_jax.features.backbones import c3d
+from cmsn_jax.files import feature_concat, feature_files, feature_folders
+from cmsn_jax.runs import trained as trained_lib
+from cmsn_jax.video import decoding, video_files
+from cmsn_jax.video import reader as video_reader
+
+
+def feature_source(
+  trained: trained_lib.Trained, path, feature_fps: float | None = None
+) -> sources.FeatureSource:
+  """Opens features (a path, or an open store) for a trained run.
+
+  Raises:
+    ValueError: if their width or rate is not what the run was trained on.
+  """
+  store = feature_concat.open_features(path) if isinstance(path, str) else path
+  expected = trained.data['file_fps']
+  stated = feature_fps or (store.sidecar or {}).get('feature_fps')
+  if stated and not np.isclose(stated, expected, rtol=1e-3):
+    raise ValueError(
+      f'{path} has {stated:g} snippets a second, the model was trained on '
+      f'{expected:g}; extract the features at {expected:g}'
+    )
+  width = trained.data['file_dim']
+  if isinstance(store, feature_files.FeatureStore):
+    store.prefer_dim(width)
+  if store.dim != width:
+    raise ValueError(
+      f'{path} has {store.dim}-dimensional features, the model was trained on '
+      f'{width}; use the same extractor'
+    )
+  return sources.FeatureSource(
+    store,
+    expected,
+    pool=trained.data['pool'],
+    deviation=trained.config.data.pool_deviation,
+    statistics=trained.statistics,
+  )
+
+
+def open_source(
+  trained: trained_lib.Trained,
+  path: str,
+  feature_fps: float | None,
+  failures: dict[str, str],
+  stack: contextlib.ExitStack,
+) -> tuple[sources.Source, dict[str, float]]:
+  """The source at a path, and the seconds of each video in it.
+
+  Args:
+    trained: the run that is to propose.
+    path: see `corpus.propose`.
+    feature_fps: snippets a second, where the features do not say.
+    failures: gets video id -> why it cannot be read.
+    stack: closes what is opened here.
+
+  Raises:
+    ValueError: if there is nothing at the path that the run can use.
+  """
+  if _holds_features(path):
+    if trained.config.data.input == 'video':
+      raise ValueError(
+        f'{path} holds features, but this model was trained on video; give '
+        'videos'
+      )
+    source, seconds = feature_source(trained, path, feature_fps), {}
+    for video_id in source.ids:
+      try:
+        snippets = source.num_snippets(video_id)
+      except (ValueError, OSError) as error:
+        failures[video_id] = str(error)
+      else:
+        seconds[video_id] = snippets / source.feature_fps
+    return source, seconds
+  if os.path.isdir(path) and not video_files.holds_videos(path):
+    raise ValueError(
+      f'{path} holds neither features (.npy, .npz, .csv) nor videos '
+      f'({" ".join(sorted(video_files.SUFFIXES))}); give a folder that holds '
+      'them itself, not in folders below it'
+    )
+  paths, seconds = video_files.find(path), {}
+  for video_id, file in list(paths.items()):
+    try:
+      seconds[video_id] = max(decoding.probe(file).duration_sec, 0.04)
+    except decoding.VideoError as error:
+      failures[video_id] = str(error)
+      del paths[video_id]
+  reader = stack.enter_context(video_reader.VideoReader())
+  if trained.config.data.input == 'video':
+    settings = trained.config.video
+    source = frame_source.DecodingSource(
+      paths, reader, fps=settings.fps, size=settings.size,
+      stride=c3d.STRIDE_FRAMES, crop=settings.crop,
+    )  # fmt: skip
+    return source, seconds
+  record = trained.data['sidecar']
+  if not record:
+    raise ValueError(
+      f'{path} holds videos, but this model was trained on features of an '
+      'unknown extractor; extract the features the same way and give their '
+      'folder, or train on features from launch.extract_features'
+    )
+  extractor = video_features.from_record(record, f'the run of {path}')
+  store = extracting_store.ExtractingStore(extractor, paths, reader)
+  return feature_source(trained, store, feature_fps), seconds
+
+
+class Followed:
+  """A source that moves a bar as its videos are read."""
+
+  def __init__(self, source, bar: progress.VideoBar):
+    self._source, self._bar = source, bar
+    self.feature_fps = source.feature_fps
+
+  def num_snippets(self, video_id):
+    return self._source.num_snippets(video_id)
+
+  def read(self, video_id, start, stop):
+    snippets = self._source.read(video_id, start, stop)
+    self._bar.reached(video_id, start / self.feature_fps)
+    return snippets
+
+
+def _holds_features(path):
+  if os.path.isdir(path):
+    names = (name.lower() for name in os.listdir(path))
+    return any(name.endswith(tuple(feature_folders.READERS)) for name in names)
+  return path.lower().endswith(('.h5', '.hdf5'))

@@ -1,0 +1,131 @@
+"""The config that a run was made with: kept, compared, read again."""
+
+import json
+import os
+import pathlib
+import warnings
+from typing import Any
+
+import jax
+import ml_collections
+
+from cmsn_jax.chains import protocol, registry
+from cmsn_jax.runs import config_history
+
+# Keys that may differ when a run is continued: what they change lies ahead.
+# Moved data are no exception: other data under an old run would go unnoticed.
+_MAY_CHANGE = (
+  'data.frames_cache',
+  # On another number of devices; the windows a step must stay as many.
+  'train.batch_per_device',
+  'train.accumulate',
+  # Of a classifier of clips.
+  'train.epochs',
+  'data.workers',
+  'train.stages_epochs',
+  'train.evaluator_epochs',
+  'train.eval_every_epochs',
+  'train.checkpoint_every_steps',
+  'train.log_every_steps',
+  'evaluation.',
+)
+
+
+class RunFolderError(ValueError):
+  """A workdir that cannot be used as asked."""
+
+
+class ConfigChangedWarning(UserWarning):
+  """A run is continued with another config than it was started with."""
+
+
+def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+  """Writes the run's config, or checks it against the one that is there.
+
+  Raises:
+    RunFolderError: if a key differs that cannot change within a run.
+  """
+  path = workdir / 'config.json'
+  # A run that never came to its first checkpoint binds nobody.
+  begun = any(
+    any(workdir.glob(pattern))
+    for pattern in ('resume/[0-9]*', '*/resume/[0-9]*', '*/best/[0-9]*')
+  )
+  if path.exists() and begun:
+    saved = config_history.current(json.loads(path.read_text()))
+    changes = differences(saved, to_json(config))
+    may_change = _MAY_CHANGE
+    if 'chain' in config:
+      chain = registry.load(config.chain)
+      may_change += chain.AT_INFERENCE
+      # What the chain does not read changes nothing.
+      reads = (*protocol.SHARED, *chain.READS)
+      changes = [c for c in changes if protocol.covers(reads, _key(c))]
+    fixed = [c for c in changes if not protocol.covers(may_change, _key(c))]
+    if fixed:
+      raise RunFolderError(
+        f'{workdir} was started with another config: '
+        + '; '.join(fixed)
+        + '. Use another --workdir, or the old values'
+      )
+    if changes:
+      warnings.warn(
+        f'continuing {workdir} with a changed config: '
+        + '; '.join(changes)
+        + '. Checkpoints that are kept already propose as they did',
+        ConfigChangedWarning,
+        stacklevel=2,
+      )
+  if jax.process_index() == 0:
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(to_json(config), indent=2) + '\n')
+    os.replace(temporary, path)
+
+
+def check_batch(folder: pathlib.Path, saved: int | None, windows: int) -> None:
+  """Checks that a step takes as many windows as when a checkpoint was saved.
+
+  Raises:
+    RunFolderError: if not: steps and epochs would mean something else.
+  """
+  if saved not in (None, windows):
+    raise RunFolderError(
+      f'{folder} was saved with {saved} windows a step, now it would be '
+      f'{windows}. On another number of devices, choose '
+      'train.batch_per_device and train.accumulate so that batch_per_device x '
+      f'accumulate x devices is {saved}'
+    )
+
+
+def differences(old: dict, new: dict, prefix: str = '') -> list[str]:
+  """Lines "key: old -> new" of every key that differs."""
+  lines = []
+  for key in sorted(old.keys() | new.keys()):
+    a, b, name = old.get(key), new.get(key), prefix + key
+    if isinstance(a, dict) and isinstance(b, dict):
+      lines += differences(a, b, name + '.')
+    elif a != b:
+      lines.append(f'{name}: {a!r} -> {b!r}')
+  return lines
+
+
+def _key(line):
+  return line.partition(': ')[0]
+
+
+def to_json(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """The config as plain JSON values (tuples become lists)."""
+  return json.loads(json.dumps(config.to_dict()))
+
+
+def from_json(values: dict[str, Any]) -> ml_collections.ConfigDict:
+  """The config that `to_json` wrote, with the keys that came later."""
+
+  def tuples(value):
+    if isinstance(value, dict):
+      return {key: tuples(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+  return ml_collections.ConfigDict(
+    tuples(config_history.current(values))
+  ).lock()

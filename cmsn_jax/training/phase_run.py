@@ -1,0 +1,358 @@
+"""One phase of a run: restored, stepped, evaluated and saved."""
+
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import flax.struct
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+
+from cmsn_jax import processes
+from cmsn_jax import progress as progress_lib
+from cmsn_jax.chains import prediction, protocol
+from cmsn_jax.data import training_data
+from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.report import timelines
+from cmsn_jax.runs import checkpoints, config_record, trained
+from cmsn_jax.training import (
+  held_out,
+  metric_writer,
+  optimizer,
+  parallel,
+  steps,
+  stopping,
+)
+
+# (loader, first step, one past the last) -> batches.
+Batches = Callable[
+  [windows_lib.WindowLoader, int, int], Iterator[windows_lib.Batch]
+]
+
+
+class NanLossError(RuntimeError):
+  """The loss is no longer a number."""
+
+
+class Interrupted(Exception):
+  """The run was asked to stop, and its state is saved."""
+
+
+def batch_size(config: ml_collections.ConfigDict) -> int:
+  """Windows a step over all devices of all processes."""
+  return (
+    config.train.batch_per_device * config.train.accumulate
+  ) * jax.device_count()
+
+
+@flax.struct.dataclass
+class _Best:
+  metric: float = -math.inf
+  metrics: dict[str, float] = flax.struct.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class _Work:
+  """A phase at work."""
+
+  phase: protocol.Phase
+  plan: protocol.Plan
+  loader: windows_lib.WindowLoader
+  tx: Any
+  writer: Any
+  progress: progress_lib.StepBar
+  resume: checkpoints.Checkpoints
+  kept: checkpoints.Checkpoints
+
+
+class PhaseRun:
+  """A workdir, and what every phase of a run shares.
+
+  Args:
+    config: of the run.
+    workdir: of it.
+    data: training and held-out videos.
+    predictor: of the chain, without parameters.
+    batches: how batches are loaded.
+    stop: asked after every step.
+    quiet: show no progress bar.
+  """
+
+  def __init__(
+    self,
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    data: training_data.TrainingData,
+    predictor: prediction.Predictor,
+    batches: Batches,
+    stop: stopping.StopSignal,
+    quiet: bool,
+  ):
+    self.config, self.workdir, self.data = config, workdir, data
+    self.predictor = predictor
+    self.batches, self.stop, self.quiet = batches, stop, quiet
+
+  def train(self, phase: protocol.Phase) -> dict[str, float]:
+    """Trains one phase to its end; returns its best metrics.
+
+    Raises:
+      NanLossError: when the loss stops being finite.
+      Interrupted: when asked to stop, once the state is saved.
+    """
+    per_epoch = windows_lib.steps_per_epoch(
+      len(phase.windows), batch_size(self.config)
+    )
+    plan = phase.plan(per_epoch)
+    rate = self._schedule(plan.steps)
+    tx = self._optimizer(phase, rate)
+    state, best = self._restore(phase, tx)
+    start = int(state.step)
+    processes.require_same(start, 'the step to go on from')
+    if start >= plan.steps:
+      logging.info('%s: finished before (step %d)', phase.name, start)
+      return best.metrics
+    # Only now: it may take long.
+    loader = self._loader(phase, phase.prepare())
+    resume = checkpoints.Checkpoints(self.workdir / phase.name / 'resume')
+    kept = checkpoints.Checkpoints(self.workdir / phase.name / 'best')
+    progress = progress_lib.StepBar(
+      phase.name, start, plan.steps, per_epoch, rate, self.quiet
+    )
+    work = _Work(
+      phase, plan, loader, tx, self._writer(phase), progress, resume, kept
+    )
+    try:
+      return self._steps(work, state, best).metrics
+    finally:
+      work.progress.close()
+      work.writer.close()
+      work.resume.close()
+      work.kept.close()
+
+  def _steps(self, work, state, best):
+    """From the step of `state` to the last; returns the best evaluation."""
+    settings = self.config.train
+    phase, plan = work.phase, work.plan
+    step_fn = parallel.parallel_step(
+      steps.train_step,
+      loss_fn=phase.loss_fn,
+      tx=work.tx,
+      accumulate=settings.accumulate,
+      ema_decay=settings.ema,
+    )
+    key = jax.random.key(settings.seed)
+    save_every = settings.checkpoint_every_steps or plan.eval_every
+    start, pending = int(state.step), None
+    for step, batch in enumerate(
+      self.batches(work.loader, start, plan.steps), start
+    ):
+      window_ids = batch.pop('window')
+      state, metrics = step_fn(state, parallel.shard(batch), key)
+      # The step before is read while this one runs.
+      if pending is not None:
+        self._log(work, *pending)
+      pending = step, metrics, window_ids
+      done = step + 1
+      last = done == plan.steps
+      stop = self.stop.reached()
+      evaluates = last or done % plan.eval_every == 0
+      saves = last or done % save_every == 0 or stop
+      if evaluates or saves:
+        # Nothing is kept of a step whose loss is not a number.
+        self._log(work, *pending)
+        pending = None
+      if evaluates:
+        best = self._evaluate(work, state, best)
+      if saves:
+        self._save(work, state, best)
+      if stop and not last:
+        work.resume.wait()
+        raise Interrupted(
+          f'stopped at step {done} of phase {phase.name!r}; the same '
+          'command continues there'
+        )
+    return best
+
+  def _loader(self, phase, read_window):
+    """This process's share of the batches, shuffled by the config's seed."""
+    return windows_lib.WindowLoader(
+      read_window,
+      phase.windows,
+      batch_size=batch_size(self.config),
+      seed=self.config.train.seed,
+      process_index=jax.process_index(),
+      process_count=jax.process_count(),
+    )
+
+  def _schedule(self, total):
+    settings = self.config.train
+    return optimizer.schedule(
+      settings.schedule,
+      settings.learning_rate,
+      warmup_steps=settings.warmup_steps,
+      total_steps=total,
+    )
+
+  def _optimizer(self, phase, rate):
+    settings = self.config.train
+    return optimizer.create(
+      settings.optimizer,
+      rate,
+      weight_decay=settings.weight_decay,
+      momentum=settings.momentum,
+      clip_norm=settings.clip_norm,
+      frozen=phase.frozen,
+    )
+
+  def _restore(self, phase, tx):
+    """The newest whole state of a phase, or its first."""
+    key = jax.random.fold_in(jax.random.key(self.config.train.seed), phase.salt)
+    params = phase.init(key)
+    # On the host: of several processes, each places it on its own devices.
+    state = jax.device_get(
+      steps.create_state(params, tx, ema=self.config.train.ema > 0)
+    )
+    folder = self.workdir / phase.name / 'resume'
+    found = None
+    if folder.is_dir():
+      manager = checkpoints.Checkpoints(folder)
+      found = manager.restore_newest()
+      manager.close()
+    if found is None:
+      logging.info(
+        '%s: %s parameters', phase.name,
+        f'{sum(x.size for x in jax.tree.leaves(params)):,}',
+      )  # fmt: skip
+      return state, _Best()
+    windows = batch_size(self.config)
+    config_record.check_batch(folder, found.meta.get('windows'), windows)
+    logging.info('%s: continues after step %d', phase.name, found.step)
+    best = _Best(
+      found.meta['best_metric'] if found.meta['best'] else -math.inf,
+      found.meta['best'],
+    )
+    return checkpoints.into(state, found.tree), best
+
+  def _writer(self, phase):
+    if jax.process_index():
+      return metric_writer.NullWriter()
+    writer = metric_writer.WorkdirWriter(self.workdir, f'{phase.name}/')
+    text = json.dumps(config_record.to_json(self.config), indent=2)
+    writer.text('config', f'```\n{text}\n```')
+    return writer
+
+  def _log(self, work, step, metrics, window_ids):
+    loss = float(metrics.loss)
+    if not math.isfinite(loss):
+      raise NanLossError(self._nan_message(work, step, window_ids))
+    values = {
+      'loss': loss,
+      'grad_norm': float(metrics.grad_norm),
+      **{name: float(value) for name, value in metrics.extra.items()},
+    }
+    work.progress.update(step, values)
+    if (step + 1) % self.config.train.log_every_steps == 0:
+      work.writer.scalars(
+        step + 1,
+        {
+          **values,
+          'epoch': work.progress.epoch(step + 1),
+          'learning_rate': float(work.progress.rate(step)),
+        },
+      )
+
+  def _nan_message(self, work, step, window_ids):
+    resume = work.resume
+    windows = [work.phase.windows[i] for i in np.ravel(window_ids)]
+    names = ', '.join(f'{w.video_id} from snippet {w.start}' for w in windows)
+    resume.wait()
+    kept = resume.steps()
+    good = f'step {kept[-1]} in {resume.directory}' if kept else 'none yet'
+    return (
+      f'phase {work.phase.name!r}: the loss is not finite at step {step + 1}; '
+      f'windows: {names}; last good checkpoint: {good}. Lower '
+      'train.learning_rate or set train.clip_norm, and look at these windows'
+    )
+
+  def _evaluate(self, work, state, best):
+    """Evaluates the held-out videos and keeps the parameters if best."""
+    params = jax.device_get(state.eval_params)
+    phase, writer, kept = work.phase, work.writer, work.kept
+    found = self._judged(phase.bundle(params))
+    metrics = found.metrics
+    step = int(state.step)
+    if metrics:
+      writer.scalars(step, {f'held_out/{k}': v for k, v in metrics.items()})
+      writer.histogram(step, 'held_out/stage_margin', found.margins)
+      writer.figure(step, 'held_out/example', _picture(found.example))
+      logging.info(
+        '%s step %d: %s', phase.name, step,
+        '  '.join(f'{k} {v:.4g}' for k, v in metrics.items()),
+      )  # fmt: skip
+    # Without held-out videos the newest is the best that is known.
+    metric = metrics.get('best_metric', math.inf)
+    if metrics and metric <= best.metric:
+      return best
+    kept.save(
+      step,
+      {
+        'params': phase.bundle(params),
+        'statistics': trained.statistics_tree(self.data),
+      },
+      {
+        'phase': phase.name,
+        'config': config_record.to_json(self.config),
+        'data': trained.describe_data(self.data),
+        'metrics': metrics,
+      },
+    )
+    # The file of the best must not lag behind a resume checkpoint that
+    # remembers it.
+    kept.wait()
+    return _Best(metric if metrics else -math.inf, metrics)
+
+  def _judged(self, bundle):
+    config = self.config
+    return held_out.evaluate(
+      self.data,
+      self.predictor.with_params(bundle),
+      protocol=config.evaluation.protocol,
+      ans=tuple(config.evaluation.ans),
+      best_ans=tuple(config.evaluation.best_ans),
+      label_rule=config.stages.label_rule,
+      calibrate=config.calibration.fit and not config.calibration.given,
+    )
+
+  def _save(self, work, state, best):
+    resume = work.resume
+    if int(state.step) in resume.steps():
+      return
+    resume.save(
+      int(state.step),
+      state,
+      {
+        'phase': work.phase.name,
+        'config': config_record.to_json(self.config),
+        'windows': batch_size(self.config),
+        'best_metric': best.metric if best.metrics else None,
+        'best': best.metrics,
+      },
+    )
+
+
+def _picture(example):
+  video, prediction = example
+  return timelines.figure(
+    video.video_id,
+    video.duration_sec,
+    true_segments=video.segments,
+    probabilities=prediction.probabilities,
+    feature_fps=len(prediction.probabilities) / video.duration_sec,
+    proposals=prediction.proposals.segments,
+    scores=prediction.proposals.scores,
+  )

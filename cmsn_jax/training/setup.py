@@ -1,0 +1,42 @@
+"""The one set-up of a run: check, open the data, fill in what they decide."""
+
+import pathlib
+from typing import Any
+
+import ml_collections
+
+from cmsn_jax import processes
+from cmsn_jax.chains import registry
+from cmsn_jax.data import training_data
+from cmsn_jax.training import config_checks, loop
+
+
+def open_run(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[ml_collections.ConfigDict, training_data.TrainingData]:
+  """The config with what the data decide filled in, and the data.
+
+  Args:
+    config: as the user gave it.
+    workdir: for decoded frames and made-up data.
+
+  Raises:
+    ValueError: of a config that cannot be, or data that do not fit it.
+  """
+  config_checks.check(config)
+  # Frames are decoded, and made-up data written, by one process.
+  with processes.first_process_first():
+    data = training_data.open_data(config, workdir)
+  return registry.load(config.chain).derive(config, data), data
+
+
+def run(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, **options: Any
+) -> loop.Result:
+  """Opens a run's data and trains it; options as `loop.train_and_evaluate`.
+
+  Raises:
+    ValueError: see `open_run`.
+  """
+  config, data = open_run(config, workdir)
+  return loop.train_and_evaluate(config, workdir, data, **options)
