@@ -33,7 +33,8 @@ def propose(
 
   Args:
     workdir: of a trained run.
-    path: a features folder or .h5 file; or a video, a folder or glob of videos.
+    path: a features folder or .h5 file, or several with commas between as the
+      run was trained on; or a video, a folder or glob of videos.
     output: ActivityNet JSON.
     csv: also written, if given.
     annotations: limits the videos to those of this file, and checks their

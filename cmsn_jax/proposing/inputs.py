@@ -132,6 +132,9 @@ class Followed:
 
 
 def _holds_features(path):
+  if not os.path.exists(path) and ',' in path:
+    # Several folders, joined; a missing one is named when it is opened.
+    return any(os.path.exists(part.strip()) for part in path.split(','))
   if os.path.isdir(path):
     names = (name.lower() for name in os.listdir(path))
     return any(name.endswith(tuple(feature_folders.READERS)) for name in names)

@@ -1,0 +1,37 @@
+"""What a path is taken for: features, joined features, videos."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from cmsn_jax.proposing import inputs
+from cmsn_jax.runs import trained as trained_lib
+from configs import rat_social
+
+
+def _trained(width, sidecar=None):
+  data = {'file_fps': 5.0, 'file_dim': width, 'pool': 1, 'sidecar': sidecar}
+  return trained_lib.Trained(None, rat_social.get_config(), data, None, '')
+
+
+def _open(path, width=4, feature_fps=5.0):
+  with contextlib.ExitStack() as stack:
+    return inputs.open_source(
+      _trained(width), str(path), feature_fps, {}, stack
+    )
+
+
+def test_joined_feature_folders_are_opened_as_training_opens_them(tmp_path):
+  for name, fps, rows in (('rgb', 5.0, 50), ('audio', 10.0, 100)):
+    folder = tmp_path / name
+    folder.mkdir()
+    for video in ('a', 'b'):
+      np.save(folder / f'{video}.npy', np.zeros((rows, 4), np.float32))
+    (folder / 'features.json').write_text(f'{{"feature_fps": {fps}}}')
+  both = f'{tmp_path}/rgb,{tmp_path}/audio'
+  source, seconds = _open(both, 8, None)
+  assert seconds == {'a': 10.0, 'b': 10.0}
+  assert source.read('a', 0, 50).shape == (50, 8)
+  with pytest.raises(FileNotFoundError, match='/sound: no such'):
+    _open(f'{tmp_path}/rgb,{tmp_path}/sound', 8, None)
