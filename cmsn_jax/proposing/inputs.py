@@ -4,6 +4,7 @@ import contextlib
 import os
 
 import numpy as np
+from absl import logging
 
 from cmsn_jax import progress
 from cmsn_jax.data import frame_source, sources
@@ -136,6 +137,21 @@ def _holds_features(path):
     # Several folders, joined; a missing one is named when it is opened.
     return any(os.path.exists(part.strip()) for part in path.split(','))
   if os.path.isdir(path):
-    names = (name.lower() for name in os.listdir(path))
-    return any(name.endswith(tuple(feature_folders.READERS)) for name in names)
+    files = [os.path.splitext(name) for name in os.listdir(path)]
+    # A moving picture beside arrays is no recording.
+    suffixes = video_files.SUFFIXES - {'.gif'}
+    videos = {stem for stem, end in files if end.lower() in suffixes}
+    arrays = {
+      stem for stem, end in files if end.lower() in feature_folders.READERS
+    }
+    if videos and arrays:
+      # Beside videos lie tables and results of many kinds: what is named as a
+      # video is may be its features.
+      named = len(videos & arrays)
+      logging.info(
+        '%s holds %d videos, and arrays named as %d of them: the %s are read',
+        path, len(videos), named, 'features' if named else 'videos',
+      )  # fmt: skip
+      return named > 0
+    return bool(arrays)
   return path.lower().endswith(('.h5', '.hdf5'))

@@ -35,3 +35,24 @@ def test_joined_feature_folders_are_opened_as_training_opens_them(tmp_path):
   assert source.read('a', 0, 50).shape == (50, 8)
   with pytest.raises(FileNotFoundError, match='/sound: no such'):
     _open(f'{tmp_path}/rgb,{tmp_path}/sound', 8, None)
+
+
+def test_a_table_beside_videos_makes_no_features_of_them(tmp_path):
+  for name in ('a.mp4', 'b.MTS'):
+    (tmp_path / name).write_bytes(b'x')
+  (tmp_path / 'labels.csv').write_text('video,start,end,label\n')
+  np.save(tmp_path / 'times.npy', np.zeros(3))
+  with pytest.raises(ValueError, match='holds videos.* unknown extractor'):
+    _open(tmp_path)
+  # What is named as the videos are is their features.
+  (tmp_path / 'labels.csv').unlink()
+  np.save(tmp_path / 'a.npy', np.zeros((50, 4), np.float32))
+  _, seconds = _open(tmp_path)
+  assert seconds['a'] == 10.0
+
+
+def test_a_picture_beside_features_makes_no_videos_of_them(tmp_path):
+  np.save(tmp_path / 'a.npy', np.zeros((50, 4), np.float32))
+  (tmp_path / 'overview.gif').write_bytes(b'GIF89a')
+  _, seconds = _open(tmp_path)
+  assert seconds == {'a': 10.0}
