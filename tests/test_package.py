@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.metadata
 import pathlib
 import re
 import tomllib
@@ -10,7 +9,6 @@ import tomllib
 import pytest
 from packaging import requirements
 
-import cmsn_jax
 from cmsn_jax.features.weights import i3d
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -135,17 +133,3 @@ def test_configs_import_by_whole_names():
     tree = ast.parse(path.read_text(encoding='utf-8'))
     for node in ast.walk(tree):
       assert not (isinstance(node, ast.ImportFrom) and node.level), path
-
-
-def test_metadata_of_the_installed_package():
-  try:
-    found = importlib.metadata.metadata('cmsn_jax')
-  except importlib.metadata.PackageNotFoundError:
-    pytest.skip('cmsn_jax is not installed here (make test installs it)')
-  assert found['Version'] == cmsn_jax.__version__
-  assert set(found.get_all('Provides-Extra')) == set(_EXTRAS)
-  parsed = [requirements.Requirement(x) for x in found.get_all('Requires-Dist')]
-  core = {(x.name, x.specifier) for x in parsed if not x.marker}
-  assert core == {
-    (x.name, x.specifier) for x in _requirements('requirements.txt')
-  }
