@@ -14,7 +14,9 @@ from . import cli, feature_flags
 
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'ActivityNet JSON.')
 _FEATURES = flags.DEFINE_string(
-  'features', '', 'Folder or .h5 file of features to check against.'
+  'features',
+  '',
+  'Folder or .h5 file of features to check against; several with commas.',
 )
 _EXCLUDE_LABELS = flags.DEFINE_list(
   'exclude_labels', [], 'Labels to leave out, e.g. Ambiguous.'

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Float64, Int, Int64, Shaped
 from cmsn_jax import stage_names
 
 STAGE_RULES = ('any', 'all')
-UNITS = ('snippets', 'seconds')
 
 # Mean probabilities closer than this are a tie: below it, the order would be
 # decided by the rounding of running sums.
@@ -80,8 +79,6 @@ def generate(
     stage_names.FOLLOW,
   ),
   stage_rule: str = 'any',
-  unit: str = 'snippets',
-  feature_fps: float | int | None = None,
 ) -> Candidates:
   """All candidates of a video that can score above 0, best first.
 
@@ -102,13 +99,11 @@ def generate(
     stages: stage 0-5 of each snippet, `[t]`.
     probabilities: of each stage, `[t, 6]`; breaks ties of the pre-score by
       the mean over the candidate. None leaves ties to time.
-    decay_rate: the paper's decay rate r, a share of the score lost per unit
-      of distance, above 0.
+    decay_rate: the paper's decay rate r, a share of the score lost per
+      snippet of distance, above 0.
     split: see `split_runs`.
     stage_set: the stages of which `stage_rule` speaks; empty asks nothing.
     stage_rule: 'any' or 'all'.
-    unit: of the distances, 'snippets' or 'seconds'.
-    feature_fps: snippets per second, needed for 'seconds' only.
   Returns:
     candidates by pre-score, then mean probability, then start, then end.
   Raises:
@@ -117,7 +112,11 @@ def generate(
   """
   stages = _check_stages(stages)
   confidence = _stage_confidence(stages, probabilities)
-  per_snippet = _decay_per_snippet(decay_rate, unit, feature_fps)
+  if not (np.isfinite(decay_rate) and decay_rate > 0):
+    raise ValueError(
+      f'decay_rate must be above 0 (0 would make every pair of a run a '
+      f'candidate), got {decay_rate}'
+    )
   if stage_rule not in STAGE_RULES:
     raise ValueError(
       f'stage_rule must be one of {STAGE_RULES}, got {stage_rule!r}'
@@ -133,8 +132,8 @@ def generate(
   may_start, may_end = _roles(stages, run, len(first))
   start_anchor, end_anchor = _anchors(stages, run, first, last)
   time = np.arange(len(stages))
-  start_factor = 1 - np.abs(time - start_anchor[run]) * per_snippet
-  end_factor = 1 - np.abs(time - end_anchor[run]) * per_snippet
+  start_factor = 1 - np.abs(time - start_anchor[run]) * decay_rate
+  end_factor = 1 - np.abs(time - end_anchor[run]) * decay_rate
   starts = np.flatnonzero(may_start & (start_factor > 0))
   ends = np.flatnonzero(may_end & (end_factor > 0))
 
@@ -180,26 +179,6 @@ def _stage_confidence(
       f'probabilities must be finite, got {own[snippet]} at snippet {snippet}'
     )
   return own
-
-
-def _decay_per_snippet(
-  decay_rate: float | int, unit: str, feature_fps: float | int | None
-) -> float:
-  if not (np.isfinite(decay_rate) and decay_rate > 0):
-    raise ValueError(
-      f'decay_rate must be above 0 (0 would make every pair of a run a '
-      f'candidate), got {decay_rate}'
-    )
-  if unit not in UNITS:
-    raise ValueError(f'unit must be one of {UNITS}, got {unit!r}')
-  if unit == 'snippets':
-    return float(decay_rate)
-  if feature_fps is None or not feature_fps > 0:
-    raise ValueError(
-      f"unit 'seconds' needs feature_fps, the snippets per second, got "
-      f'{feature_fps}'
-    )
-  return decay_rate / feature_fps
 
 
 def _marks(length: int, positions: np.ndarray) -> Int64[np.ndarray, ' t']:

@@ -6,7 +6,6 @@ from jaxtyping import Float, Int, Int32
 from cmsn_jax import segments, stage_names
 
 RULES = ('centre', 'majority')
-OVERLAPS = ('shorter', 'later')
 
 
 def stage_labels(
@@ -15,7 +14,6 @@ def stage_labels(
   feature_fps: float | int,
   *,
   rule: str = 'centre',
-  overlap: str = 'shorter',
   samples_per_snippet: int = 8,
 ) -> Int32[np.ndarray, ' t']:
   """Stage 0-5 of every snippet of a video.
@@ -24,6 +22,7 @@ def stage_labels(
   [s, s + d/3), Confirm on [s + d/3, e - d/3), End on [e - d/3, e) and Follow
   on [e, e + d/2). Start, Confirm and End beat Ready and Follow; where Ready
   and Follow of two instances meet, the nearer boundary wins (a tie is Ready).
+  Of overlapping instances the shorter one counts, of equal lengths the later.
 
   Args:
     segments_sec: ground truth in seconds, any order, identical ones count
@@ -33,27 +32,22 @@ def stage_labels(
     rule: 'centre' takes the stage at the snippet's centre; 'majority' the
       stage of most of `samples_per_snippet` evenly spread times in it (a tie
       goes to the lower stage).
-    overlap: which of two overlapping instances is painted last: the 'shorter'
-      (of equal lengths the later), or the one that starts 'later' (of equal
-      starts the shorter).
     samples_per_snippet: for 'majority'; the frames per snippet give the
       paper's frame-level sequence.
   Returns:
     labels, `[num_snippets]`, int32, see `stage_names.NAMES`.
   Raises:
-    ValueError: on an unknown rule or overlap, a rate that is not positive or
-      a malformed segment.
+    ValueError: on an unknown rule, a rate that is not positive or a malformed
+      segment.
   """
   if rule not in RULES:
     raise ValueError(f'rule must be one of {RULES}, got {rule!r}')
-  if overlap not in OVERLAPS:
-    raise ValueError(f'overlap must be one of {OVERLAPS}, got {overlap!r}')
   if num_snippets < 0:
     raise ValueError(f'num_snippets must be >= 0, got {num_snippets}')
   instances = segments.check(segments_sec, 'segments_sec')
   if rule == 'centre':
     times = segments.snippet_centres_sec(num_snippets, feature_fps)
-    return _labels_at(times, instances, overlap)
+    return _labels_at(times, instances)
   if samples_per_snippet < 1:
     raise ValueError(
       f'samples_per_snippet must be >= 1, got {samples_per_snippet}'
@@ -61,7 +55,7 @@ def stage_labels(
   times = segments.snippet_centres_sec(
     num_snippets * samples_per_snippet, feature_fps * samples_per_snippet
   )
-  sampled = _labels_at(times, instances, overlap)
+  sampled = _labels_at(times, instances)
   votes = sampled.reshape(num_snippets, samples_per_snippet)
   counts = (votes[:, :, None] == np.arange(stage_names.COUNT)).sum(axis=1)
   return counts.argmax(axis=1).astype(np.int32)
@@ -84,7 +78,7 @@ def action_labels(
   labels = np.zeros(num_snippets, np.int32)
   cuts = np.ceil(np.asarray(instances) - 0.5).astype(np.int64)
   cuts = np.clip(cuts, 0, num_snippets)
-  for row in _painting_order(instances, 'shorter'):
+  for row in _painting_order(instances):
     labels[slice(*cuts[row])] = actions[row]
   return labels
 
@@ -92,10 +86,9 @@ def action_labels(
 def _labels_at(
   times: Float[np.ndarray, ' t'],
   instances: Float[np.ndarray, 'n 2'],
-  overlap: str,
 ) -> Int32[np.ndarray, ' t']:
   """Stage at each of the ascending times."""
-  instances = instances[_painting_order(instances, overlap)]
+  instances = instances[_painting_order(instances)]
   start, end = instances[:, 0], instances[:, 1]
   length = end - start
   borders = np.stack(
@@ -136,10 +129,8 @@ def _labels_at(
 
 
 def _painting_order(
-  instances: Float[np.ndarray, 'n 2'], overlap: str
+  instances: Float[np.ndarray, 'n 2'],
 ) -> Int[np.ndarray, ' n']:
   """Order that leaves the winner of an overlap for last."""
   start, length = instances[:, 0], segments.durations(instances)
-  if overlap == 'shorter':
-    return np.lexsort((start, -length))
-  return np.lexsort((-length, start))
+  return np.lexsort((start, -length))

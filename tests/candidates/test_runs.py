@@ -163,15 +163,6 @@ def test_ties_break_by_mean_probability_then_time():
   assert (judged.starts[1], judged.ends[1]) == (2, 6)
 
 
-def test_distances_in_seconds():
-  stages = np.array([R] * 20 + [S, E] + [F] * 20)
-  by_second = proposals.generate(
-    stages, unit='seconds', feature_fps=2, decay_rate=0.18
-  )
-  by_snippet = proposals.generate(stages, decay_rate=0.09)
-  assert _pairs(by_second) == _pairs(by_snippet)
-
-
 @pytest.mark.parametrize(
   'stages, expected',
   [
@@ -255,10 +246,6 @@ def test_errors_name_the_argument():
     proposals.generate(good, decay_rate=0)
   with pytest.raises(ValueError, match="stage_rule must be one of .*'some'"):
     proposals.generate(good, stage_rule='some')
-  with pytest.raises(ValueError, match='unit must be one of'):
-    proposals.generate(good, unit='frames')
-  with pytest.raises(ValueError, match='needs feature_fps'):
-    proposals.generate(good, unit='seconds')
   with pytest.raises(ValueError, match='stage_set must hold stages 0-5'):
     proposals.generate(good, stage_set=(7,))
 

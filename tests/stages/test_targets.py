@@ -9,14 +9,11 @@ from cmsn_jax import stage_names
 from cmsn_jax.stages import targets
 
 
-def _slow_label(time, instances, overlap='shorter'):
+def _slow_label(time, instances):
   """The definition, read out loud for one moment."""
   inside = [(s, e) for s, e in instances if s <= time < e]
   if inside:
-    if overlap == 'shorter':
-      s, e = min(inside, key=lambda i: (i[1] - i[0], -i[0]))
-    else:
-      s, e = min(inside, key=lambda i: (-i[0], i[1] - i[0]))
+    s, e = min(inside, key=lambda i: (i[1] - i[0], -i[0]))
     third = (e - s) / 3
     if time < s + third:
       return stage_names.START
@@ -34,11 +31,8 @@ def _slow_label(time, instances, overlap='shorter'):
   return stage_names.READY if near_ready <= near_follow else stage_names.FOLLOW
 
 
-def _slow(instances, num_snippets, fps, overlap='shorter'):
-  return [
-    _slow_label((i + 0.5) / fps, instances, overlap)
-    for i in range(num_snippets)
-  ]
+def _slow(instances, num_snippets, fps):
+  return [_slow_label((i + 0.5) / fps, instances) for i in range(num_snippets)]
 
 
 def _array(instances):
@@ -80,14 +74,6 @@ def test_inside_beats_context_and_shorter_beats_longer():
   assert labels.tolist() == [2, 2, 2, 2, 3, 4, 3, 3, 4, 4, 4, 4]
   touching = targets.stage_labels(_array([[0, 3], [3, 6]]), 6, 1)
   assert touching.tolist() == [2, 3, 4, 2, 3, 4]
-
-
-def test_later_overlap_rule():
-  instances = _array([[0, 6], [3, 12]])
-  shorter = targets.stage_labels(instances, 12, 1)
-  later = targets.stage_labels(instances, 12, 1, overlap='later')
-  assert shorter[3:6].tolist() == [3, 4, 4]
-  assert later[3:6].tolist() == [2, 2, 2]
 
 
 def test_majority_rule():
@@ -132,8 +118,6 @@ def test_errors_name_the_argument():
   good = _array([[0, 1]])
   with pytest.raises(ValueError, match="rule must be one of .* got 'mean'"):
     targets.stage_labels(good, 3, 1, rule='mean')
-  with pytest.raises(ValueError, match='overlap must be one of'):
-    targets.stage_labels(good, 3, 1, overlap='first')
   with pytest.raises(ValueError, match='feature_fps must be a positive'):
     targets.stage_labels(good, 3, 0)
   with pytest.raises(ValueError, match='start <= end, got .* in row 1'):
@@ -154,14 +138,10 @@ _instances = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-  _instances,
-  st.sampled_from([1.0, 2.0, 3.125]),
-  st.sampled_from(targets.OVERLAPS),
-)
-def test_equals_the_slow_reference(instances, fps, overlap):
-  fast = targets.stage_labels(_array(instances), 40, fps, overlap=overlap)
-  assert fast.tolist() == _slow(instances, 40, fps, overlap)
+@given(_instances, st.sampled_from([1.0, 2.0, 3.125]))
+def test_equals_the_slow_reference(instances, fps):
+  fast = targets.stage_labels(_array(instances), 40, fps)
+  assert fast.tolist() == _slow(instances, 40, fps)
 
 
 @settings(max_examples=50, deadline=None)
