@@ -65,6 +65,7 @@ _MAY_IMPORT = {
 _LATE = {
   # matplotlib
   ('evaluation/from_files', 'evaluation/plots'),
+  ('evaluation/detection_files', 'evaluation/detection_plots'),
   # PyAV
   ('report/media', 'video/video_files'),
   ('report/media', 'video/decoding'),
@@ -80,7 +81,7 @@ _NUMPY_ONLY = (
   'files/video_ids', 'files/proposal_files', 'data/sources', 'data/windows',
   'stages/targets', 'stages/decoding', 'scoring/targets',
   'scoring/context_targets', 'candidates', 'suppression',
-  'evaluation/metrics', 'evaluation/diagnostics',
+  'evaluation/metrics', 'evaluation/diagnostics', 'evaluation/detection',
 )  # fmt: skip
 _NO_TRAINING_LIBRARY = (
   *_NUMPY_ONLY, 'chains/prediction', 'chains/paper/predictor',

@@ -42,7 +42,7 @@ def evaluate_files(
     truth = truth.without_labels(exclude_labels)
   videos = truth.subset(subset)
   found = proposal_files.read(proposals)
-  _warn_past_end(proposals, found, videos)
+  warn_past_end(proposals, found, videos)
   try:
     return metrics_lib.evaluate(
       {k: (v.segments, v.scores) for k, v in found.items()},
@@ -56,8 +56,16 @@ def evaluate_files(
     ) from error
 
 
-def _warn_past_end(path, found, videos):
-  """Another rate, unit or cut of the videos shows in ends past theirs."""
+def warn_past_end(path, found, videos):
+  """Warns where proposals end past their video.
+
+  Another rate, unit or cut of the videos shows there.
+
+  Args:
+    path: of the proposals file.
+    found: its proposals by video id.
+    videos: ground truth by video id.
+  """
   past = {}
   for video_id in found.keys() & videos.keys():
     ends = found[video_id].segments[:, 1] - videos[video_id].duration_sec
@@ -96,7 +104,7 @@ def table(metrics: metrics_lib.Metrics) -> str:
   # AN up to 100, ActivityNet's figure; elsewhere it would be of any range.
   area = {'AUC': metrics.auc} if metrics.protocol == 'anet' else {}
   blocks = [
-    _aligned(
+    aligned(
       ['protocol', 'videos', 'ground truth', 'proposals', 'a video'],
       [
         metrics.protocol,
@@ -106,11 +114,11 @@ def table(metrics: metrics_lib.Metrics) -> str:
         f'{metrics.average_num_proposals:.1f}',
       ],
     ),
-    _aligned(
+    aligned(
       ['AN', *map(str, metrics.ar_at_an), *area],
       ['AR', *map(_shown, [*metrics.ar_at_an.values(), *area.values()])],
     ),
-    _aligned(
+    aligned(
       ['tIoU', *(f'{tiou:.2f}' for tiou in metrics.recall_at_tiou)],
       [
         'recall' + _at(metrics.recall_an),
@@ -128,10 +136,14 @@ def _notes(metrics: metrics_lib.Metrics) -> list[str]:
     notes.append(f'- : no AN that high exists, the highest is {last:.1f}')
   without = metrics.videos_without_proposals
   if without:
-    names = ', '.join(without[:_NAMED])
-    more = f' ... ({len(without)} in all)' if len(without) > _NAMED else ''
-    notes.append(f'{len(without)} videos without proposals: {names}{more}')
+    notes.append(f'{len(without)} videos without proposals: {some(without)}')
   return notes
+
+
+def some(names: Sequence[str]) -> str:
+  """The first of many names, and how many there are."""
+  more = f' ... ({len(names)} in all)' if len(names) > _NAMED else ''
+  return ', '.join(names[:_NAMED]) + more
 
 
 def _at(an: float | None) -> str:
@@ -142,7 +154,8 @@ def _shown(fraction: float | None) -> str:
   return '-' if fraction is None else f'{fraction:.4f}'
 
 
-def _aligned(*rows: list[str]) -> str:
+def aligned(*rows: list[str]) -> str:
+  """Rows in columns, the first to the left."""
   widths = [max(map(len, column)) for column in zip(*rows)]
   return '\n'.join(
     '  '.join(

@@ -148,7 +148,7 @@ def evaluate(
   thresholds = _thresholds(tiou_thresholds, protocol)
   if protocol == 'thumos' and not (np.isfinite(fps) and fps > 0):
     raise ValueError(f'fps must be above 0, got {fps}')
-  _check_ids(proposals, ground_truth)
+  check_ids(proposals, ground_truth)
 
   table = _Table(proposals, ground_truth, thresholds, protocol, fps)
   if not table.in_subset_ground_truth:
@@ -180,7 +180,12 @@ def _thresholds(
   return np.sort(thresholds)
 
 
-def _check_ids(proposals: Mapping, ground_truth: Mapping) -> None:
+def check_ids(proposals: Mapping, ground_truth: Mapping) -> None:
+  """Warns of proposals of videos that are not in the ground truth.
+
+  Raises:
+    ValueError: if there is no ground truth, or no video is in both.
+  """
   if not ground_truth:
     raise ValueError('the ground truth has no videos')
   unknown = [k for k in proposals if k not in ground_truth]
@@ -189,18 +194,19 @@ def _check_ids(proposals: Mapping, ground_truth: Mapping) -> None:
   if len(unknown) == len(proposals):
     raise ValueError(
       f'the proposals and the ground truth share no video: proposals have '
-      f'{_some(unknown)}, the ground truth {_some(list(ground_truth))}; are '
+      f'{some(unknown)}, the ground truth {some(list(ground_truth))}; are '
       f'these the right files and subset?'
     )
   warnings.warn(
     f'left out the proposals of {len(unknown)} of {len(proposals)} videos, '
-    f'which are not in the ground truth: {_some(unknown)}',
+    f'which are not in the ground truth: {some(unknown)}',
     MetricsWarning,
     stacklevel=3,
   )
 
 
-def _some(ids: Sequence[str]) -> str:
+def some(ids: Sequence[str]) -> str:
+  """The first of many ids, and how many there are."""
   shown = ', '.join(repr(k) for k in ids[:_NAMED])
   return shown if len(ids) <= _NAMED else f'{shown} ... ({len(ids)} in all)'
 

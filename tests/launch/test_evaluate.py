@@ -94,3 +94,46 @@ def test_not_writable_is_reported(files):
   assert done.returncode in (1, 2)
   assert 'Traceback' not in done.stderr
   assert str(files / 'file') in done.stderr.strip().splitlines()[-1]
+
+
+def _label(folder):
+  rows = [
+    {'segment': [20, 31], 'score': 0.95, 'label': 'x'},
+    {'segment': [0, 10], 'score': 0.9, 'label': 'x'},
+    {'segment': [0, 9], 'score': 0.8, 'label': 'x'},
+  ]
+  (folder / 'proposals.json').write_text(
+    json.dumps({'version': '1', 'results': {'a': rows}})
+  )
+
+
+def test_map_of_labelled_proposals(files):
+  _label(files)
+  done = _run(
+    files, '--protocol=map_anet', '--class_nms=greedy', '--nms_tiou=.5',
+    f'--output={files}/out',
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr
+  document = json.loads((files / 'out' / 'metrics.json').read_text())
+  assert document['protocol'] == 'map_anet'
+  # One overlaps what is ambiguous, one is dropped.
+  assert document['map'] == 1
+  assert document['num_detections'] == 2
+  assert document['num_ambiguous'] == 1
+  assert 'mAP   1.0000' in done.stdout
+
+
+@pytest.mark.parametrize(
+  'arguments, message',
+  [
+    (['--protocol=map'], 'mAP needs "label" in every row'),
+    (['--protocol=map', '--ans=10'], '--ans is for AR@AN and has no effect'),
+    (['--protocol=map', '--class_nms=hard'], 'none, greedy, soft'),
+    (['--protocol=map', '--nms_tiou=.5'], '--nms_tiou is for --class_nms'),
+    (['--class_nms=soft'], '--class_nms is for mAP'),
+  ],
+)
+def test_map_refuses_what_has_no_effect(files, arguments, message):
+  done = _run(files, *arguments)
+  assert done.returncode == 2
+  assert message in done.stderr

@@ -1,0 +1,179 @@
+"""Labelled proposals and annotations files in; mAP, table, pictures out."""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.evaluation import detection, detection_errors, from_files
+from cmsn_jax.files import proposal_files, replacing
+
+# Classes of the table; metrics.json has all.
+_SHOWN = 30
+
+
+def evaluate_files(
+  proposals: str | os.PathLike,
+  annotations: str | os.PathLike,
+  subset: str,
+  *,
+  exclude_labels: Sequence[str] = (),
+  ambiguous_labels: Sequence[str] = ('Ambiguous',),
+  suppress: Callable | None = None,
+  **options,
+) -> detection.DetectionMetrics:
+  """Average precision of a labelled proposals file against a subset.
+
+  Args:
+    proposals: ActivityNet result JSON, a `label` in each row; ranked by
+      `score`.
+    annotations: ActivityNet ground-truth JSON.
+    subset: 'training', 'validation' or 'testing'.
+    exclude_labels: ground truth with these labels does not count.
+    ambiguous_labels: ground truth with these labels is neither right nor wrong.
+    suppress: called with each video's segments, scores and labels, gives the
+      indices kept and their scores; None: all are kept.
+    **options: of `detection.evaluate`.
+  Returns:
+    the figures.
+  Raises:
+    FileNotFoundError: if a file is not there.
+    ValueError: on malformed files, rows without labels, an unknown subset or
+      label, no ground truth in the subset, or proposals of other videos only.
+  """
+  truth = annotations_lib.read(annotations)
+  if exclude_labels:
+    truth = truth.without_labels(exclude_labels)
+  videos = truth.subset(subset)
+  found = proposal_files.read(proposals)
+  _require_labels(proposals, found)
+  from_files.warn_past_end(proposals, found, videos)
+  unclear = {
+    k: np.array([x in ambiguous_labels for x in v.labels], bool)
+    for k, v in videos.items()
+  }
+  try:
+    return detection.evaluate(
+      {k: _kept(v, suppress) for k, v in found.items() if v.labels is not None},
+      {
+        k: (
+          v.segments[~unclear[k]],
+          [x for x, left_out in zip(v.labels, unclear[k]) if not left_out],
+        )
+        for k, v in videos.items()
+      },
+      ambiguous={k: v.segments[unclear[k]] for k, v in videos.items()},
+      **options,
+    )
+  except ValueError as error:
+    raise ValueError(
+      f'{os.fspath(proposals)} against the {subset} subset of '
+      f'{os.fspath(annotations)}: {error}'
+    ) from error
+
+
+def _require_labels(path, found) -> None:
+  without = [k for k, v in found.items() if len(v.scores) and v.labels is None]
+  if without:
+    raise ValueError(
+      f'{os.fspath(path)}: the proposals of {len(without)} of {len(found)} '
+      f'videos have no labels (first: {without[0]}); mAP needs "label" in every '
+      'row. Proposals without labels are evaluated by --protocol=top_k, thumos '
+      'or anet'
+    )
+
+
+def _kept(found, suppress):
+  if suppress is None:
+    return found.segments, found.scores, found.labels
+  kept, scores = suppress(found.segments, found.scores, found.labels)
+  return found.segments[kept], scores, [found.labels[k] for k in kept]
+
+
+def write(
+  metrics: detection.DetectionMetrics, folder: str | os.PathLike
+) -> None:
+  """Writes metrics.json, ap_by_class.png and errors.png."""
+  # Drawing loads matplotlib, which a caller of `evaluate_files` need not have.
+  from cmsn_jax.evaluation import detection_plots
+
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  with replacing.file(folder / 'metrics.json') as file:
+    json.dump(metrics.to_json(), file, indent=2, allow_nan=False)
+    file.write('\n')
+  detection_plots.ap_by_class(metrics, folder / 'ap_by_class.png')
+  detection_plots.error_split(metrics.errors, folder / 'errors.png')
+
+
+def table(metrics: detection.DetectionMetrics) -> str:
+  """The same figures for reading; fractions of 1."""
+  ambiguous = {}
+  if metrics.num_ambiguous:
+    ambiguous['ambiguous'] = str(metrics.num_ambiguous)
+  head = {
+    'protocol': metrics.protocol,
+    'videos': str(metrics.num_videos),
+    'classes': str(len(metrics.labels)),
+    'ground truth': str(metrics.num_instances.sum()),
+    **ambiguous,
+    'detections': str(metrics.num_detections.sum()),
+  }
+  blocks = [
+    from_files.aligned(list(head), list(head.values())),
+    _by_class(metrics),
+    _errors(metrics.errors),
+    *_notes(metrics),
+  ]
+  return '\n\n'.join(blocks)
+
+
+def _by_class(metrics) -> str:
+  rows = [['tIoU', *(f'{t:.2f}' for t in metrics.tiou_thresholds), 'mean']]
+  mean = [*metrics.map_at_tiou.values(), metrics.average_map]
+  rows.append(['mAP', *map(_shown, mean)])
+  # The classes that need a look first.
+  order = np.argsort(metrics.ap.mean(axis=1), kind='stable')
+  for c in order[:_SHOWN]:
+    ap = [*metrics.ap[c], metrics.ap[c].mean()]
+    rows.append([metrics.labels[c], *map(_shown, ap)])
+  text = from_files.aligned(*rows)
+  if len(order) > _SHOWN:
+    text += f'\n({len(order) - _SHOWN} classes with higher AP not shown)'
+  return text
+
+
+def _errors(errors: detection_errors.ErrorSplit) -> str:
+  counts = errors.counts.sum(axis=0)
+  names = [*detection_errors.KINDS, 'missed']
+  total = max(int(counts.sum()), 1)
+  shares = [n / total for n in counts]
+  shares.append(errors.missed / errors.num_instances)
+  gains = ['', *(f'{errors.gains[name]:+.4f}' for name in names[1:])]
+  return from_files.aligned(
+    [f'at tIoU {errors.tiou:g}', *names],
+    ['count', *map(str, [*counts.tolist(), errors.missed])],
+    ['share', *map(_shown, shares)],
+    ['mAP without', *gains],
+  )
+
+
+def _notes(metrics) -> list[str]:
+  notes = []
+  silent = [
+    label for label, n in zip(metrics.labels, metrics.num_detections) if not n
+  ]
+  for what, names in (
+    ('classes without detections', silent),
+    ('videos without detections', metrics.videos_without_detections),
+  ):
+    if names:
+      notes.append(f'{len(names)} {what}: {from_files.some(names)}')
+  return notes
+
+
+def _shown(fraction: float) -> str:
+  return f'{fraction:.4f}'
