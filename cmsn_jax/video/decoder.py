@@ -1,5 +1,13 @@
-"""One opened video stream -> timed frames, checked for damage and truncation."""
+"""One opened video stream -> timed frames, checked for damage and truncation.
 
+Damage is what the decoder shows: a packet that it refuses, a frame that it
+marks, a file that ends before its container says. Numbers of packets and frames
+are no sign of it: fields, hidden frames, empty chunks and the leading pictures
+of a cut all make them differ in files that are whole.
+"""
+
+import contextlib
+import fractions
 import functools
 import warnings
 
@@ -7,11 +15,14 @@ import av
 import numpy as np
 from av.video import reformatter as av_reformatter
 
-from cmsn_jax.video import video_files
+from cmsn_jax.video import file_ends, video_files
 
 # A longer stretch without any frame is a broken clock, not a still picture:
 # repeating the last frame through it could fill any memory downstream.
 MAX_GAP_SEC = 600.0
+# Sound begins a little before the picture in most files (its encoder needs a
+# run-up, and so do frames that are stored out of order): the same instant.
+_LATE_SEC = 0.1
 # Reading from the last key frame pays only when much would be decoded in vain.
 _SEEK_FROM_SEC = 5.0
 
@@ -70,9 +81,15 @@ class Painter:
   def __init__(self, size):
     self._size = size
     self._convert = reformatter()
+    self._rotation = None
+    self._orientation = False, False, False
 
   def paint(self, frame) -> np.ndarray:
-    turned, columns, rows = orientation(frame)
+    # Looking at a frame's side data ties the frame into a reference cycle, so
+    # that all would wait in memory for the garbage collector.
+    if frame.rotation != self._rotation:
+      self._rotation, self._orientation = frame.rotation, orientation(frame)
+    turned, columns, rows = self._orientation
     if self._size is None:
       stored = (frame.height, frame.width)
       self._size = stored[::-1] if turned else stored
@@ -86,40 +103,54 @@ class Painter:
 
 
 class Decoder:
-  """Decodes one opened stream, checking everything that can be checked."""
+  """Decodes one opened stream, checking everything that can be checked.
+
+  Attributes:
+    late_sec: how long after the file's beginning its first picture is shown;
+      known once there was a frame.
+    damaged: whether damage was found so far (and allowed).
+  """
 
   def __init__(self, path, container, stream, allow_damage=False):
     self._path = path
     self._container = container
     self._stream = stream
     self._allow_damage = allow_damage
-    self._warned = False
-    self._is_avi = container.format.name == 'avi'
-    self._expected = stream.frames
+    self.damaged = False
+    self.late_sec = 0.0
+    self._indexed = 0
     if 'mp4' in container.format.name:
       # An edit list may cut frames away; the index knows, the header does not.
-      self._expected = len(getattr(stream, 'index_entries', ())) or 0
-    self._packets = self._shown = self._decoded = self._tiny = 0
-    self._durations = {}
-    self._first = self._last = None
+      self._indexed = len(getattr(stream, 'index_entries', ()))
+    self._packets = self._decoded = 0
+    self._begun = self._intact = False
+    self._zero = self._last = None
+    self._end_sec = 0.0
     rate = stream.average_rate or stream.guessed_rate or 25
     self._step = max(1, round(1 / (rate * stream.time_base)))
-    missing = video_files.missing_bytes(path, container.format.name)
+    missing = file_ends.cut_off(path, container.format.name)
     if missing:
-      self._damage(f'truncated: the last {missing} bytes are missing')
+      self._damage(f'truncated: {missing}')
+    elif not file_ends.is_finished(path, container.format.name):
+      warnings.warn(
+        f'{path}: its last page is not marked as the last: a recording that '
+        'was stopped, or a file cut off there',
+        video_files.VideoWarning,
+        stacklevel=2,
+      )
 
   def timed_frames(self):
-    """(start_sec, end_sec, frame), to the end, where counts are compared."""
+    """(start_sec, end_sec, frame), to the end, where more is checked."""
     for frame in self._frames():
       yield self._timed(frame)
-    self._check_counts()
+    self._check_end()
 
   def timed_frames_from(self, start_sec):
     """The same from the key frame before `start_sec`; None if that fails."""
     first = next(self.timed_frames(), None)
     if first is None:
       return None
-    target = self._first + int(start_sec / self._stream.time_base)
+    target = self._zero + int(start_sec / self._stream.time_base)
     try:
       self._container.seek(target, stream=self._stream, backward=True)
       timed = (self._timed(frame) for frame in self._frames())
@@ -138,14 +169,20 @@ class Decoder:
 
   def _frames(self):
     for packet in self._demuxed():
+      # A recording may begin between two key frames: what comes before the
+      # first can be shown by nobody.
+      self._begun = self._begun or packet.is_keyframe
       try:
         decoded = packet.decode()
       except av.FFmpegError as error:
-        self._damage(f'a frame cannot be decoded ({error.strerror})')
+        if self._begun:
+          self._damage(f'a frame cannot be decoded ({error.strerror})')
         continue
       for frame in decoded:
         self._decoded += 1
-        if frame.is_corrupt:
+        if not frame.is_corrupt:
+          self._intact = True
+        elif self._intact or frame.key_frame:
           self._damage('a frame has damaged content')
         yield frame
 
@@ -161,14 +198,10 @@ class Decoder:
         return
       if packet.size:
         self._packets += 1
-        self._shown += not packet.is_discard
-        # "Nothing changed" markers of old AVI encoders decode to no frame.
-        self._tiny += packet.size < 16
-        if packet.is_corrupt:
+        if packet.is_corrupt and self._intact:
           self._damage('a packet is cut off')
-        if packet.pts is not None and packet.duration:
-          self._durations[packet.pts] = packet.duration
       elif packet.dts is not None:
+        self._packets += 1
         continue  # an empty chunk of an AVI: the last frame stays on display
       yield packet
 
@@ -176,13 +209,13 @@ class Decoder:
     # An AVI stores no presentation times, and what is made up for frames that
     # were stored out of order is wrong; its decoding times are right.
     ticks = frame.dts
-    if not self._is_avi and frame.pts is not None:
+    if self._container.format.name != 'avi' and frame.pts is not None:
       ticks = frame.pts
     if ticks is None:
       ticks = 0 if self._last is None else self._last + self._step
     base = self._stream.time_base
-    if self._first is None:
-      self._first = ticks
+    if self._zero is None:
+      self._set_zero(ticks)
     if self._last is not None:
       jump_sec = float((ticks - self._last) * base)
       if jump_sec < -1 or jump_sec > MAX_GAP_SEC:
@@ -192,16 +225,48 @@ class Decoder:
         )
       ticks = max(ticks, self._last)
     self._last = ticks
-    duration = self._durations.pop(ticks, self._step)
-    if len(self._durations) > 1000:  # packets whose frames never came
-      self._durations.clear()
-    start_sec = float((ticks - self._first) * base)
-    return start_sec, start_sec + float(duration * base), frame
+    duration = frame.duration or self._step
+    if frame.interlaced_frame:  # or it may be that of one field
+      duration = max(duration, self._step)
+    start_sec = float((ticks - self._zero) * base)
+    self._end_sec = start_sec + float(duration * base)
+    return start_sec, self._end_sec, frame
+
+  def _set_zero(self, ticks):
+    """Time 0 is where players begin: with the first stream of the file."""
+    base = self._stream.time_base
+    begin = ticks * base
+    if self._container.format.name == 'avi':
+      begin = (self._stream.start_time or 0) * base
+    late = begin - min([begin, *_beginnings(self._container)])
+    self.late_sec = float(late) if late >= _LATE_SEC else 0.0
+    if late > MAX_GAP_SEC:
+      raise video_files.VideoError(
+        f'{self._path}: its picture begins {float(late):.1f} s after its '
+        'sound; repair it with: ffmpeg -i FILE -r 25 NEW.mp4'
+      )
+    self._zero = ticks - round(self.late_sec / base)
+
+  def end_sec(self, end_ticks: int) -> float:
+    """Seconds on the clock of the frames, from ticks of the stream's."""
+    zero = self._zero
+    if self._container.format.name == 'avi':
+      zero = (self._stream.start_time or 0) - round(
+        self.late_sec / self._stream.time_base
+      )
+    return float((end_ticks - zero) * self._stream.time_base)
+
+  def has_duration(self) -> bool:
+    """Whether the header states a duration, and not the demuxer a guess."""
+    name = self._container.format.name
+    if name == 'avi':
+      return file_ends.states_length(self._path)
+    return name in _STATED
 
   def _at(self) -> float:
     if self._last is None:
       return 0.0
-    return float((self._last - self._first) * self._stream.time_base)
+    return float((self._last - self._zero) * self._stream.time_base)
 
   def _damage(self, found: str):
     where = ''
@@ -209,63 +274,111 @@ class Decoder:
       where = f'at {self._at():.2f} s, after {self._decoded} frames: '
     message = (
       f'{self._path}: {where}{found}; copy or download the file again, or pass '
-      'allow_damage to read through it'
+      '--allow_damage (in Python allow_damage=True) to read what is there'
     )
     if not self._allow_damage:
       raise video_files.VideoError(message)
-    if not self._warned:
+    if not self.damaged:
       warnings.warn(message, video_files.VideoWarning, stacklevel=2)
-      self._warned = True
+      self.damaged = True
 
-  def _check_counts(self):
+  def _check_end(self):
     if not self._decoded:
       raise video_files.VideoError(
         f'{self._path}: its video stream has no frame that can be decoded; '
         'copy or download it again'
       )
-    if self._packets < self._expected:
+    if not self._intact:
+      self._damage('every frame has damaged content')
+    if self._packets < self._indexed:
       self._damage(
-        f'truncated: {self._packets} of the {self._expected} frames that its '
-        'header announces'
+        f'truncated: only {self._packets} of the {self._indexed} frames of its '
+        'index are there'
       )
-    lost = self._shown - self._tiny - self._decoded
-    if lost > 0:
-      self._damage(f'{lost} of {self._shown} frames did not decode')
-    stated = self._container.duration
-    if not self._expected and stated and not self._stream.duration:
-      self._check_duration(stated / av.time_base)
+    self._check_duration()
 
-  def _check_duration(self, stated_sec: float):
-    """Formats without a frame count: the header's duration is the witness."""
-    begin_sec = float(self._first * self._stream.time_base)
-    short_sec = stated_sec - (begin_sec + self._at())
-    # Sound and subtitles may well outlast the picture.
-    alone = len(self._container.streams) == 1
-    if short_sec > max(0.5 if alone else 2.0, 0.02 * stated_sec):
+  def _check_duration(self):
+    """The header's duration is the witness where it is not itself measured."""
+    stated = self._container.duration
+    if not stated or not self.has_duration():
+      return
+    stated_sec = stated / av.time_base
+    step_sec = float(self._step * self._stream.time_base)
+    short_sec = stated_sec - max(0.5, 1.5 * step_sec, 0.02 * stated_sec)
+    # Sound and subtitles may well outlast the picture: then they are there.
+    if self._end_sec < short_sec and _reach_sec(self._path) < short_sec:
       self._damage(
         f'truncated: its header announces {stated_sec:.1f} s, the video ends '
-        f'{short_sec:.1f} s earlier'
+        f'after {self._end_sec:.1f} s'
       )
 
 
-def stated_length(path, container, stream) -> tuple[float, int, float]:
-  """(duration in seconds, source frames, average fps) without decoding."""
-  duration_sec = 0.0
-  if container.format.name == 'mpeg':
-    pass  # its duration is a guess from the bit rate
-  elif stream.duration:
-    duration_sec = float(stream.duration * stream.time_base)
-  elif 'DURATION' in stream.metadata:  # Matroska; the container's has sound
-    duration_sec = _clock_sec(stream.metadata['DURATION'])
-  elif container.duration:
-    duration_sec = container.duration / av.time_base
-  count = stream.frames
+# Other formats have no duration but what the demuxer finds in the file itself,
+# or an index, which is compared.
+_STATED = ('matroska,webm', 'flv', 'asf')
+
+
+def _beginnings(container) -> list[fractions.Fraction]:
+  """When each stream that is seen or heard begins, seconds."""
+  streams = [*container.streams.audio, *video_files.picture_streams(container)]
+  return [
+    stream.start_time * stream.time_base
+    for stream in streams
+    if stream.start_time is not None
+  ]
+
+
+def _reach_sec(path: str) -> float:
+  """End of the last packet of any stream, seconds from the file's beginning.
+
+  A header's duration may count from time stamp 0 or from the first one.
+  """
+  begin, end = 0, 0
+  with video_files.opened(path) as (container, _):
+    with contextlib.suppress(av.FFmpegError):
+      for packet in container.demux():
+        ticks = packet.dts if packet.pts is None else packet.pts
+        if ticks is not None:
+          begin = min(begin, ticks * packet.time_base)
+          end = max(end, (ticks + (packet.duration or 0)) * packet.time_base)
+  return float(end - begin)
+
+
+def stated_length(path, container, stream, decoder) -> tuple[float, int, float]:
+  """(duration in seconds, source frames, average fps) without decoding.
+
+  The duration ends with the last picture and begins at time 0, be the first
+  picture then or later.
+
+  Args:
+    path: of the file.
+    container: opened from it.
+    stream: of its pictures.
+    decoder: of this stream, which has given a frame.
+  """
+  base = stream.time_base
   rate = stream.average_rate or stream.guessed_rate
-  if duration_sec <= 0 or not (count or rate):
-    # Live recordings (browsers' webm) state neither: read the packets.
-    duration_sec, count = _counted_length(path)
-  fps = float(rate) if rate else count / duration_sec
-  return duration_sec, count or max(1, round(duration_sec * fps)), fps
+  end, count = None, stream.frames
+  name, alone = container.format.name, len(container.streams) == 1
+  if decoder.damaged or (name == 'avi' and not decoder.has_duration()):
+    # What the header announces is not what is there.
+    end, count = _counted_length(path)
+  elif name in ('mpeg', 'flv') or (name == 'asf' and not alone):
+    pass  # a guess from the bit rate, counted from elsewhere, or the sound's
+  elif 'DURATION' in stream.metadata:  # Matroska; the container's has sound
+    end = _clock_sec(stream.metadata['DURATION']) / base
+  elif stream.duration:
+    end = (stream.start_time or 0) + stream.duration
+  elif container.duration and alone:
+    begin = container.start_time or 0
+    end = (begin + container.duration) / av.time_base / base
+  if end is None or not (count or rate):
+    # Browsers' recordings state neither; else the duration is the sound's.
+    end, count = _counted_length(path)
+  duration_sec = max(decoder.end_sec(round(end)), 1e-3)
+  shown_sec = max(duration_sec - decoder.late_sec, 1e-3)
+  fps = float(rate) if rate else count / shown_sec
+  return duration_sec, count or max(1, round(shown_sec * fps)), fps
 
 
 def _clock_sec(text: str) -> float:
@@ -277,16 +390,19 @@ def _clock_sec(text: str) -> float:
     return 0.0
 
 
-def _counted_length(path: str) -> tuple[float, int]:
-  """(duration in seconds, frames) by reading all packets, decoding none."""
+def _counted_length(path: str) -> tuple[int, int]:
+  """(end in ticks, frames) by reading all packets, decoding none."""
+  end, count = 0, 0
   with video_files.opened(path) as (container, stream):
-    begin, end, count = None, 0, 0
-    for packet in container.demux(stream):
-      if packet.pts is None or packet.is_discard:
-        continue
-      begin = packet.pts if begin is None else min(begin, packet.pts)
-      end = max(end, packet.pts + (packet.duration or 0))
-      count += 1
-    if not count:
-      raise video_files.VideoError(f'{path}: its video stream has no frames')
-    return max(float((end - begin) * stream.time_base), 1e-3), count
+    rate = stream.average_rate or stream.guessed_rate
+    step = round(1 / (rate * stream.time_base)) if rate else 0
+    with contextlib.suppress(av.FFmpegError):
+      for packet in container.demux(stream):
+        ticks = packet.dts if packet.pts is None else packet.pts
+        if ticks is None or packet.is_discard:
+          continue
+        end = max(end, ticks + (packet.duration or step))
+        count += 1
+  if not count:
+    raise video_files.VideoError(f'{path}: its video stream has no frames')
+  return end, count

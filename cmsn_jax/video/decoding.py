@@ -4,7 +4,9 @@
     for chunk in video.frames('my.mp4', fps=25.0, size=(128, 171)):
       ...                               # uint8 [n, 128, 171, 3]
 
-Time 0 is the first video frame. Which source frame an output frame shows is
+Time 0 is where players begin: at the first picture, or at the first sound, if
+that begins earlier (by .1 s or more; the first picture is then shown from the
+beginning). What an edit list cuts away is not shown. Which source frame an output frame shows is
 decided by `video_sampling` (the rule of ffmpeg's `fps` filter). Rotation and
 mirroring stored in the file are applied; frames are resized without keeping
 the aspect ratio, as C3D does. `video_reader` decodes in a worker process.
@@ -33,7 +35,10 @@ class VideoInfo:
 
   Attributes:
     path: the file.
-    duration_sec: length of the video stream as its header states it.
+    duration_sec: from time 0 to the end of the last picture, as the header
+      states it.
+    start_sec: when the first picture is shown; 0 but for files whose sound
+      begins before it.
     num_frames: source frames; counted by the header where it does, else
       `round(duration_sec * fps)`.
     fps: average source rate, frames a second.
@@ -48,6 +53,7 @@ class VideoInfo:
 
   path: str
   duration_sec: float
+  start_sec: float
   num_frames: int
   fps: float
   width: int
@@ -63,26 +69,33 @@ class VideoInfo:
     return sampling.num_output_frames(self.duration_sec, fps)
 
 
-def probe(path: str | os.PathLike) -> VideoInfo:
+def probe(path: str | os.PathLike, allow_damage: bool = False) -> VideoInfo:
   """Reads a file's header and its first frame.
 
+  Args:
+    path: a video file.
+    allow_damage: take a file that was cut off as long as it is, with a
+      `VideoWarning`.
+
   Raises:
-    VideoError: not a readable video file.
+    VideoError: not a readable video file, or one that was cut off.
   """
   path = video_files.checked_path(path)
   with video_files.opened(path) as (container, stream):
-    first = next(decoder.Decoder(path, container, stream).timed_frames(), None)
+    reading = decoder.Decoder(path, container, stream, allow_damage)
+    first = next(reading.timed_frames(), None)
     if first is None:
       raise VideoError(f'{path}: no frame could be decoded from it')
     _, _, frame = first
     duration_sec, num_frames, fps = decoder.stated_length(
-      path, container, stream
+      path, container, stream, reading
     )
     turned, columns, rows = decoder.orientation(frame)
     width, height = frame.width, frame.height
     return VideoInfo(
       path=path,
       duration_sec=duration_sec,
+      start_sec=reading.late_sec,
       num_frames=num_frames,
       fps=fps,
       width=height if turned else width,
@@ -108,11 +121,11 @@ def frames(
   """Streams a video's frames at a constant rate, in bounded memory.
 
   Frame `k` of the output is the picture on display in the middle of
-  `[k / fps, (k + 1) / fps)` seconds after the first frame.
+  `[k / fps, (k + 1) / fps)` seconds after time 0.
 
-  Damage is noticed as far as the format allows: cut files by the length or the
-  count that the container states (MPEG transport streams state neither), bad
-  bytes by the decoder (h264, h265, MPEG-4; VP8 and VP9 decode nearly any).
+  Damage is noticed as far as the format allows: cut files by what `file_ends`
+  finds (MPEG program streams state nothing), bad bytes by the decoder (h264,
+  h265, MPEG-4; VP8 and VP9 decode nearly any).
 
   Args:
     path: a video file.

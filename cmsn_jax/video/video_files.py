@@ -17,10 +17,11 @@ from cmsn_jax.files import video_ids
 
 # Containers that hold the media themselves. Playlists (hls, dash, concat) and
 # image sequences (image2) are left out on purpose.
-FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,gif'
+FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif'
 SUFFIXES = frozenset(
-  '.mp4 .m4v .mov .3gp .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .flv .wmv '
-  '.asf .ogv .ogg .nut .mxf .gif'.split()
+  '.mp4 .m4v .mov .qt .3gp .3g2 .f4v .mkv .webm .avi .divx .ts .m2ts .mts .m2t '
+  '.mpg .mpeg .mpe .m2v .vob .mod .tod .flv .wmv .asf .ogv .ogg .nut .mxf '
+  '.gif'.split()
 )
 
 
@@ -139,24 +140,29 @@ def opened(path: str):
     reason = getattr(error, 'strerror', None) or error
     raise VideoError(f'{path}: {_describe(path, reason)}') from error
   with container:
-    streams = [
-      stream
-      for stream in container.streams.video
-      if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
+    streams = picture_streams(container)
     if not streams:
       kinds = sorted({stream.type for stream in container.streams}) or ['none']
       raise VideoError(
         f'{path}: no video stream (streams found: {", ".join(kinds)}); give a '
         'file that holds video'
       )
-    stream = streams[0]
+    # What players show: the track that is marked as the default.
+    default = av.stream.Disposition.default
+    stream = next((s for s in streams if s.disposition & default), streams[0])
     if stream.codec_context is None:
       raise VideoError(f'{path}: its video codec has no decoder; re-encode it')
     # Frame threads hide read errors: a truncated file would end early without
     # an exception. Parallelism is one process a video instead.
     stream.thread_type = 'NONE'
     yield container, stream
+
+
+def picture_streams(container) -> list:
+  """The video streams that are films, not cover art or thumbnails."""
+  still = av.stream.Disposition.attached_pic
+  still |= av.stream.Disposition.timed_thumbnails
+  return [s for s in container.streams.video if not s.disposition & still]
 
 
 def _describe(path: str, error: object) -> str:
@@ -175,58 +181,6 @@ def _describe(path: str, error: object) -> str:
     )
   return (
     f'is not a video file that can be read ({error}; begins {head[:16]!r}); '
-    'known containers: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif'
+    'known containers: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif; '
+    'anything else that a player shows becomes one with: ffmpeg -i FILE NEW.mp4'
   )
-
-
-def missing_bytes(path: str, container_format: str) -> int:
-  """How many bytes the container announces beyond the end of the file.
-
-  MPEG streams, Ogg and FLV announce nothing: 0, and a cut shows, if at all,
-  when frames are read.
-  """
-  total = os.path.getsize(path)
-  with open(path, 'rb') as file:
-    if 'mp4' in container_format:
-      return max(0, _mp4_end(file, total) - total)
-    if 'matroska' in container_format:
-      return max(0, _matroska_end(file) - total)
-    if container_format == 'avi':
-      length = int.from_bytes(file.read(8)[4:], 'little')
-      # All ones: written to a pipe, never filled in.
-      return max(0, length + 8 - total) if length != 2**32 - 1 else 0
-  return 0
-
-
-def _mp4_end(file, total: int) -> int:
-  """End of the last top-level box that begins within the file."""
-  at = 0
-  while at + 8 <= total:
-    file.seek(at)
-    header = file.read(16)
-    length = int.from_bytes(header[:4], 'big')
-    if length == 1:  # a 64-bit length follows the name
-      length = int.from_bytes(header[8:16], 'big')
-    # 0 means to the end; anything else below 8 are bytes that players append.
-    if length < 8 or not header[4:8].isalnum():
-      return at
-    at += length
-  return at
-
-
-def _matroska_end(file) -> int:
-  """End of the one segment that holds all media; 0 where not stated."""
-  at = 0
-  for identity in (b'\x1a\x45\xdf\xa3', b'\x18\x53\x80\x67'):
-    file.seek(at)
-    header = file.read(12)
-    if header[:4] != identity or len(header) < 12 or not header[4]:
-      return 0
-    # The leading zero bits of the first byte count the bytes that follow it.
-    width = 9 - header[4].bit_length()
-    unknown = (1 << 7 * width) - 1
-    length = int.from_bytes(header[4 : 4 + width], 'big') & unknown
-    if length == unknown:  # a live recording
-      return 0
-    at += 4 + width + length
-  return at

@@ -93,7 +93,7 @@ def make(
       container.mux(stream.encode(frame))
     container.mux(stream.encode(None))
     if sound is not None:
-      _add_silence(container, sound, num_frames / float(rate))
+      add_silence(container, sound, num_frames / float(rate))
   return path
 
 
@@ -110,11 +110,12 @@ def make_audio(path, seconds: float = 1.0, picture: bool = False):
       frame = av.VideoFrame.from_ndarray(blank, format='rgb24')
       container.mux(cover.encode(frame))
       container.mux(cover.encode(None))
-    _add_silence(container, sound, seconds)
+    add_silence(container, sound, seconds)
   return path
 
 
-def _add_silence(container, stream, seconds):
+def add_silence(container, stream, seconds):
+  """Encodes silence from time 0 on."""
   silence = np.zeros((1, 1024), np.float32)
   for i in range(int(seconds * 16000) // 1024):
     frame = av.AudioFrame.from_ndarray(silence, 'fltp', 'mono')

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from cmsn_jax.video import decoding, sampling, video_files
+from cmsn_jax.video import decoder, decoding, sampling, video_files
 from tests.video import made_videos
 
 _QUIET_X265 = {'x265-params': 'log-level=none'}
@@ -223,9 +223,9 @@ def test_a_range_equals_the_slice(tmp_path, name):
 def test_seeking_does_not_decode_what_comes_before(plain, monkeypatch):
   monkeypatch.setattr('cmsn_jax.video.decoder._SEEK_FROM_SEC', 1.0)
   decoded = []
-  original = decoding.video_decoder.Decoder._timed
+  original = decoder.Decoder._timed
   monkeypatch.setattr(
-    decoding.video_decoder.Decoder,
+    decoder.Decoder,
     '_timed',
     lambda self, frame: decoded.append(0) or original(self, frame),
   )
@@ -516,7 +516,7 @@ def test_needs_neither_tensorflow_nor_jax():
   code = (
     'import sys\n'
     "sys.modules['tensorflow'] = sys.modules['jax'] = None\n"
-    'from cmsn_jax.data import video, video_reader\n'
+    'from cmsn_jax.video import decoding, reader\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True)
 

@@ -131,7 +131,7 @@ def test_stuck_worker_is_an_error(path):
 def test_worker_ends_with_its_parent(path, tmp_path):
   code = (
     'import os, signal, sys\n'
-    'from cmsn_jax.data import video_reader\n'
+    'from cmsn_jax.video import reader as video_reader\n'
     "if __name__ == '__main__':\n"
     '  reader = video_reader.VideoReader(prefetch_frames=1)\n'
     '  next(reader.frames(sys.argv[1], chunk_frames=5))\n'
@@ -157,7 +157,7 @@ def test_script_without_a_guard_gets_an_error(path, tmp_path):
   script = tmp_path / 'script.py'
   script.write_text(
     'import sys\n'
-    'from cmsn_jax.data import video_reader\n'
+    'from cmsn_jax.video import reader as video_reader\n'
     'next(video_reader.windows(sys.argv[1], 10, 5))\n'
   )
   ended = _run(script, path)
