@@ -1,6 +1,8 @@
 """Progress of long work: a bar in a terminal, else a line now and then."""
 
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tqdm
 
@@ -12,7 +14,7 @@ _LINE = (
 )
 
 
-def bar(*args, quiet: bool = False, **options) -> tqdm.tqdm:
+def bar(*args: Any, quiet: bool = False, **options: Any) -> tqdm.tqdm:
   """A `tqdm.tqdm` that suits where standard error goes.
 
   In a terminal the bar; in a log file a line each half minute, so that one can
@@ -48,7 +50,15 @@ class StepBar:
     quiet: show nothing.
   """
 
-  def __init__(self, name, start, total, per_epoch, rate, quiet):
+  def __init__(
+    self,
+    name: str,
+    start: int,
+    total: int,
+    per_epoch: int,
+    rate: Callable[[int], Any],
+    quiet: bool,
+  ):
     self._per_epoch = per_epoch
     self.rate = rate
     self._bar = bar(
@@ -56,17 +66,20 @@ class StepBar:
       mininterval=0.5, dynamic_ncols=True,
     )  # fmt: skip
 
-  def epoch(self, done):
+  def epoch(self, done: int) -> float:
+    """Epochs that so many steps are."""
     return done / self._per_epoch
 
-  def update(self, step, values):
+  def update(self, step: int, values: Mapping[str, Any]) -> None:
+    """One step further; `values` has the `loss` of step `step`."""
     self._bar.set_postfix(
       epoch=f'{self.epoch(step + 1):.2f}', loss=f'{values["loss"]:.4f}',
       refresh=False,
     )  # fmt: skip
     self._bar.update()
 
-  def close(self):
+  def close(self) -> None:
+    """Ends the bar."""
     self._bar.close()
 
 

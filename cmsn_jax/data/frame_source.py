@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,7 +27,7 @@ class FrameSource:
 
   def __init__(
     self,
-    store,
+    store: Any,
     *,
     stride: int,
     crop: tuple[int, int],
@@ -89,7 +90,7 @@ class DecodingSource:
   def __init__(
     self,
     paths: Mapping[str, str | os.PathLike],
-    reader,
+    reader: Any,
     *,
     fps: float,
     size: tuple[int, int],

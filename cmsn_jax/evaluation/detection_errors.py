@@ -16,6 +16,7 @@ background.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -65,8 +66,8 @@ class ErrorSplit:
 
 
 def split(
-  found,
-  true,
+  found: Any,
+  true: Any,
   right: Bool[np.ndarray, ' n'],
   is_found: Bool[np.ndarray, ' g'],
   left_out: Bool[np.ndarray, ' n'],

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def evaluate_files(
   exclude_labels: Sequence[str] = (),
   ambiguous_labels: Sequence[str] = ('Ambiguous',),
   suppress: Callable | None = None,
-  **options,
+  **options: Any,
 ) -> detection.DetectionMetrics:
   """Average precision of a labelled proposals file against a subset.
 

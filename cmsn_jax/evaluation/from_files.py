@@ -4,7 +4,8 @@ import json
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.annotations import checks
@@ -20,7 +21,7 @@ def evaluate_files(
   subset: str,
   *,
   exclude_labels: Sequence[str] = (),
-  **options,
+  **options: Any,
 ) -> metrics_lib.Metrics:
   """AR@AN of a proposals file against a subset of an annotations file.
 
@@ -56,7 +57,11 @@ def evaluate_files(
     ) from error
 
 
-def warn_past_end(path, found, videos):
+def warn_past_end(
+  path: str | os.PathLike,
+  found: Mapping[str, proposal_files.Proposals],
+  videos: Mapping[str, annotations_lib.Video],
+) -> None:
   """Warns where proposals end past their video.
 
   Another rate, unit or cut of the videos shows there.

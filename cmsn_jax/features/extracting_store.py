@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -27,7 +28,7 @@ class ExtractingStore:
     self,
     features: video_features.VideoFeatures,
     paths: Mapping[str, str | os.PathLike],
-    reader=None,
+    reader: Any = None,
   ):
     self._features, self._paths, self._reader = features, dict(paths), reader
     self.ids = tuple(sorted(paths))

@@ -45,7 +45,11 @@ def preprocess(
 def centre_crop(
   frames: UInt8[Array, 'b f h w c'], size: int
 ) -> UInt8[Array, 'b f s s c']:
-  """Returns the middle `size` x `size` pixels."""
+  """Returns the middle `size` x `size` pixels.
+
+  Raises:
+    ValueError: if the frames are smaller.
+  """
   h, w = frames.shape[2:4]
   if min(h, w) < size:
     raise ValueError(f'a crop of {size} does not fit into frames of {h}x{w}')
@@ -64,6 +68,10 @@ def crops(
     rule: 'centre'; 'ten' (four corners, centre, and their mirror images);
       'full' (the whole image, no crop).
     is_flow: a mirror image's horizontal motion changes its sign.
+  Returns:
+    bytes, the crops of an image beside each other.
+  Raises:
+    ValueError: if the images are smaller than a crop.
   """
   if rule == 'full':
     return images

@@ -121,7 +121,7 @@ class VideoFeatures:
     return _timed(with_flow, clock, 'flow_sec')
 
   def extract(
-    self, path: str, *, clock: Clock | None = None, **kwargs
+    self, path: str, *, clock: Clock | None = None, **kwargs: Any
   ) -> Float32[np.ndarray, 't d']:
     """Returns the features of a video file.
 

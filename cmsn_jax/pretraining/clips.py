@@ -83,12 +83,15 @@ class FileClips:
     return len(self._files)
 
   def label(self, index: int) -> int:
+    """Number of a clip's class in `classes`."""
     return self._labels[index]
 
   def name(self, index: int) -> str:
+    """What messages call a clip."""
     return str(self._files[index].path)
 
   def num_frames(self, index: int) -> int:
+    """Frames of a clip."""
     if index not in self._lengths:
       info = decoding.probe(self._files[index].path)
       with self._lock:
@@ -98,6 +101,7 @@ class FileClips:
   def read(
     self, index: int, start: int, stop: int
   ) -> UInt8[np.ndarray, 'f h w 3']:
+    """Frames [start, stop) of a clip, as many as there are."""
     chunks = decoding.frames(
       self._files[index].path,
       fps=self._fps,

@@ -69,7 +69,9 @@ class ClassifierRun(abc.ABC):
     )
 
   @abc.abstractmethod
-  def read_example(self, window, rng) -> dict[str, np.ndarray]:
+  def read_example(
+    self, window: windows_lib.Window, rng: np.random.Generator
+  ) -> dict[str, np.ndarray]:
     """One training example, `labels` among its arrays."""
 
   @abc.abstractmethod

@@ -1,9 +1,11 @@
 """The demo's settings: CMSN with a narrow C3D, end to end in minutes."""
 
+import ml_collections
+
 from cmsn_jax.settings import default
 
 
-def get_config(arg=None):
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """Returns the config; 'features' is the same on generated features.
 
   Raises:

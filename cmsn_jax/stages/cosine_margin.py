@@ -7,6 +7,7 @@ Everything here is computed in float32, whatever the network's dtype.
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +152,7 @@ def lmcl_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margin: float = 0.35,
-  **kwargs,
+  **kwargs: Any,
 ) -> Float[Array, '']:
   """Large margin cosine loss, Eq. (3): cos(θ_y) − margin for the own class.
 
@@ -184,7 +185,7 @@ def vmcl_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'] | None = None,
-  **kwargs,
+  **kwargs: Any,
 ) -> Float[Array, '']:
   """Variable margin cosine loss, Eq. (5): cos(θ_j) + f(j, y) for the others.
 
@@ -233,7 +234,7 @@ def vmcl_arc_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'] | None = None,
-  **kwargs,
+  **kwargs: Any,
 ) -> Float[Array, '']:
   """Variable margin loss on angles, Eq. (8): cos(θ_j − f(j, y)).
 

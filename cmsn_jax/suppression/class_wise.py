@@ -1,6 +1,7 @@
 """NMS among the proposals of one label, which leaves other labels alone."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +17,7 @@ def suppress(
   labels: Sequence[str],
   *,
   method: str = 'greedy',
-  **options,
+  **options: Any,
 ) -> nms.Kept:
   """What each label's NMS keeps of one video's proposals, best first.
 

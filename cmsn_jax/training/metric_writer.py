@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+from typing import Any
 
 import tensorboardX
 from absl import logging
@@ -84,11 +85,11 @@ class WorkdirWriter:
     """Writes a text, shown by TensorBoard as Markdown."""
     self._events.add_text(name, value)
 
-  def histogram(self, step: int, name: str, values) -> None:
+  def histogram(self, step: int, name: str, values: Any) -> None:
     """Writes the distribution of `values`."""
     self._events.add_histogram(self._prefix + name, values, step)
 
-  def figure(self, step: int, name: str, figure) -> None:
+  def figure(self, step: int, name: str, figure: Any) -> None:
     """Writes a matplotlib figure."""
     self._events.add_figure(self._prefix + name, figure, step)
 
@@ -109,10 +110,10 @@ class NullWriter:
   def text(self, name: str, value: str) -> None:
     """Drops it."""
 
-  def histogram(self, step: int, name: str, values) -> None:
+  def histogram(self, step: int, name: str, values: Any) -> None:
     """Drops it."""
 
-  def figure(self, step: int, name: str, figure) -> None:
+  def figure(self, step: int, name: str, figure: Any) -> None:
     """Drops it."""
 
   def close(self) -> None:

@@ -6,6 +6,7 @@ means changing this file only.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,7 @@ from cmsn_jax import processes
 AXIS = 'devices'
 
 
-def parallel_step(step: Callable, **static) -> Callable:
+def parallel_step(step: Callable, **static: Any) -> Callable:
   """Runs `step(state, batch, key, axis_name=...)` on every local device.
 
   State and key are replicated, the batch is split by `shard`; the old state's

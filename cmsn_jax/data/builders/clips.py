@@ -7,6 +7,7 @@ any order.
 import difflib
 import os
 import threading
+from typing import Any
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
@@ -29,7 +30,7 @@ class TfdsClips:
     size: (height, width) that frames are resized to.
   """
 
-  def __init__(self, builder, split: str, size: tuple[int, int]):
+  def __init__(self, builder: Any, split: str, size: tuple[int, int]):
     features = builder.info.features
     self._video = _key(builder, tfds.features.Video, 'video')
     self._label = _key(builder, tfds.features.ClassLabel, 'class label')
@@ -43,17 +44,21 @@ class TfdsClips:
     return len(self._source)
 
   def name(self, index: int) -> str:
+    """What messages call a clip."""
     return f'{self._name} example {index}'
 
   def label(self, index: int) -> int:
+    """Number of a clip's class in `classes`."""
     return int(self._example(index)[self._label])
 
   def num_frames(self, index: int) -> int:
+    """Frames of a clip."""
     return len(self._example(index)[self._video])
 
   def read(
     self, index: int, start: int, stop: int
   ) -> UInt8[np.ndarray, 'f h w 3']:
+    """Frames [start, stop) of a clip, as many as there are."""
     frames = np.asarray(self._example(index)[self._video])[start:stop]
     height, width = self._size
     resized = [

@@ -11,6 +11,7 @@ colours and frame rate differ from video to video.
 import fractions
 import os
 import pathlib
+from collections.abc import Iterable
 
 import av
 import numpy as np
@@ -96,8 +97,18 @@ def generate(
   return path
 
 
-def encode(path: pathlib.Path, frames, rate: fractions.Fraction):
-  """Writes uint8 RGB frames to an h264 mp4, whole or not at all."""
+def encode(
+  path: pathlib.Path,
+  frames: Iterable[UInt8[np.ndarray, 'h w 3']],
+  rate: fractions.Fraction,
+) -> None:
+  """Writes RGB frames to an h264 mp4, whole or not at all.
+
+  Args:
+    path: of the file.
+    frames: all of one size.
+    rate: frames a second.
+  """
   convert = decoder.reformatter()
   with (
     replacing.path(path) as temporary,
