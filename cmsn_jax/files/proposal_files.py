@@ -102,7 +102,16 @@ def read(path: json_files.PathLike) -> dict[str, Proposals]:
       entry.
   """
   hint = '; give the .json that launch.propose wrote'
-  document = json_files.read(path, ProposalFileError, hint)
+  return parse(json_files.read(path, ProposalFileError, hint), path)
+
+
+def parse(document: object, path: json_files.PathLike) -> dict[str, Proposals]:
+  """The proposals in such a document; see `read`.
+
+  Args:
+    document: what the JSON file holds.
+    path: the file, for messages.
+  """
   results, problems, odd = {}, [], 0
   for video_id, entries in _results(document, path).items():
     bad_id = video_ids.problem(video_id)
@@ -131,7 +140,7 @@ def read(path: json_files.PathLike) -> dict[str, Proposals]:
       f'{path}: {odd} proposals of no length or with a start before 0, kept as '
       'they are',
       ProposalFileWarning,
-      stacklevel=2,
+      stacklevel=3,
     )
   return results
 
