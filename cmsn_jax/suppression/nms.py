@@ -81,7 +81,20 @@ def soft_nms_many(
   max_proposals: int | None = None,
   min_score: float | int = 0.0,
 ) -> list[Kept]:
-  """`soft_nms` of many videos at once: same results, far fewer steps."""
+  """`soft_nms` of many videos at once: same results, far fewer steps.
+
+  Args:
+    segments: of each video, `[n, 2]`, any unit.
+    scores: of each video, `[n]`, at least 0.
+    sigma: see `soft_nms`; so are the others.
+    threshold: likewise.
+    max_proposals: likewise, a video.
+    min_score: likewise.
+  Returns:
+    what is kept of each video.
+  Raises:
+    ValueError: on malformed segments or scores, or an option out of range.
+  """
   if not sigma > 0:
     raise ValueError(f'sigma must be > 0, got {sigma}')
 

@@ -37,7 +37,11 @@ class Thumos14(video_folder.VideoFolder):
   def sources(
     self, dl_manager: tfds.download.DownloadManager
   ) -> tuple[annotations_lib.Annotations, dict[str, pathlib.Path]]:
-    """(annotations, video files by id) in the manual folder."""
+    """(annotations, video files by id) in the manual folder.
+
+    Raises:
+      ValueError: where two files are of one video.
+    """
     folder = pathlib.Path(dl_manager.manual_dir)
     files = {}
     for file in sorted(folder.rglob('video_*')):

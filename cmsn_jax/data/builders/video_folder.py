@@ -70,7 +70,11 @@ class VideoFolder(tfds.core.GeneratorBasedBuilder):
   def sources(
     self, dl_manager: tfds.download.DownloadManager
   ) -> tuple[annotations_lib.Annotations, dict[str, pathlib.Path]]:
-    """(annotations, video files by id)."""
+    """(annotations, video files by id).
+
+    Raises:
+      ValueError: where the paths are not given.
+    """
     del dl_manager
     config = self.builder_config
     if config is None or not config.videos or not config.annotations:

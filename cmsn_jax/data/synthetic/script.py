@@ -91,8 +91,12 @@ def subsets(num_videos: int) -> list[str]:
   return [name for name, count in counts.items() for _ in range(count)]
 
 
-def check_duration(duration_sec: float):
-  """Raises ValueError where a script would be (nearly) empty."""
+def check_duration(duration_sec: float) -> None:
+  """Refuses what would make a script (nearly) empty.
+
+  Raises:
+    ValueError: below 20 seconds.
+  """
   if not np.isfinite(duration_sec) or duration_sec < 20:
     raise ValueError(
       'duration_sec must be at least 20 for an untrimmed video with actions, '

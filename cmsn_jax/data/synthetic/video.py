@@ -64,6 +64,9 @@ def generate(
 
   Returns:
     The path of the annotations; videos are in `videos` beside it.
+
+  Raises:
+    ValueError: a size that cannot be encoded, too few or too short videos.
   """
   script.check_duration(duration_sec)
   if min(size) < 32 or size[0] % 2 or size[1] % 2:

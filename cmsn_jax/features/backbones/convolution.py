@@ -25,7 +25,11 @@ _GROUP_PIXELS = 6400
 
 
 def choose(formulation: str) -> str:
-  """Returns 'conv3d' or 'concat2d'; 'auto' picks by the default backend."""
+  """Returns 'conv3d' or 'concat2d'; 'auto' picks by the default backend.
+
+  Raises:
+    ValueError: on an unknown formulation.
+  """
   if formulation not in FORMULATIONS:
     raise ValueError(
       f'formulation must be one of {FORMULATIONS}, got {formulation!r}'
