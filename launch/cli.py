@@ -27,6 +27,13 @@ _TRACEBACK = flags.DEFINE_bool(
 )
 
 
+# Modules with flags of several commands.
+_SHARED = {
+  'feature_flags': 'How features are read',
+  'proposal_flags': 'How proposals are read',
+}
+
+
 class Failed(RuntimeError):
   """The run failed; its message is the last line that a user sees."""
 
@@ -129,10 +136,11 @@ def _parse(argv):
     print('Flags:\n' + own.strip().partition('\n')[2])
     if 'config' in flags.FLAGS:
       print('  --config.key=value: Changes a key; see configs/default.py.')
-    for_features = sys.modules.get(f'{__package__}.feature_flags')
-    if for_features:
-      text = flags.FLAGS.module_help(for_features).strip()
-      print(f'\nHow features are read:\n{text.partition(chr(10))[2]}')
+    for name, title in _SHARED.items():
+      module = sys.modules.get(f'{__package__}.{name}')
+      if module:
+        text = flags.FLAGS.module_help(module).strip()
+        print(f'\n{title}:\n{text.partition(chr(10))[2]}')
     shared = flags.FLAGS.module_help(sys.modules[__name__])
     print('\nOf all commands:\n' + shared.strip().partition('\n')[2])
     sys.exit(0)

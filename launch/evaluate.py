@@ -7,13 +7,19 @@ r"""Prints AR@AN or mAP of a proposals file and writes it with its curves.
 AR@AN (thumos, anet, top_k) says how many segments are found, whatever they
 are; mAP (map, map_anet) also whether their labels are right, and needs a label
 in every row of the proposals.
+
+Other tools' results are read too: BSN's and BMN's folder of CSV, ActionFormer's
+pickle (nothing in it is run), result JSON of any dialect, CSV of video, start,
+end and score, the lists of DAPs, TURN and TAG.
 """
 
 from absl import flags
 
-from . import cli
+from . import cli, proposal_flags
 
-_PROPOSALS = flags.DEFINE_string('proposals', '', 'ActivityNet result JSON.')
+_PROPOSALS = flags.DEFINE_string(
+  'proposals', '', 'ActivityNet result JSON, or what another tool wrote.'
+)
 _ANNOTATIONS = flags.DEFINE_string(
   'annotations', '', 'ActivityNet ground-truth JSON.'
 )
@@ -121,7 +127,12 @@ def _average_precision(options):
 
 def _show(files, options):
   result = files.evaluate_files(
-    _PROPOSALS.value, _ANNOTATIONS.value, _SUBSET.value, **options
+    _PROPOSALS.value,
+    _ANNOTATIONS.value,
+    _SUBSET.value,
+    proposals_in=proposal_flags.PROPOSALS_IN.value,
+    proposals_fps=proposal_flags.PROPOSALS_FPS.value,
+    **options,
   )
   print(files.table(result), flush=True)
   if _OUTPUT.value:

@@ -13,9 +13,11 @@ import warnings
 
 from absl import flags
 
-from . import cli
+from . import cli, proposal_flags
 
-_PROPOSALS = flags.DEFINE_string('proposals', '', 'Proposals, JSON.')
+_PROPOSALS = flags.DEFINE_string(
+  'proposals', '', 'Proposals: JSON, or what launch.evaluate reads.'
+)
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'Ground truth, JSON.')
 _SUBSET = flags.DEFINE_string(
   'subset', '', 'Subset of --annotations; by default those with proposals.'
@@ -67,13 +69,16 @@ def main(argv):
     files={'output': _OUTPUT.value}, folders={'timelines': _TIMELINES.value}
   )
   ans = _whole_numbers(_ANS.value)
-  from cmsn_jax.files import proposal_files
+  from cmsn_jax.files import proposal_sources
   from cmsn_jax.report import page as report_page
   from cmsn_jax.report import render
 
   output = pathlib.Path(_OUTPUT.value)
-  proposals = proposal_files.read(_PROPOSALS.value)
-  truth, subset, notes = _truth(proposals)
+  known = _known()
+  proposals = proposal_sources.read(
+    _PROPOSALS.value, proposal_flags.clock(known.videos if known else {})
+  )
+  truth, subset, notes = _truth(proposals, known)
   entries = report_page.entries(proposals, truth, _STAGES.value or None)
   if _VIDEOS.value:
     entries = _with_videos(entries, output)
@@ -114,18 +119,24 @@ def _whole_numbers(texts):
     ) from None
 
 
-def _truth(proposals):
-  """Ground truth by id (None without annotations), its subset, remarks."""
+def _known():
+  """The annotations without excluded labels; None where none are given."""
   if not _ANNOTATIONS.value:
     if _SUBSET.value or _EXCLUDE.value:
       raise ValueError('--subset and --exclude_labels need --annotations')
-    return None, '', []
+    return None
   from cmsn_jax.annotations import activitynet
 
-  chosen = activitynet.read(_ANNOTATIONS.value)
+  found = activitynet.read(_ANNOTATIONS.value)
+  return found.without_labels(_EXCLUDE.value) if _EXCLUDE.value else found
+
+
+def _truth(proposals, chosen):
+  """Ground truth by id (None without annotations), its subset, remarks."""
+  if chosen is None:
+    return None, '', []
   notes = []
   if _EXCLUDE.value:
-    chosen = chosen.without_labels(_EXCLUDE.value)
     notes.append(f'Left out: labels {", ".join(_EXCLUDE.value)}.')
   if _SUBSET.value:
     return chosen.subset(_SUBSET.value), _SUBSET.value, notes

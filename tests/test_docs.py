@@ -62,7 +62,10 @@ def _mentioned(page):
 @pytest.mark.parametrize('page', _PAGES, ids=_names)
 def test_commands_and_their_flags_exist(page):
   shared = (_ROOT / 'launch' / 'cli.py').read_text()
-  of_features = (_ROOT / 'launch' / 'feature_flags.py').read_text()
+  several = {
+    name: (_ROOT / 'launch' / f'{name}.py').read_text()
+    for name in ('feature_flags', 'proposal_flags')
+  }
   config = ast.unparse(
     ast.parse((_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text())
   )
@@ -72,8 +75,7 @@ def test_commands_and_their_flags_exist(page):
     source = _ROOT / (words[2].replace('.', '/') + '.py')
     assert source.exists(), words
     known = source.read_text() + shared
-    if 'feature_flags' in known:
-      known += of_features
+    known += ''.join(text for name, text in several.items() if name in known)
     keys = config + _config_of(words)
     for word in words[3:]:
       name = word.removeprefix('--').partition('=')[0]

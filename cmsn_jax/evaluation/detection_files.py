@@ -10,7 +10,7 @@ import numpy as np
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.evaluation import detection, detection_errors, from_files
-from cmsn_jax.files import proposal_files, replacing
+from cmsn_jax.files import proposal_sources, replacing
 
 # Classes of the table; metrics.json has all.
 _SHOWN = 30
@@ -24,19 +24,23 @@ def evaluate_files(
   exclude_labels: Sequence[str] = (),
   ambiguous_labels: Sequence[str] = ('Ambiguous',),
   suppress: Callable | None = None,
+  proposals_in: str = 'auto',
+  proposals_fps: float | int = 0,
   **options: Any,
 ) -> detection.DetectionMetrics:
   """Average precision of a labelled proposals file against a subset.
 
   Args:
-    proposals: ActivityNet result JSON, a `label` in each row; ranked by
-      `score`.
+    proposals: ActivityNet result JSON, or what else `proposal_sources` reads, a
+      label in each row; ranked by score.
     annotations: ActivityNet ground-truth JSON.
     subset: 'training', 'validation' or 'testing'.
     exclude_labels: ground truth with these labels does not count.
     ambiguous_labels: ground truth with these labels is neither right nor wrong.
     suppress: called with each video's segments, scores and labels, gives the
       indices kept and their scores; None: all are kept.
+    proposals_in: unit of the proposals, one of `proposal_units.UNITS`.
+    proposals_fps: frames a second, where they are in frames.
     **options: of `detection.evaluate`.
   Returns:
     the figures.
@@ -49,8 +53,9 @@ def evaluate_files(
   if exclude_labels:
     truth = truth.without_labels(exclude_labels)
   videos = truth.subset(subset)
-  found = proposal_files.read(proposals)
-  _require_labels(proposals, found)
+  clock = proposal_sources.clock_of(truth.videos, proposals_fps, proposals_in)
+  found = proposal_sources.read(proposals, clock)
+  _require_labels(proposals, found, truth.labels)
   from_files.warn_past_end(proposals, found, videos)
   unclear = {
     k: np.array([x in ambiguous_labels for x in v.labels], bool)
@@ -76,7 +81,7 @@ def evaluate_files(
     ) from error
 
 
-def _require_labels(path, found) -> None:
+def _require_labels(path, found, known) -> None:
   without = [k for k, v in found.items() if len(v.scores) and v.labels is None]
   if without:
     raise ValueError(
@@ -84,6 +89,13 @@ def _require_labels(path, found) -> None:
       f'videos have no labels (first: {without[0]}); mAP needs "label" in every '
       'row. Proposals without labels are evaluated by --protocol=top_k, thumos '
       'or anet'
+    )
+  labels = {label for v in found.values() for label in v.labels or ()}
+  if labels and not labels & set(known):
+    raise ValueError(
+      f'{os.fspath(path)}: none of its labels ({", ".join(sorted(labels)[:5])}) '
+      f'is one of the annotations ({", ".join(known[:5])}); are they numbers of '
+      'classes? Give the names'
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.annotations import checks
 from cmsn_jax.evaluation import metrics as metrics_lib
-from cmsn_jax.files import proposal_files, replacing
+from cmsn_jax.files import proposal_files, proposal_sources, replacing
 
 _NAMED = 10
 
@@ -21,15 +21,19 @@ def evaluate_files(
   subset: str,
   *,
   exclude_labels: Sequence[str] = (),
+  proposals_in: str = 'auto',
+  proposals_fps: float | int = 0,
   **options: Any,
 ) -> metrics_lib.Metrics:
   """AR@AN of a proposals file against a subset of an annotations file.
 
   Args:
-    proposals: ActivityNet result JSON.
+    proposals: ActivityNet result JSON, or what else `proposal_sources` reads.
     annotations: ActivityNet ground-truth JSON.
     subset: 'training', 'validation' or 'testing'.
     exclude_labels: ground truth with these labels does not count.
+    proposals_in: unit of the proposals, one of `proposal_units.UNITS`.
+    proposals_fps: frames a second, where they are in frames.
     **options: of `metrics.evaluate`.
   Returns:
     the figures.
@@ -42,7 +46,8 @@ def evaluate_files(
   if exclude_labels:
     truth = truth.without_labels(exclude_labels)
   videos = truth.subset(subset)
-  found = proposal_files.read(proposals)
+  clock = proposal_sources.clock_of(truth.videos, proposals_fps, proposals_in)
+  found = proposal_sources.read(proposals, clock)
   warn_past_end(proposals, found, videos)
   try:
     return metrics_lib.evaluate(

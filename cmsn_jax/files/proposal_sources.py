@@ -10,6 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,7 @@ def _of_json(path, clock) -> dict[str, Proposals]:
   hint = '; name it .csv'
   document = json_files.read(path, ProposalFileError, hint)
   found = proposal_files.parse(_usual(document), path)
+  found = _named_alike(path, found, clock)
   segments = proposal_units.seconds(
     path, {k: v.segments for k, v in found.items()}, clock, 'seconds'
   )
@@ -242,7 +244,7 @@ def _finished(
 ) -> dict[str, Proposals]:
   """Columns of arrays in seconds, from rows in any unit."""
   segments, scores, labels, unscored = {}, {}, {}, 0
-  for video_id, rows in raw.rows.items():
+  for video_id, rows in _named_alike(path, raw.rows, clock).items():
     table = np.array([row[:3] for row in rows], np.float64).reshape(-1, 3)
     segments[video_id] = table[:, :2]
     scores[video_id] = table[:, 2]
@@ -260,7 +262,7 @@ def _finished(
       stacklevel=3,
     )
   segments = proposal_units.seconds(
-    path, segments, clock, raw.unit, raw.num_frames
+    path, segments, clock, raw.unit, _named_alike('', raw.num_frames, clock)
   )
   return {
     video_id: Proposals(
@@ -270,6 +272,32 @@ def _finished(
     ).best_first()
     for video_id, rows in segments.items()
   }
+
+
+def _named_alike(
+  path: str, found: dict[str, Any], clock: proposal_units.Clock
+) -> dict[str, Any]:
+  """By the ids of the known videos, where only `v_` is in the way.
+
+  ActivityNet's videos are named v_<id>, its results <id>.
+  """
+  known = clock.durations
+  if not found or any(video_id in known for video_id in found):
+    return found
+  renamed = {k.removeprefix('v_'): v for k, v in found.items()}
+  if not any(video_id in known for video_id in renamed):
+    renamed = {f'v_{k}': v for k, v in found.items()}
+  shared = sum(video_id in known for video_id in renamed)
+  if len(renamed) < len(found) or not shared:
+    return found
+  if path:
+    warnings.warn(
+      f'{path}: its ids are taken with or without "v_" before them, as the '
+      f'annotations have them ({shared} of {len(found)} are there)',
+      proposal_files.ProposalFileWarning,
+      stacklevel=4,
+    )
+  return renamed
 
 
 def clock_of(

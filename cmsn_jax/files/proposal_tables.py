@@ -72,7 +72,7 @@ def read(path: str) -> Raw:
   lines = _lines(path)
   first = next((line for line in lines if line.strip()), '')
   if first.startswith('#') and not _has_header(first[1:]):
-    return _blocks(path, lines)
+    return _blocks(path, _lines(path))
   return _table(path, first, _lines(path))
 
 

@@ -106,7 +106,10 @@ def _told(path, segments, clock, named, num_frames) -> tuple[str, str]:
   """The unit, and how it is known where the file does not say it."""
   ends = {k: float(v[:, 1].max()) for k, v in segments.items() if len(v)}
   highest = max(ends.values(), default=0.0)
-  if named == 'fractions' and highest > 1 + _ROUNDING:
+  if named == 'fractions':
+    # xmin and xmax are fractions in BSN's files, which is easily seen.
+    if highest <= 1 + _ROUNDING:
+      return named, ''
     named = None
   shared = [k for k in ends if clock.durations.get(k, 0) > 0]
   if not shared:
@@ -144,9 +147,13 @@ def _told(path, segments, clock, named, num_frames) -> tuple[str, str]:
       f'{evidence}; say {_FLAG}'
     )
   # A few ends past the video are counted as they are, with their own warning.
-  if (named == 'seconds' and middle < 2 and fitting != 'fractions') or (
-    named == 'frames' and fitting == 'seconds'
-  ):
+  inside = np.median(
+    np.concatenate([segments[k][:, 1] / clock.durations[k] for k in shared])
+  )
+  plausible = inside < _PAST_END and fitting != 'fractions'
+  if named == 'seconds' and (plausible or count < _ENOUGH):
+    return named, ''
+  if named == 'frames' and fitting == 'seconds':
     return named, ''
   raise proposal_files.ProposalFileError(
     f'{path}: times should be {named}, but {evidence}, as '

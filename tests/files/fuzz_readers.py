@@ -27,7 +27,14 @@ import numpy as np
 import scipy.io
 
 from cmsn_jax.annotations import activitynet, importers, lengths
-from cmsn_jax.files import feature_files, proposal_files, torch_files, video_ids
+from cmsn_jax.files import (
+  feature_files,
+  proposal_files,
+  proposal_sources,
+  proposal_units,
+  torch_files,
+  video_ids,
+)
 from cmsn_jax.video import decoding
 from cmsn_jax.video import reader as video_reader
 from tests.video import made_videos
@@ -126,6 +133,11 @@ def check_proposals(read):
     assert (np.diff(proposals.scores) <= 0).all()
 
 
+def read_proposals(path):
+  clock = proposal_units.Clock({'v1': 10.0, 'v2': 20.0})
+  return proposal_sources.read(path, clock)
+
+
 def check_lengths(read):
   assert all(length.duration_sec > 0 for length in read.values())
 
@@ -202,6 +214,31 @@ READERS = {
   ),
   'proposals': (
     _proposals(), 'p.json', proposal_files.read, check_proposals,
+  ),
+  'other proposals': (
+    _proposals().replace('"results"', '"detect_results"'), 'p.json',
+    read_proposals, check_proposals,
+  ),
+  'proposals.csv': (
+    'f-end f-init score video-frames video-name\n'
+    '50 20 .5 250 v1\n90 60.5 .25 250 v1\n40 10 1 500 v2\n', 'p.csv',
+    read_proposals, check_proposals,
+  ),
+  'proposals.txt': (
+    'v1 1 2.5 .5 run\nv1 3 4 .25 a\nv2 .5 9 1 run\n', 'p.txt',
+    read_proposals, check_proposals,
+  ),
+  'proposal list': (
+    '# 0\nv1\n250\n1\n1\n3 .1 .2\n2\n3 .5 .6 .1 .2\n3 .5 .6 .3 .9\n'
+    '# 1\nv2\n500\n1\n0\n1\n3 .5 .6 .25 .5\n', 'p.txt',
+    read_proposals, check_proposals,
+  ),
+  'proposals.pkl': (
+    pickle.dumps({
+      'video-id': ['v1', 'v2'], 't-start': np.array([1.0, 2.0]),
+      't-end': np.array([3.0, 4.0]), 'label': np.array([0, 1]),
+      'score': np.array([0.5, 0.25]),
+    }), 'p.pkl', read_proposals, check_proposals,
   ),
   'lengths.json': (
     '{"v1": 10, "v2": {"duration": 3, "fps": 25}}', 'd.json',
