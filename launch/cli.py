@@ -29,6 +29,8 @@ _TRACEBACK = flags.DEFINE_bool(
 
 # Modules with flags of several commands.
 _SHARED = {
+  'input_flags': 'Which videos',
+  'video_flags': 'How videos are read',
   'feature_flags': 'How features are read',
   'proposal_flags': 'How proposals are read',
 }

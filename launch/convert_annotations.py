@@ -13,7 +13,7 @@ fps. Durations may come from --durations instead.
 
 from absl import flags
 
-from . import cli
+from . import cli, video_flags
 
 _SOURCE = flags.DEFINE_string('source', '', 'A folder (thumos14) or a file.')
 _FORMAT = flags.DEFINE_enum(
@@ -59,6 +59,7 @@ def main(argv):
     raise ValueError(f'--feature_fps must be positive, got {feature_fps}')
   lengths = None
   if _DURATIONS.value:
+    video_flags.apply()
     lengths = video_lengths.read(_DURATIONS.value, feature_fps or None)
   if _FORMAT.value == 'thumos14':
     converted = importers.thumos14(

@@ -16,18 +16,12 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, distributed
+from . import cli, distributed, input_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The extractor; see configs/features_*.py.', lock_config=True
 )
-_INPUT = flags.DEFINE_string(
-  'input', '', 'A video, a folder of videos, or a glob in quotes.'
-)
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the features.')
-_ALLOW_DAMAGE = flags.DEFINE_bool(
-  'allow_damage', False, 'Read through damage in videos, with a warning.'
-)
 _SHARD = flags.DEFINE_string(
   'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
 )
@@ -36,7 +30,7 @@ _SHARD = flags.DEFINE_string(
 def main(argv):
   """Extracts."""
   del argv
-  cli.require(input=_INPUT.value, output=_OUTPUT.value)
+  cli.require(input=input_flags.INPUT.value, output=_OUTPUT.value)
   cli.check_outputs(folders={'output': _OUTPUT.value})
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
@@ -44,19 +38,18 @@ def main(argv):
   distributed.announce_devices(cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.features import feature_folder, video_features
-  from cmsn_jax.video import video_files
 
   shard = sharding.parse(_SHARD.value)
-  videos = video_files.find(_INPUT.value)
+  found = input_flags.find()
   made = video_features.from_config(_CONFIG.value.features)
   result = feature_folder.extract(
     made,
-    videos,
+    found.videos,
     pathlib.Path(_OUTPUT.value),
-    allow_damage=_ALLOW_DAMAGE.value,
     shard=shard,
     quiet=cli.quiet(),
   )
+  result.failures.update(found.failures)
   print(feature_folder.summary(result, made))
   if result.failures:
     for video_id, error in result.failures.items():

@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from . import cli
+from . import cli, video_flags
 
 _INPUT = flags.DEFINE_string('input', '', 'Folder with a folder a class.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder of what is made.')
@@ -43,6 +43,7 @@ def main(argv):
   from cmsn_jax.annotations import activitynet
   from cmsn_jax.data.synthetic import joined_clips
 
+  video_flags.apply()
   path = joined_clips.join(
     _INPUT.value,
     pathlib.Path(_OUTPUT.value),

@@ -3,20 +3,24 @@ r"""Shows a data set before training: stages, durations, overlaps, advice.
     python -m launch.label_statistics --annotations=A.json --features=features/
     python -m launch.label_statistics --annotations=A.json --feature_fps=5
 
-With --features also reads them: whether every annotated video has some, of one
+With --videos the annotated durations are compared with the files'. With
+--features also reads them: whether every annotated video has some, of one
 width, finite, and as long as the video at that rate. Where nothing says a rate,
 3.125 snippets a second are taken, the paper's 25 frames at stride 8.
 """
 
 from absl import flags
 
-from . import cli, feature_flags
+from . import cli, feature_flags, video_flags
 
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'ActivityNet JSON.')
 _FEATURES = flags.DEFINE_string(
   'features',
   '',
   'Folder or .h5 file of features to check against; several with commas.',
+)
+_VIDEOS = flags.DEFINE_string(
+  'videos', '', 'Folder of the videos, whose durations are compared.'
 )
 _EXCLUDE_LABELS = flags.DEFINE_list(
   'exclude_labels', [], 'Labels to leave out, e.g. Ambiguous.'
@@ -57,6 +61,11 @@ def main(argv):
     print(label_statistics.format_suggestion(suggestion, rate))
   if timing.line():
     print(timing.line())
+  if _VIDEOS.value:
+    video_flags.apply()
+    from cmsn_jax.annotations import lengths
+
+    print('\n'.join(lengths.compare(data, _VIDEOS.value)))
   if store:
     durations = {k: v.duration_sec for k, v in data.videos.items()}
     found = feature_checks.check(store, durations, timing, values=True)

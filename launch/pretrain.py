@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, distributed
+from . import cli, distributed, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/pretrain_*.py.', lock_config=True
@@ -41,6 +41,7 @@ def main(argv):
   training = c3d
   if config.extractor.name in stream.NAMES:
     training = stream
+  video_flags.apply()
   train, validation = open_clips(config)
   print(
     f'{len(train)} training and {len(validation)} validation clips of '

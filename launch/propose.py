@@ -8,12 +8,9 @@ import pathlib
 
 from absl import flags
 
-from . import cli, distributed
+from . import cli, distributed, input_flags
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
-_INPUT = flags.DEFINE_string(
-  'input', '', 'A video, a folder or glob of videos, or a features folder.'
-)
 _OUTPUT = flags.DEFINE_string('output', '', 'Proposals, ActivityNet JSON.')
 _CSV = flags.DEFINE_string('csv', '', 'The same as CSV, if wanted.')
 _ANNOTATIONS = flags.DEFINE_string(
@@ -45,7 +42,9 @@ _SHARD = flags.DEFINE_string(
 def main(argv):
   """Proposes."""
   del argv
-  cli.require(workdir=_WORKDIR.value, input=_INPUT.value, output=_OUTPUT.value)
+  cli.require(
+    workdir=_WORKDIR.value, input=input_flags.INPUT.value, output=_OUTPUT.value
+  )
   cli.check_outputs(
     files={'output': _OUTPUT.value, 'csv': _CSV.value},
     folders={'save_stages': _SAVE_STAGES.value, 'plots': _PLOTS.value},
@@ -57,11 +56,12 @@ def main(argv):
 
   failures = corpus.propose(
     pathlib.Path(_WORKDIR.value),
-    _INPUT.value,
+    input_flags.INPUT.value,
     pathlib.Path(_OUTPUT.value),
     csv=_CSV.value or None,
     annotations=_ANNOTATIONS.value or None,
     subset=_SUBSET.value or None,
+    find=input_flags.find,
     feature_fps=_FEATURE_FPS.value or None,
     phase=None if _PHASE.value == 'all' else _PHASE.value,
     save_stages=_SAVE_STAGES.value or None,

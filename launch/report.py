@@ -13,7 +13,7 @@ import warnings
 
 from absl import flags
 
-from . import cli, proposal_flags
+from . import cli, proposal_flags, video_flags
 
 _PROPOSALS = flags.DEFINE_string(
   'proposals', '', 'Proposals: JSON, or what launch.evaluate reads.'
@@ -73,6 +73,7 @@ def main(argv):
   from cmsn_jax.report import page as report_page
   from cmsn_jax.report import render
 
+  video_flags.apply()
   output = pathlib.Path(_OUTPUT.value)
   known = _known()
   proposals = proposal_sources.read(

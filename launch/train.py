@@ -10,7 +10,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli
+from . import cli, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/.', lock_config=True
@@ -59,6 +59,7 @@ def main(argv):
   config_checks.check(config)
   config_checks.check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
+  video_flags.apply()
   extra = {}
   pipeline = _pipeline(_INPUT_PIPELINE.value)
   if pipeline is not None:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import warnings
 
-from cmsn_jax.annotations import checks
+from cmsn_jax.annotations import activitynet, checks
 from cmsn_jax.files import (
   csv_tables,
   feature_files,
@@ -53,11 +53,7 @@ def read(
     raise FileNotFoundError(f'{path}: no such file or folder')
   if os.path.isdir(path):
     if _holds_videos(path):
-      return {
-        video_id: Length(info.duration_sec, info.fps)
-        for video_id, file in video_files.find_videos(path).items()
-        for info in [decoding.probe(file)]
-      }
+      return of_videos(path)
     return _of_features(path, feature_fps)
   suffix = os.path.splitext(path)[1].lower()
   if suffix in _H5_SUFFIXES:
@@ -65,6 +61,69 @@ def read(
   if suffix == '.csv':
     return _of_csv(path)
   return _of_json(path)
+
+
+def of_videos(folder: json_files.PathLike) -> dict[str, Length]:
+  """Lengths of the videos in a folder, by name without suffix.
+
+  Those that cannot be read are left out, with a warning each.
+
+  Raises:
+    ValueError: if there is no video that can be read.
+  """
+  lengths, problems = {}, []
+  for video_id, file in video_files.find_videos(folder).items():
+    try:
+      info = decoding.probe(file)
+    except video_files.VideoError as error:
+      problems.append(str(error))
+    else:
+      lengths[video_id] = Length(info.duration_sec, info.fps)
+  if not lengths:
+    raise ValueError(
+      f'{folder}: none of its {len(problems)} videos can be read, e.g. '
+      f'{problems[0]}'
+    )
+  for problem in problems:
+    warnings.warn(
+      f'no duration: {problem}', video_files.VideoWarning, stacklevel=2
+    )
+  return lengths
+
+
+def compare(
+  annotations: activitynet.Annotations, folder: json_files.PathLike
+) -> list[str]:
+  """How annotated durations and those of videos agree, in a few lines.
+
+  A video may be off by half a second or 2 %, whichever is more.
+  """
+  found = of_videos(folder)
+  known = annotations.videos
+  both = sorted(set(known) & set(found))
+  lines = [
+    f'videos: {len(both)} of {len(known)} annotated ones are in {folder}'
+  ]
+  if set(known) - set(found):
+    lines.append('without a file: ' + _few(set(known) - set(found)))
+  if set(found) - set(known):
+    lines.append('not annotated: ' + _few(set(found) - set(known)))
+  for video_id in both:
+    stated, measured = (
+      known[video_id].duration_sec,
+      found[video_id].duration_sec,
+    )
+    if abs(stated - measured) > max(0.5, 0.02 * measured):
+      lines.append(
+        f'{video_id}: annotated as {stated:.2f} s, its file has '
+        f'{measured:.2f} s'
+      )
+  return lines
+
+
+def _few(names) -> str:
+  names = sorted(names)
+  return ', '.join(names[:5]) + (', …' if len(names) > 5 else '')
 
 
 def _holds_videos(folder: str) -> bool:

@@ -51,8 +51,6 @@ class ExtractingStore:
 
   def _rows(self, video_id):
     if self._kept[0] != video_id:
-      rows = self._features.extract(
-        str(self._paths[video_id]), reader=self._reader
-      )
+      rows = self._features.extract(self._paths[video_id], reader=self._reader)
       self._kept = (video_id, rows)
     return self._kept[1]

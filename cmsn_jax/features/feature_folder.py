@@ -42,7 +42,7 @@ def extract(
   videos: dict[str, pathlib.Path],
   output: pathlib.Path,
   *,
-  allow_damage: bool = False,
+  allow_damage: bool | None = None,
   shard: tuple[int, int] = (0, 1),
   quiet: bool = False,
 ) -> Result:
@@ -64,13 +64,13 @@ def extract(
   if shard[1] > 1:
     # Done ones count too: every part must come to the same split at any time.
     unreadable = {}
-    known = _durations(videos, unreadable)
+    known = _durations(videos, unreadable, allow_damage)
     lengths = {**known, **dict.fromkeys(unreadable, 0.0)}
     videos = {key: videos[key] for key in sharding.share(lengths, *shard)}
   done = {path.stem for path in output.glob('*.npy')}
   result = Result([], sorted(set(videos) & done), {}, video_features.Clock())
   missing = {key: videos[key] for key in videos if key not in done}
-  seconds = _durations(missing, result.failures)
+  seconds = _durations(missing, result.failures, allow_damage)
   bar = _Bar(float(sum(seconds.values())), features.extractor, quiet)
   with bar, video_reader.VideoReader() as reader:
     for video_id in seconds:
@@ -78,7 +78,7 @@ def extract(
       clock = video_features.Clock()
       try:
         rows = features.extract(
-          str(missing[video_id]),
+          missing[video_id],
           reader=reader,
           allow_damage=allow_damage,
           clock=clock,
@@ -175,12 +175,12 @@ def summary(result: Result, features: video_features.VideoFeatures) -> str:
   return '\n'.join(lines)
 
 
-def _durations(videos, failures):
+def _durations(videos, failures, allow_damage):
   """Seconds of each readable video; unreadable ones become failures."""
   seconds = {}
   for video_id, path in videos.items():
     try:
-      seconds[video_id] = decoding.probe(path).duration_sec
+      seconds[video_id] = decoding.probe(path, allow_damage).duration_sec
     except (ValueError, OSError) as error:
       failures[video_id] = str(error)
   return seconds

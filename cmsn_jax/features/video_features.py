@@ -9,6 +9,7 @@ those files can propose for a new video.
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -82,10 +83,10 @@ class VideoFeatures:
 
   def frames(
     self,
-    path: str,
+    path: str | os.PathLike,
     *,
     reader: video_reader.VideoReader | None = None,
-    allow_damage: bool = False,
+    allow_damage: bool | None = None,
     on_frames: Callable[[int], None] | None = None,
     clock: Clock | None = None,
   ) -> Iterator[UInt8[np.ndarray, '_ h w c']]:
@@ -105,7 +106,7 @@ class VideoFeatures:
     chunks = decode(
       path,
       fps=self.extractor.fps,
-      size=self._size(path),
+      size=self._size(path, allow_damage),
       allow_damage=allow_damage,
     )
     chunks = _counted(_timed(chunks, clock, 'decode_sec'), clock, on_frames)
@@ -121,7 +122,11 @@ class VideoFeatures:
     return _timed(with_flow, clock, 'flow_sec')
 
   def extract(
-    self, path: str, *, clock: Clock | None = None, **kwargs: Any
+    self,
+    path: str | os.PathLike,
+    *,
+    clock: Clock | None = None,
+    **kwargs: Any,
   ) -> Float32[np.ndarray, 't d']:
     """Returns the features of a video file.
 
@@ -152,11 +157,11 @@ class VideoFeatures:
       )
     return rows
 
-  def _size(self, path: str) -> tuple[int, int]:
+  def _size(self, path, allow_damage) -> tuple[int, int]:
     resize = self.extractor.resize
     if len(resize) == 2:
       return resize
-    info = decoding.probe(path)
+    info = decoding.probe(path, allow_damage)
     return shorter_side(info.height, info.width, resize[0])
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from absl import logging
 
@@ -13,13 +13,15 @@ from cmsn_jax.chains import prediction
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
+from cmsn_jax.video import finding
 
 
 def propose(
   workdir: pathlib.Path,
-  path: str,
+  path: str | Sequence[str],
   output: pathlib.Path,
   *,
+  find: Callable[[], finding.Found] | None = None,
   csv: str | None = None,
   annotations: str | None = None,
   subset: str | None = None,
@@ -34,8 +36,9 @@ def propose(
   Args:
     workdir: of a trained run.
     path: a features folder or .h5 file, or several with commas between as the
-      run was trained on; or a video, a folder or glob of videos.
+      run was trained on; or videos, one or several inputs of `finding.find`.
     output: ActivityNet JSON.
+    find: finds the videos; None: `finding.find(path)`.
     csv: also written, if given.
     annotations: limits the videos to those of this file, and checks their
       rate against the durations.
@@ -56,7 +59,7 @@ def propose(
   failures = {}
   with contextlib.ExitStack() as stack:
     source, seconds = inputs.open_source(
-      trained, path, feature_fps, failures, stack
+      trained, path, feature_fps, failures, stack, find
     )
     known = annotations_lib.read(annotations) if annotations else None
     videos = _chosen([*seconds, *failures], known, subset, path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from absl import logging
@@ -12,8 +13,10 @@ from cmsn_jax.features import extracting_store, video_features
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.files import feature_concat, feature_files, feature_folders
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.video import decoding, video_files
+from cmsn_jax.video import decoding, finding, video_files
 from cmsn_jax.video import reader as video_reader
+
+_TABLES = frozenset(('.csv', '.tsv', '.txt'))
 
 
 def feature_source(
@@ -51,10 +54,11 @@ def feature_source(
 
 def open_source(
   trained: trained_lib.Trained,
-  path: str,
+  path: str | Sequence[str],
   feature_fps: float | None,
   failures: dict[str, str],
   stack: contextlib.ExitStack,
+  find: Callable[[], finding.Found] | None = None,
 ) -> tuple[sources.Source, dict[str, float]]:
   """The source at a path, and the seconds of each video in it.
 
@@ -64,11 +68,15 @@ def open_source(
     feature_fps: snippets a second, where the features do not say.
     failures: gets video id -> why it cannot be read.
     stack: closes what is opened here.
+    find: finds the videos, where they are not simply at the path.
 
   Raises:
     ValueError: if there is nothing at the path that the run can use.
   """
-  if _holds_features(path):
+  texts = [path] if isinstance(path, str) else list(path)
+  texts = [os.path.expanduser(text) for text in texts]
+  path = ', '.join(texts)
+  if len(texts) == 1 and _holds_features(path, trained):
     if trained.config.data.input == 'video':
       raise ValueError(
         f'{path} holds features, but this model was trained on video; give '
@@ -83,19 +91,22 @@ def open_source(
       else:
         seconds[video_id] = snippets / source.feature_fps
     return source, seconds
-  if os.path.isdir(path) and not video_files.holds_videos(path):
-    raise ValueError(
-      f'{path} holds neither features (.npy, .npz, .csv) nor videos '
-      f'({" ".join(sorted(video_files.SUFFIXES))}); give a folder that holds '
-      'them itself, not in folders below it'
-    )
-  paths, seconds = video_files.find(path), {}
+  found = _videos(texts, find)
+  failures.update(found.failures)
+  paths, seconds = found.videos, {}
   for video_id, file in list(paths.items()):
     try:
-      seconds[video_id] = max(decoding.probe(file).duration_sec, 0.04)
+      info = decoding.probe(file)
     except decoding.VideoError as error:
       failures[video_id] = str(error)
       del paths[video_id]
+      continue
+    seconds[video_id] = max(info.duration_sec, 0.04)
+    if info.start_sec:
+      logging.info(
+        '%s: its picture begins %.2f s after its sound; times count from the '
+        "file's beginning, as players' do", file, info.start_sec,
+      )  # fmt: skip
   reader = stack.enter_context(video_reader.VideoReader())
   if trained.config.data.input == 'video':
     settings = trained.config.video
@@ -116,6 +127,33 @@ def open_source(
   return feature_source(trained, store, feature_fps), seconds
 
 
+def _videos(texts, find) -> finding.Found:
+  if len(texts) > 1 and any(_is_arrays(text) for text in texts):
+    raise ValueError(
+      f'of {", ".join(texts)} some hold features: folders of features that '
+      'belong together are given as one, with commas between; others one by one'
+    )
+  try:
+    return find() if find else finding.find(texts)
+  except video_files.VideoError as error:
+    if not any(os.path.isdir(text) for text in texts):
+      raise
+    raise ValueError(
+      f'{", ".join(texts)} holds neither features (.npy, .npz, .csv) nor '
+      f'videos ({" ".join(sorted(video_files.SUFFIXES))}): {error}'
+    ) from None
+
+
+def _is_arrays(path) -> bool:
+  if os.path.isdir(path):
+    names = [os.path.splitext(name)[1].lower() for name in os.listdir(path)]
+    return (
+      bool(set(names) & (set(feature_folders.READERS) - _TABLES))
+      and not set(names) & video_files.SUFFIXES
+    )
+  return path.lower().endswith(('.h5', '.hdf5'))
+
+
 class Followed:
   """A source that moves a bar as its videos are read."""
 
@@ -132,7 +170,7 @@ class Followed:
     return snippets
 
 
-def _holds_features(path):
+def _holds_features(path, trained):
   if not os.path.exists(path) and ',' in path:
     # Several folders, joined; a missing one is named when it is opened.
     return any(os.path.exists(part.strip()) for part in path.split(','))
@@ -145,8 +183,15 @@ def _holds_features(path):
       stem for stem, end in files if end.lower() in feature_folders.READERS
     }
     if videos and arrays:
+      if trained.config.data.input == 'video':
+        return False
       # Beside videos lie tables and results of many kinds: what is named as a
-      # video is may be its features.
+      # video is may be its features, unless it is a table, of events rather.
+      arrays = {
+        stem
+        for stem, end in files
+        if end.lower() in set(feature_folders.READERS) - _TABLES
+      }
       named = len(videos & arrays)
       logging.info(
         '%s holds %d videos, and arrays named as %d of them: the %s are read',

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.video import reformatter as av_reformatter
 
-from cmsn_jax.video import file_ends, video_files
+from cmsn_jax.video import file_ends, image_sequences, video_files
 
 # A longer stretch without any frame is a broken clock, not a still picture:
 # repeating the last frame through it could fill any memory downstream.
@@ -29,6 +29,9 @@ _SEEK_FROM_SEC = 5.0
 
 def timed_frames(path, start_sec, allow_damage):
   """(start, end, frame) from at or before `start_sec` to the end."""
+  if isinstance(path, image_sequences.ImageSequence):
+    yield from path.timed_frames(start_sec, allow_damage)
+    return
   if start_sec >= _SEEK_FROM_SEC:
     with video_files.opened(path) as (container, stream):
       decoder = Decoder(path, container, stream, allow_damage)

@@ -15,12 +15,13 @@ the aspect ratio, as C3D does. `video_reader` decodes in a worker process.
 import contextlib
 import dataclasses
 import os
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import UInt8
 
-from cmsn_jax.video import decoder, sampling, video_files
+from cmsn_jax.video import decoder, image_sequences, sampling, video_files
 
 VideoError = video_files.VideoError
 VideoWarning = video_files.VideoWarning
@@ -69,17 +70,22 @@ class VideoInfo:
     return sampling.num_output_frames(self.duration_sec, fps)
 
 
-def probe(path: str | os.PathLike, allow_damage: bool = False) -> VideoInfo:
+def probe(
+  path: str | os.PathLike, allow_damage: bool | None = None
+) -> VideoInfo:
   """Reads a file's header and its first frame.
 
   Args:
-    path: a video file.
+    path: a video file, or an `image_sequences.ImageSequence`.
     allow_damage: take a file that was cut off as long as it is, with a
-      `VideoWarning`.
+      `VideoWarning`; None: see `video_files.allow_damage`.
 
   Raises:
     VideoError: not a readable video file, or one that was cut off.
   """
+  allow_damage = video_files.damage_allowed(allow_damage)
+  if isinstance(path, image_sequences.ImageSequence):
+    return _probe_pictures(path, allow_damage)
   path = video_files.checked_path(path)
   with video_files.opened(path) as (container, stream):
     reading = decoder.Decoder(path, container, stream, allow_damage)
@@ -108,6 +114,35 @@ def probe(path: str | os.PathLike, allow_damage: bool = False) -> VideoInfo:
     )
 
 
+def readable(
+  path: str | os.PathLike,
+) -> str | image_sequences.ImageSequence:
+  """What can be read from: a checked path, or a sequence as it is."""
+  if isinstance(path, image_sequences.ImageSequence):
+    return path
+  return video_files.checked_path(path)
+
+
+def _probe_pictures(sequence, allow_damage) -> VideoInfo:
+  first = next(sequence.timed_frames(0.0, allow_damage), None)
+  if first is None:
+    raise VideoError(f'{sequence}: none of its pictures can be read')
+  return VideoInfo(
+    path=str(sequence),
+    duration_sec=sequence.duration_sec,
+    start_sec=0.0,
+    num_frames=len(sequence.files),
+    fps=sequence.fps,
+    width=first[2].width,
+    height=first[2].height,
+    rotation=0,
+    codec=pathlib.Path(sequence.files[0]).suffix[1:],
+    pixel_format='rgb24',
+    container='pictures',
+    has_audio=False,
+  )
+
+
 def frames(
   path: str | os.PathLike,
   *,
@@ -116,7 +151,7 @@ def frames(
   start_frame: int = 0,
   stop_frame: int | None = None,
   chunk_frames: int | None = None,
-  allow_damage: bool = False,
+  allow_damage: bool | None = None,
 ) -> Iterator[UInt8[np.ndarray, 'n h w 3']]:
   """Streams a video's frames at a constant rate, in bounded memory.
 
@@ -128,7 +163,7 @@ def frames(
   h265, MPEG-4; VP8 and VP9 decode nearly any).
 
   Args:
-    path: a video file.
+    path: a video file, or an `image_sequences.ImageSequence`.
     fps: output rate, frames a second.
     size: (height, width) in pixels; None keeps the displayed size.
     start_frame: first output frame; reading begins at the key frame before it.
@@ -136,7 +171,8 @@ def frames(
       also checks that the file is whole.
     chunk_frames: frames a chunk; None takes 64, fewer where frames are large.
     allow_damage: read through damage with one `VideoWarning` a file; what
-      cannot be decoded is filled by the frame before it.
+      cannot be decoded is filled by the frame before it. None: see
+      `video_files.allow_damage`.
 
   Yields:
     uint8 `[n, h, w, 3]` RGB, `n = chunk_frames` but for the last chunk.
@@ -145,7 +181,8 @@ def frames(
     VideoError: not a video, damaged, truncated; names file and remedy.
   """
   _check_arguments(fps, size, start_frame, stop_frame, chunk_frames)
-  path = video_files.checked_path(path)
+  allow_damage = video_files.damage_allowed(allow_damage)
+  path = readable(path)
   if stop_frame is not None and stop_frame <= start_frame:
     return
   painter = decoder.Painter(size)

@@ -66,6 +66,7 @@ def plan(
   folder: str | os.PathLike,
   videos: Mapping[str, str | os.PathLike],
   frames_format: frame_store.Format,
+  allow_damage: bool | None = None,
 ) -> Plan:
   """Looks at every video's header and says what `build` would do."""
   folder = pathlib.Path(folder)
@@ -80,7 +81,7 @@ def plan(
       present.append(video_id)
       continue
     try:
-      info = decoding.probe(path)
+      info = decoding.probe(path, allow_damage)
       to_decode[video_id] = info.num_frames_at(frames_format.fps)
     except decoding.VideoError as error:
       unusable[video_id] = str(error)
@@ -100,7 +101,7 @@ def build(
   frames_format: frame_store.Format | None = None,
   *,
   num_workers: int | None = None,
-  allow_damage: bool = False,
+  allow_damage: bool | None = None,
   progress: bool = True,
 ) -> Report:
   """Decodes every video that the store does not have yet.
@@ -127,7 +128,7 @@ def build(
   folder = pathlib.Path(folder)
   frames_format = frames_format or frame_store.Format()
   frame_store.write_format(folder, frames_format)
-  planned = plan(folder, videos, frames_format)
+  planned = plan(folder, videos, frames_format, allow_damage)
   logging.info('%s: %s', folder, planned)
   failed = dict(planned.unusable)
   for words in failed.values():

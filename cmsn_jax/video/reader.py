@@ -84,7 +84,11 @@ class VideoReader:
     Raises:
       VideoError: as `video.frames`, or the worker died or hung.
     """
-    path = video_files.checked_path(path)
+    path = decoding.readable(path)
+    # The worker does not know what this process was told.
+    kwargs['allow_damage'] = video_files.damage_allowed(
+      kwargs.get('allow_damage')
+    )
     if self._busy:
       raise RuntimeError(
         'this VideoReader is already reading a video; finish or close that '
@@ -195,7 +199,7 @@ def windows(
   size: tuple[int, int] | None = (128, 171),
   prefetch_frames: int | None = None,
   timeout_sec: float = 120.0,
-  allow_damage: bool = False,
+  allow_damage: bool | None = None,
 ) -> Iterator[Window]:
   """Windows of one video, decoded ahead by a worker process.
 

@@ -6,14 +6,11 @@ make the decoder read something else than the file that was named.
 """
 
 import contextlib
-import glob
 import os
 import pathlib
 import stat
 
 import av
-
-from cmsn_jax.files import video_ids
 
 # Containers that hold the media themselves. Playlists (hls, dash, concat) and
 # image sequences (image2) are left out on purpose.
@@ -25,12 +22,28 @@ SUFFIXES = frozenset(
 )
 
 
+_damage = {'allowed': False}
+
+
 class VideoError(ValueError):
   """A video file cannot be used; the message names file, finding, remedy."""
 
 
 class VideoWarning(UserWarning):
   """Damage in a video file that the caller chose to read through."""
+
+
+def allow_damage(allowed: bool = True) -> None:
+  """What reads videos in this process takes as default from now on.
+
+  A command's flag --allow_damage, which has to reach every reader.
+  """
+  _damage['allowed'] = allowed
+
+
+def damage_allowed(argument: bool | None) -> bool:
+  """The argument, or the process's default where it is None."""
+  return _damage['allowed'] if argument is None else argument
 
 
 def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
@@ -59,47 +72,6 @@ def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   return found
 
 
-def find(path: str) -> dict[str, pathlib.Path]:
-  """Returns the videos at a path, in a folder or matching a glob, by id.
-
-  Args:
-    path: of a file or a folder, or a pattern such as 'videos/*_cam1.mp4'.
-  Returns:
-    files by video id, the name without suffix.
-  Raises:
-    FileNotFoundError: when there is nothing.
-    ValueError: when two files share an id, or a name cannot be an id.
-  """
-  if pathlib.Path(path).is_dir():
-    found = find_videos(path)
-  else:
-    files = [pathlib.Path(name) for name in sorted(glob.glob(path))]
-    # A name with brackets is a file before it is a pattern.
-    if pathlib.Path(path).is_file():
-      files = [pathlib.Path(path)]
-    files = [file for file in files if file.is_file()]
-    if not files:
-      raise FileNotFoundError(f'no video at {path}')
-    found = {}
-    for file in files:
-      if file.stem in found:
-        raise ValueError(
-          f'{found[file.stem]} and {file} have the same video id '
-          f'{file.stem!r}; rename or leave out one'
-        )
-      found[file.stem] = file
-  for video_id in found:
-    video_ids.check(video_id)
-  return found
-
-
-def holds_videos(folder: str | os.PathLike) -> bool:
-  """Whether a folder has a video file directly in it."""
-  return any(
-    file.suffix.lower() in SUFFIXES for file in pathlib.Path(folder).iterdir()
-  )
-
-
 def checked_path(path: str | os.PathLike) -> str:
   """Absolute path of an existing, non-empty regular file, or VideoError."""
   path = os.fspath(path)
@@ -107,7 +79,9 @@ def checked_path(path: str | os.PathLike) -> str:
     status = os.stat(path)
   except (OSError, ValueError) as error:
     remedy = 'check the path'
-    if '://' in path:
+    if os.path.islink(path):
+      remedy = f'it is a link to {os.readlink(path)}, which is not there'
+    elif '://' in path:
       remedy = 'addresses are not opened: download the file first'
     raise VideoError(
       f'{path!r}: cannot be opened ({error}); {remedy}'

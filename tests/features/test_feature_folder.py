@@ -7,7 +7,7 @@ import pytest
 
 from cmsn_jax.features import extractor, feature_folder, video_features
 from cmsn_jax.files import feature_files
-from cmsn_jax.video import video_files
+from cmsn_jax.video import finding
 from tests.video import made_videos
 
 
@@ -43,7 +43,7 @@ def videos(tmp_path):
 
 def _run(videos, output, **kwargs):
   return feature_folder.extract(
-    _features(**kwargs), video_files.find(str(videos)), output, quiet=True
+    _features(**kwargs), finding.find(str(videos)).videos, output, quiet=True
   )
 
 
@@ -77,7 +77,7 @@ def test_folder_is_resumed_and_failures_are_kept_apart(videos, tmp_path):
 def test_parts_are_disjoint_and_together_all(videos, tmp_path):
   made_videos.make(videos / 'c.mp4', num_frames=12)
   output = tmp_path / 'features'
-  found = video_files.find(str(videos))
+  found = finding.find(str(videos)).videos
   extract = lambda i: feature_folder.extract(
     _features(), found, output, shard=(i, 2), quiet=True
   )
