@@ -64,7 +64,12 @@ def test_commands_and_their_flags_exist(page):
   shared = (_ROOT / 'launch' / 'cli.py').read_text()
   several = {
     name: (_ROOT / 'launch' / f'{name}.py').read_text()
-    for name in ('feature_flags', 'proposal_flags')
+    for name in (
+      'feature_flags',
+      'proposal_flags',
+      'input_flags',
+      'video_flags',
+    )
   }
   config = ast.unparse(
     ast.parse((_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text())
