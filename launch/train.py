@@ -53,7 +53,7 @@ def main(argv):
   cli.use_compilation_cache()
   distributed.announce_devices(cli.quiet())
   from cmsn_jax.runs import checkpoints, folder
-  from cmsn_jax.training import config_checks, phase_run, setup
+  from cmsn_jax.training import config_checks, keeping, phase_run, setup
 
   config = _CONFIG.value
   config_checks.check(config)
@@ -65,20 +65,35 @@ def main(argv):
   if pipeline is not None:
     extra['batches'] = pipeline
   try:
-    setup.run(config, workdir, phase=_PHASE.value, quiet=cli.quiet(), **extra)
+    result = setup.run(
+      config, workdir, phase=_PHASE.value, quiet=cli.quiet(), **extra
+    )
   except phase_run.Interrupted as stopped:
     print(stopped)
     return 0
   except (
     phase_run.NanLossError,
+    keeping.MeasuringError,
     folder.DiskError,
     checkpoints.CheckpointError,
   ) as error:
     raise cli.Failed(error) from error
   made_up = config.data.annotations.startswith('generated:')
   note = ' (on generated data: no annotations were given)' if made_up else ''
-  print(f'trained: {workdir}{note}')
+  print(f'trained: {workdir}{note}{_recall(result.metrics)}')
   return 0
+
+
+def _recall(metrics):
+  """', AR@50 …' of the held-out videos, as far as it was measured."""
+  found = [
+    f'AR@{name.removeprefix("ar_")} {value:.3f}'
+    for name, value in metrics.items()
+    if name.startswith('ar_')
+  ]
+  if not found:
+    return ' (no AR: no held-out video has an instance)'
+  return '; held-out videos: ' + ', '.join(found)
 
 
 def _pipeline(name):

@@ -25,7 +25,8 @@ SHARED = (
   'train.batch_per_device', 'train.accumulate', 'train.learning_rate',
   'train.weight_decay', 'train.optimizer', 'train.momentum', 'train.schedule',
   'train.warmup_steps', 'train.clip_norm', 'train.ema', 'train.dtype',
-  'train.checkpoint_every_steps', 'train.log_every_steps',
+  'train.checkpoint_every_steps',
+  'train.checkpoint_every_sec', 'train.log_every_steps',
 )  # fmt: skip
 
 
@@ -93,6 +94,10 @@ class Phase:
     loss_fn: see `training.steps.LossFn`.
     bundle: parameters -> all that proposing needs.
     frozen: expressions of parameters that stay as they are.
+    stacked_axes: leading axes of every parameter that count several networks.
+    counts: batch -> what the means of the loss are over, summed over devices and
+      accumulated parts before the loss is computed; None: the loss is one mean
+      and returns its weight.
   """
 
   name: str
@@ -104,6 +109,8 @@ class Phase:
   loss_fn: LossFn
   bundle: Callable[[Any], dict[str, Any]]
   frozen: tuple[str, ...] = ()
+  stacked_axes: int = 0
+  counts: Callable[[dict], Any] | None = None
 
 
 class Job(NamedTuple):

@@ -39,7 +39,8 @@ class Removed(NamedTuple):
 
 _CHAINS = {'stage_runs': 'paper', 'stage_template': 'template'}
 
-CHANGES = (
+# Until a chain had a name of its own.
+_BEFORE_CHAINS = (
   Added('proposals.decoder', 'argmax'),
   Added('data.normal_scores', False),
   Added('joint.action_weight', 0.0),
@@ -63,6 +64,8 @@ CHANGES = (
   Removed('template.duration_ratio', 1.15),
   Removed('template.clear_reach', 4.0),
 )
+# Since then, in order.
+_SINCE = (Added('train.checkpoint_every_sec', 60.0),)
 
 
 def current(values: dict[str, Any]) -> dict[str, Any]:
@@ -79,9 +82,11 @@ def current(values: dict[str, Any]) -> dict[str, Any]:
   if 'proposals' not in values:
     return values  # Of a classifier of clips.
   if 'chain' not in values:
-    for change in CHANGES:
+    for change in _BEFORE_CHAINS:
       _apply(values, change)
     values['calibration'].setdefault('fit', values['chain'] == 'template')
+  for change in _SINCE:
+    _apply(values, change)
   return values
 
 

@@ -26,6 +26,7 @@ _MAY_CHANGE = (
   'train.evaluator_epochs',
   'train.eval_every_epochs',
   'train.checkpoint_every_steps',
+  'train.checkpoint_every_sec',
   'train.log_every_steps',
   'evaluation.',
 )

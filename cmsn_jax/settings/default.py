@@ -286,7 +286,10 @@ def _train():
   train.dtype = 'float32'
   # Evaluate and keep the best after every so many epochs.
   train.eval_every_epochs = 1
-  # Resume checkpoints, in steps; 0: one an epoch.
+  # Resume checkpoints: at least every so many seconds (more often where it
+  # costs next to nothing; 0: never by time), and every so many steps (0: not by
+  # steps).
+  train.checkpoint_every_sec = 60.0
   train.checkpoint_every_steps = 0
   train.log_every_steps = 10
   return train

@@ -75,9 +75,19 @@ def evaluate(
     probabilities = np.concatenate(probabilities)
     accuracies = _accuracies(labels, probabilities.argmax(axis=1))
     margins = _margins(labels, probabilities)
+  recall = {}
+  if any(len(video.segments) for video in data.held_out.values()):
+    recall = _average_recall(data, found, protocol, ans, best_ans)
+  else:
+    calibrate = False
+    logging.warning(
+      'none of the %d held-out videos has an instance: no AR can be measured, '
+      'and the newest parameters are kept. Hold others out: '
+      '--config.data.eval_subset, --config.data.holdout', len(data.held_out),
+    )  # fmt: skip
   return Evaluation(
     {
-      **_average_recall(data, found, protocol, ans, best_ans),
+      **recall,
       **accuracies,
       'proposals_per_video': float(
         np.mean([len(p.scores) for p in found.values()])

@@ -1,5 +1,6 @@
 """Optimizers, learning-rate schedules and frozen parameters."""
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -9,6 +10,8 @@ import optax
 from absl import logging
 
 _PATH_SEPARATOR = '/'
+# The warm-up of a short run is at most this share of it.
+_WARMUP_SHARE = 0.125
 
 
 def schedule(
@@ -19,17 +22,20 @@ def schedule(
   Args:
     name: 'constant' or 'cosine'.
     learning_rate: its highest value.
-    warmup_steps: linear growth from zero before it.
+    warmup_steps: linear growth from zero before it; at most an eighth of the
+      run.
     total_steps: steps of the run.
 
   Raises:
-    ValueError: on another name, or where the warm-up outlasts the run.
+    ValueError: on another name.
   """
-  if warmup_steps >= max(total_steps, 1) and warmup_steps > 0:
-    raise ValueError(
-      f'train.warmup_steps must be below the {total_steps} steps of the run, '
-      f'got {warmup_steps}'
-    )
+  longest = int(total_steps * _WARMUP_SHARE)
+  if warmup_steps > longest:
+    logging.warning(
+      'train.warmup_steps: %d of %d steps, as short as the run is', longest,
+      total_steps,
+    )  # fmt: skip
+    warmup_steps = longest
   if name == 'constant':
     main = optax.constant_schedule(learning_rate)
   elif name == 'cosine':
@@ -54,6 +60,7 @@ def create(
   momentum: float,
   clip_norm: float = 0.0,
   frozen: Sequence[str] = (),
+  stacked_axes: int = 0,
 ) -> optax.GradientTransformation:
   """The optimizer of a run.
 
@@ -69,12 +76,15 @@ def create(
     clip_norm: clip the global gradient norm; 0 does not.
     frozen: regular expressions searched in parameter paths
       ("extractor/conv1a/kernel"); what matches gets no update and no decay.
+    stacked_axes: leading axes of every parameter that count several networks.
 
   Raises:
     ValueError: on another name.
   """
   parts = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-  decay = optax.add_decayed_weights(weight_decay, mask=_is_weight)
+  decay = optax.add_decayed_weights(
+    weight_decay, mask=functools.partial(_is_weight, stacked_axes)
+  )
   if name == 'adam':
     parts += [decay, optax.scale_by_adam()]
   elif name == 'adamw':
@@ -125,6 +135,6 @@ def labels(params: dict, frozen: Sequence[str]) -> dict:
   return flax.traverse_util.unflatten_dict(names, sep=_PATH_SEPARATOR)
 
 
-def _is_weight(params):
+def _is_weight(stacked_axes, params):
   # A tree map passes over the places of parameters masked as frozen.
-  return jax.tree.map(lambda value: value.ndim > 1, params)
+  return jax.tree.map(lambda value: value.ndim > 1 + stacked_axes, params)

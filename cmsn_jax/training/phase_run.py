@@ -4,10 +4,10 @@ import dataclasses
 import json
 import math
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import flax.struct
 import jax
 import ml_collections
 import numpy as np
@@ -18,13 +18,13 @@ from cmsn_jax import progress as progress_lib
 from cmsn_jax.chains import prediction, protocol
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.report import timelines
-from cmsn_jax.runs import checkpoints, config_record, trained
+from cmsn_jax.runs import checkpoints, config_record
 from cmsn_jax.training import (
-  held_out,
+  keeping,
   metric_writer,
   optimizer,
   parallel,
+  save_times,
   steps,
   stopping,
 )
@@ -50,24 +50,18 @@ def batch_size(config: ml_collections.ConfigDict) -> int:
   ) * jax.device_count()
 
 
-@flax.struct.dataclass
-class _Best:
-  metric: float = -math.inf
-  metrics: dict[str, float] = flax.struct.field(default_factory=dict)
-
-
 @dataclasses.dataclass
 class _Work:
   """A phase at work."""
 
   phase: protocol.Phase
   plan: protocol.Plan
-  loader: windows_lib.WindowLoader
+  loader: windows_lib.WindowLoader | None
   tx: Any
   writer: Any
   progress: progress_lib.StepBar
   resume: checkpoints.Checkpoints
-  kept: checkpoints.Checkpoints
+  keeper: keeping.Keeper
 
 
 class PhaseRun:
@@ -113,26 +107,39 @@ class PhaseRun:
     state, best = self._restore(phase, tx)
     start = int(state.step)
     processes.require_same(start, 'the step to go on from')
-    if start >= plan.steps:
+    if start >= plan.steps and best.step >= plan.steps:
       logging.info('%s: finished before (step %d)', phase.name, start)
       return best.metrics
     # Only now: it may take long.
-    loader = self._loader(phase, phase.prepare())
-    resume = checkpoints.Checkpoints(self.workdir / phase.name / 'resume')
-    kept = checkpoints.Checkpoints(self.workdir / phase.name / 'best')
-    progress = progress_lib.StepBar(
-      phase.name, start, plan.steps, per_epoch, rate, self.quiet
-    )
+    loader = None
+    if start < plan.steps:
+      loader = self._loader(phase, phase.prepare())
+    folder = self.workdir / phase.name
+    writer = self._writer(phase)
     work = _Work(
-      phase, plan, loader, tx, self._writer(phase), progress, resume, kept
+      phase,
+      plan,
+      loader,
+      tx,
+      writer,
+      progress_lib.StepBar(
+        phase.name, start, plan.steps, per_epoch, rate, self.quiet
+      ),
+      checkpoints.Checkpoints(folder / 'resume'),
+      keeping.Keeper(
+        self.config, self.data, self.predictor, phase, folder, writer
+      ),
     )
     try:
+      if loader is None:
+        # All steps were done before, but not measured.
+        return self._keep(work, state, best).metrics
       return self._steps(work, state, best).metrics
     finally:
       work.progress.close()
       work.writer.close()
       work.resume.close()
-      work.kept.close()
+      work.keeper.close()
 
   def _steps(self, work, state, best):
     """From the step of `state` to the last; returns the best evaluation."""
@@ -141,12 +148,14 @@ class PhaseRun:
     step_fn = parallel.parallel_step(
       steps.train_step,
       loss_fn=phase.loss_fn,
+      counts_fn=phase.counts,
       tx=work.tx,
       accumulate=settings.accumulate,
       ema_decay=settings.ema,
     )
     key = jax.random.key(settings.seed)
-    save_every = settings.checkpoint_every_steps or plan.eval_every
+    save_every = settings.checkpoint_every_steps
+    times = save_times.SaveTimes(settings.checkpoint_every_sec)
     start, pending = int(state.step), None
     for step, batch in enumerate(
       self.batches(work.loader, start, plan.steps), start
@@ -161,15 +170,19 @@ class PhaseRun:
       last = done == plan.steps
       stop = self.stop.reached()
       evaluates = last or done % plan.eval_every == 0
-      saves = last or done % save_every == 0 or stop
-      if evaluates or saves:
+      saves = times.due() or evaluates or stop
+      if saves or (save_every and done % save_every == 0):
         # Nothing is kept of a step whose loss is not a number.
         self._log(work, *pending)
         pending = None
+        before = time.monotonic()
+        self._save(work, state)
+        if last or stop:
+          work.resume.wait()
+        times.saved(time.monotonic() - before)
       if evaluates:
-        best = self._evaluate(work, state, best)
-      if saves:
-        self._save(work, state, best)
+        # Only now: whatever happens to the measuring, the run is on disk.
+        best = self._keep(work, state, best)
       if stop and not last:
         work.resume.wait()
         raise Interrupted(
@@ -207,6 +220,7 @@ class PhaseRun:
       momentum=settings.momentum,
       clip_norm=settings.clip_norm,
       frozen=phase.frozen,
+      stacked_axes=phase.stacked_axes,
     )
 
   def _restore(self, phase, tx):
@@ -228,14 +242,11 @@ class PhaseRun:
         '%s: %s parameters', phase.name,
         f'{sum(x.size for x in jax.tree.leaves(params)):,}',
       )  # fmt: skip
-      return state, _Best()
+      return state, keeping.Best()
     windows = batch_size(self.config)
     config_record.check_batch(folder, found.meta.get('windows'), windows)
     logging.info('%s: continues after step %d', phase.name, found.step)
-    best = _Best(
-      found.meta['best_metric'] if found.meta['best'] else -math.inf,
-      found.meta['best'],
-    )
+    best = keeping.read(self.workdir / phase.name, found)
     return checkpoints.into(state, found.tree), best
 
   def _writer(self, phase):
@@ -279,80 +290,20 @@ class PhaseRun:
       'train.learning_rate or set train.clip_norm, and look at these windows'
     )
 
-  def _evaluate(self, work, state, best):
-    """Evaluates the held-out videos and keeps the parameters if best."""
+  def _keep(self, work, state, best):
+    """Measures the parameters on the held-out videos, keeps the best."""
     params = jax.device_get(state.eval_params)
-    phase, writer, kept = work.phase, work.writer, work.kept
-    found = self._judged(phase.bundle(params))
-    metrics = found.metrics
-    step = int(state.step)
-    if metrics:
-      writer.scalars(step, {f'held_out/{k}': v for k, v in metrics.items()})
-      writer.histogram(step, 'held_out/stage_margin', found.margins)
-      writer.figure(step, 'held_out/example', _picture(found.example))
-      logging.info(
-        '%s step %d: %s', phase.name, step,
-        '  '.join(f'{k} {v:.4g}' for k, v in metrics.items()),
-      )  # fmt: skip
-    # Without held-out videos the newest is the best that is known.
-    metric = metrics.get('best_metric', math.inf)
-    if metrics and metric <= best.metric:
-      return best
-    kept.save(
-      step,
-      {
-        'params': phase.bundle(params),
-        'statistics': trained.statistics_tree(self.data),
-      },
-      {
-        'phase': phase.name,
-        'config': config_record.to_json(self.config),
-        'data': trained.describe_data(self.data),
-        'metrics': metrics,
-      },
-    )
-    # The file of the best must not lag behind a resume checkpoint that
-    # remembers it.
-    kept.wait()
-    return _Best(metric if metrics else -math.inf, metrics)
+    return work.keeper.keep(int(state.step), params, best)
 
-  def _judged(self, bundle):
-    config = self.config
-    return held_out.evaluate(
-      self.data,
-      self.predictor.with_params(bundle),
-      protocol=config.evaluation.protocol,
-      ans=tuple(config.evaluation.ans),
-      best_ans=tuple(config.evaluation.best_ans),
-      label_rule=config.stages.label_rule,
-      calibrate=config.calibration.fit and not config.calibration.given,
-    )
-
-  def _save(self, work, state, best):
-    resume = work.resume
-    if int(state.step) in resume.steps():
+  def _save(self, work, state):
+    if int(state.step) in work.resume.steps():
       return
-    resume.save(
+    work.resume.save(
       int(state.step),
       state,
       {
         'phase': work.phase.name,
         'config': config_record.to_json(self.config),
         'windows': batch_size(self.config),
-        'best_metric': best.metric if best.metrics else None,
-        'best': best.metrics,
       },
     )
-
-
-def _picture(example):
-  video, prediction = example
-  return timelines.figure(
-    video.video_id,
-    video.duration_sec,
-    true_segments=video.segments,
-    probabilities=prediction.probabilities,
-    feature_fps=len(prediction.probabilities) / video.duration_sec,
-    proposals=prediction.proposals.segments,
-    scores=prediction.proposals.scores,
-  )

@@ -15,6 +15,10 @@ Params = Any
 LossFn = Callable[
   [Params, dict, jax.Array], tuple[jax.Array, tuple[jax.Array, dict]]
 ]
+# A loss of several means, each over something else, has no one weight. It takes
+# the counts of the global batch as a fourth argument, divides its own sums by
+# them, and returns weight 1: its parts add up to the loss.
+CountsFn = Callable[[dict], Any]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -57,6 +61,7 @@ def train_step(
   tx: optax.GradientTransformation,
   accumulate: int = 1,
   ema_decay: float = 0.0,
+  counts_fn: CountsFn | None = None,
   axis_name: str | None = None,
 ) -> tuple[TrainState, StepMetrics]:
   """One update from a batch.
@@ -69,6 +74,7 @@ def train_step(
     tx: the optimizer.
     accumulate: parts whose gradients are averaged before the update.
     ema_decay: of the parameters' moving average.
+    counts_fn: see `CountsFn`; None: the loss is one mean, with its weight.
     axis_name: pmap axis over which gradients are averaged; None: one device.
 
   Returns:
@@ -77,12 +83,19 @@ def train_step(
   key = jax.random.fold_in(key, state.step)
   if axis_name is not None:
     key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+  if counts_fn is not None:
+    counts = counts_fn(batch)
+    if axis_name is not None:
+      counts = jax.lax.psum(counts, axis_name)
+    loss_fn = _of_counts(loss_fn, counts)
   sums = _weighted_sums(state.params, batch, key, loss_fn, accumulate)
   if axis_name is not None:
     sums = jax.lax.psum(sums, axis_name)
   weight, (loss, metrics, grads) = sums
   # A batch without a single valid entry changes nothing.
   scale = jnp.where(weight > 0, 1.0 / jnp.maximum(weight, 1e-9), 0.0)
+  if counts_fn is not None:
+    scale = jnp.ones(())
   loss, metrics, grads = jax.tree.map(
     lambda x: x * scale.astype(x.dtype), (loss, metrics, grads)
   )
@@ -95,6 +108,10 @@ def train_step(
     ema = jax.tree.map(lambda a, p: a * decay + p * (1 - decay), ema, params)
   state = TrainState(state.step + 1, params, opt_state, ema)
   return state, StepMetrics(loss, optax.global_norm(grads), metrics)
+
+
+def _of_counts(loss_fn, counts):
+  return lambda params, batch, key: loss_fn(params, batch, key, counts)
 
 
 def _weighted_sums(params, batch, key, loss_fn, accumulate):

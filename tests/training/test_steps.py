@@ -153,19 +153,25 @@ def test_clipping_bounds_the_update():
 
 
 def test_schedules():
-  rate = optimizer.schedule('cosine', 2.0, warmup_steps=4, total_steps=14)
+  rate = optimizer.schedule('cosine', 2.0, warmup_steps=4, total_steps=34)
   np.testing.assert_allclose(rate(0), 0.0)
   np.testing.assert_allclose(rate(2), 1.0)
   np.testing.assert_allclose(rate(4), 2.0)
-  np.testing.assert_allclose(rate(9), 1.0, atol=1e-6)
-  np.testing.assert_allclose(rate(14), 0.0, atol=1e-6)
+  np.testing.assert_allclose(rate(19), 1.0, atol=1e-6)
+  np.testing.assert_allclose(rate(34), 0.0, atol=1e-6)
   constant = optimizer.schedule('constant', 2.0, warmup_steps=0, total_steps=9)
   assert constant(7) == 2.0
   for bad in ('linear', ''):
     with pytest.raises(ValueError, match="must be 'constant' or 'cosine'"):
       optimizer.schedule(bad, 1.0, warmup_steps=0, total_steps=9)
-  with pytest.raises(ValueError, match='below the 9 steps'):
-    optimizer.schedule('constant', 1.0, warmup_steps=9, total_steps=9)
+
+
+def test_the_warm_up_is_as_short_as_the_run():
+  # A run of 20 steps with the 50 of warm-up that long runs have.
+  rate = optimizer.schedule('constant', 2.0, warmup_steps=50, total_steps=20)
+  np.testing.assert_allclose([rate(0), rate(1), rate(2)], [0.0, 1.0, 2.0])
+  rate = optimizer.schedule('constant', 2.0, warmup_steps=50, total_steps=600)
+  np.testing.assert_allclose([rate(25), rate(50)], [1.0, 2.0])
 
 
 def test_unknown_optimizer_is_an_error():

@@ -38,15 +38,14 @@ def joint(job: protocol.Job) -> protocol.Phase:
   )
 
   def plan(per_epoch):
-    epochs = max(1, math.ceil(settings.steps / per_epoch))
-    total = epochs * per_epoch
     logging.info(
-      'joint: %d windows, %d steps an epoch; %d steps asked, %d run (whole '
-      'epochs: %d)',
-      len(windows), per_epoch, settings.steps, total, epochs,
+      'joint: %d windows, %d steps an epoch, %d steps',
+      len(windows), per_epoch, settings.steps,
     )  # fmt: skip
     # Epochs are short where videos are few: by steps, not by epochs.
-    return protocol.Plan(total, math.ceil(total / settings.evaluations))
+    return protocol.Plan(
+      settings.steps, math.ceil(settings.steps / settings.evaluations)
+    )
 
   def init(key):
     return networks_lib.init_members(
@@ -63,6 +62,8 @@ def joint(job: protocol.Job) -> protocol.Phase:
     loss_fn=_loss(config, networks),
     bundle=lambda params: {'joint': params},
     frozen=tuple(config.train.frozen),
+    stacked_axes=1,
+    counts=_counts(config, networks),
   )
 
 
@@ -136,6 +137,21 @@ def _reader(config, data, hop):
   return read_window
 
 
+def _counts(config, networks):
+  """Batch -> `networks.Counts` of each member, [m]."""
+  parts, members = config.train.accumulate, networks.count
+
+  def count(batch):
+    shares = jax.tree.map(
+      lambda x: x.reshape(parts, members, -1, *x.shape[1:]),
+      {name: batch[name] for name in ('mask', 'tiou')},
+    )
+    found = jax.vmap(jax.vmap(networks_lib.counts))(shares)
+    return jax.tree.map(lambda x: x.sum(axis=0), found)
+
+  return count
+
+
 def _loss(config, networks):
   members = networks.count
   margins = cosine_margin.margin_matrix(
@@ -148,7 +164,7 @@ def _loss(config, networks):
     offset=config.template.offset_weight,
   )
 
-  def loss_fn(params, batch, key):
+  def loss_fn(params, batch, key, totals):
     shares = jax.tree.map(
       lambda x: x.reshape(members, x.shape[0] // members, *x.shape[1:]), batch
     )
@@ -163,15 +179,15 @@ def _loss(config, networks):
         margins,
         weights,
         config.stages.lmcl_margin,
+        networks_lib.member(totals, index),
       )
       for index in range(members)
     ]
     # The sum, so that a member learns as it would alone.
-    weight = jnp.sum(batch['mask'])
     total = sum(value for value, _ in results)
     parts = jax.tree.map(
       lambda *values: sum(values) / members, *(part for _, part in results)
     )
-    return total, (weight, parts)
+    return total, (jnp.ones(()), parts)
 
   return loss_fn

@@ -252,6 +252,28 @@ class LossWeights(NamedTuple):
   offset: float = 1.0
 
 
+class Counts(NamedTuple):
+  """What the means of the loss are over.
+
+  Attributes:
+    snippets: valid ones, of the stage and the action loss.
+    proposals: of windows with a valid snippet, of the match loss.
+    fair: those of them that have borders to learn, of the offset loss.
+  """
+
+  snippets: Float[Array, '...']
+  proposals: Float[Array, '...']
+  fair: Float[Array, '...']
+
+
+def counts(batch: dict[str, Any]) -> Counts:
+  """Of a batch of windows; of a larger one they are the sums of its parts'."""
+  valid = _with_snippets(batch)
+  fair = valid & (batch['tiou'] > context_evaluator.OFFSET_MIN_TIOU)
+  found = jnp.sum(batch['mask']), jnp.sum(valid), jnp.sum(fair)
+  return Counts(*(number.astype(jnp.float32) for number in found))
+
+
 def loss(
   model: JointNetwork,
   params: Any,
@@ -260,6 +282,7 @@ def loss(
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'],
   weights: LossWeights,
   lmcl_margin: float = 0.35,
+  totals: Counts | None = None,
 ) -> tuple[Float[Array, ''], dict[str, Array]]:
   """Stage, action, match and offset loss of a batch of windows, weighted.
 
@@ -273,6 +296,8 @@ def loss(
     margins: of the variable margin losses.
     weights: of the parts.
     lmcl_margin: m of Eq. 3.
+    totals: `counts` of the larger batch that this one is a part of: the losses
+      of its parts then add up to its own; None: it is the whole.
   Returns:
     the loss, and its parts by name.
   """
@@ -289,16 +314,29 @@ def loss(
     actions = cosine_margin.softmax_loss(
       encoding.actions, batch['actions'], batch['mask']
     )
-  # Proposals of a window without a single valid snippet teach nothing.
-  valid = jnp.any(batch['mask'], axis=1, keepdims=True)
-  valid = jnp.broadcast_to(valid, batch['tiou'].shape)
+  valid = _with_snippets(batch)
   match = context_evaluator.match_loss(outputs.logits, batch['tiou'], valid)
   offset = context_evaluator.offset_loss(
     outputs.offsets, batch['offsets'], batch['tiou'], valid
   )
   parts = LossWeights(stages, actions, match, offset)
+  if totals is not None:
+    own = counts(batch)
+    share = Counts(*(a / jnp.maximum(b, 1.0) for a, b in zip(own, totals)))
+    parts = LossWeights(
+      stages * share.snippets,
+      actions * share.snippets,
+      match * share.proposals,
+      offset * share.fair,
+    )
   total = sum(weight * part for weight, part in zip(weights, parts))
   return total, parts._asdict()
+
+
+def _with_snippets(batch):
+  """Proposals of a window without a single valid snippet teach nothing."""
+  valid = jnp.any(batch['mask'], axis=1, keepdims=True)
+  return jnp.broadcast_to(valid, batch['tiou'].shape)
 
 
 def init_members(

@@ -1,4 +1,10 @@
+import functools
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from cmsn_jax.chains import protocol, registry
@@ -8,7 +14,7 @@ from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
 from cmsn_jax.suppression import calibration
-from cmsn_jax.training import loop
+from cmsn_jax.training import loop, optimizer, steps
 
 
 def small(**template):
@@ -108,16 +114,83 @@ def test_members_must_share_the_batch_evenly(data):
     joint_phase.joint(_job(config, data, 16))
 
 
-def test_evaluations_are_counted_in_the_steps_that_are_run(data):
-  config = derive.derive(small(evaluations=1), data)
-  config.template.steps = 1
+def test_the_steps_that_are_asked_are_run(data):
+  config = derive.derive(small(evaluations=3), data)
+  config.template.steps = 20
   plan = joint_phase.joint(_job(config, data, 2)).plan
-  assert plan(7) == (7, 7)
-  # One step more than an epoch makes two epochs.
-  config.template.steps = 8
-  config.template.evaluations = 2
-  plan = joint_phase.joint(_job(config, data, 2)).plan
-  assert plan(7) == (14, 7)
+  # Whatever an epoch is: 170 hours of video once made 4,754 steps of 12.
+  assert plan(7) == plan(9_000) == (20, 7)
+
+
+@pytest.mark.parametrize(('devices', 'accumulate'), [(2, 1), (1, 2), (2, 2)])
+def test_a_batch_gives_the_same_gradient_however_split(
+  data, devices, accumulate
+):
+  """Windows of few valid snippets beside full ones, and few fair proposals."""
+  config = derive.derive(small(dropout=0.0), data)
+  whole = joint_phase.joint(_job(config, data, 32))
+  loader = windows_lib.WindowLoader(
+    whole.prepare(), whole.windows, batch_size=8, seed=0
+  )
+  batch = loader.batch(0)
+  batch.pop('window')
+  batch['mask'][::3, 4:] = False
+  batch['tiou'][1::2] *= 0.5
+  params = whole.init(jax.random.key(0))
+  tx = optax.sgd(1.0)
+  state = steps.create_state(params, tx)
+  step = functools.partial(
+    steps.train_step, loss_fn=whole.loss_fn, counts_fn=whole.counts, tx=tx
+  )
+  expected, metrics = step(
+    state, jax.tree.map(jnp.asarray, batch), jax.random.key(1)
+  )
+  # Each member must get the windows that it had: part by part a block each.
+  parts, members = devices * accumulate, config.template.members
+  order = np.arange(8).reshape(members, parts, -1).swapaxes(0, 1).ravel()
+  batch = {name: value[order] for name, value in batch.items()}
+  with config.unlocked():
+    config.train.accumulate = accumulate
+  split = joint_phase.joint(_job(config, data, 32))
+  found, parted = jax.pmap(
+    functools.partial(
+      steps.train_step, loss_fn=split.loss_fn, counts_fn=split.counts, tx=tx,
+      accumulate=accumulate, axis_name='d',
+    ),
+    axis_name='d', in_axes=(None, 0, None), out_axes=None,
+    devices=jax.devices()[:devices],
+  )(
+    state,
+    {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()},
+    jax.random.key(1),
+  )  # fmt: skip
+  np.testing.assert_allclose(parted.loss, metrics.loss, rtol=1e-5)
+  for x, y in zip(
+    jax.tree.leaves(found.params), jax.tree.leaves(expected.params)
+  ):
+    np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_biases_of_stacked_members_do_not_decay(data):
+  config = derive.derive(small(), data)
+  phase = joint_phase.joint(_job(config, data, 16))
+  params = jax.tree.map(jnp.ones_like, phase.init(jax.random.key(0)))
+  tx = optimizer.create(
+    'sgd', optax.constant_schedule(1.0), weight_decay=0.5, momentum=0.0,
+    stacked_axes=phase.stacked_axes,
+  )  # fmt: skip
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = tx.update(zeros, tx.init(params), params)
+  flat = flax.traverse_util.flatten_dict(updates, sep='/')
+  decayed = {name for name, value in flat.items() if np.any(value)}
+  # What a single network would decay: kernels and the cosine head's weights.
+  one = jax.tree.map(lambda x: x[0], params)
+  wanted = {
+    name
+    for name, value in flax.traverse_util.flatten_dict(one, sep='/').items()
+    if value.ndim > 1
+  }
+  assert decayed == wanted and len(decayed) < len(flat)
 
 
 def test_trains_and_finds_instances(data, tmp_path):

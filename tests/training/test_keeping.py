@@ -1,0 +1,131 @@
+"""Parameters are on disk before anything is measured, and stay there."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from cmsn_jax.runs import checkpoints, folder
+from cmsn_jax.training import held_out, keeping, loop, setup
+from tests.chains.toy import chain as toy
+
+
+@pytest.fixture(scope='module')
+def opened(tmp_path_factory):
+  return setup.open_run(toy.get_config(), tmp_path_factory.mktemp('data'))
+
+
+def _newest(workdir, kind):
+  manager = checkpoints.Checkpoints(workdir / 'only' / kind, read_only=True)
+  found = manager.restore_newest()
+  manager.close()
+  return found
+
+
+def _without_instances(data):
+  none = {
+    name: dataclasses.replace(video, segments=np.zeros((0, 2)), labels=())
+    for name, video in data.held_out.items()
+  }
+  return dataclasses.replace(data, held_out=none)
+
+
+def test_held_out_videos_without_an_instance_cost_nothing(
+  opened, tmp_path, caplog
+):
+  config, data = opened
+  result = loop.train_and_evaluate(
+    config, tmp_path, _without_instances(data), quiet=True
+  )
+  assert not any(name.startswith('ar_') for name in result.metrics)
+  assert 'no AR can be measured' in caplog.text
+  kept = folder.read_best(tmp_path)
+  assert kept.step == _newest(tmp_path, 'resume').step
+  # Nothing is left to do.
+  again = loop.train_and_evaluate(
+    config, tmp_path, _without_instances(data), quiet=True
+  )
+  assert again.metrics == result.metrics
+
+
+def test_a_failing_measurement_costs_nothing_and_is_made_up_for(
+  opened, tmp_path, monkeypatch
+):
+  config, data = opened
+  with monkeypatch.context() as patch:
+    patch.setattr(held_out.metrics, 'evaluate', lambda *a, **k: 1 / 0)
+    with pytest.raises(keeping.MeasuringError, match='ZeroDivisionError'):
+      loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  first = _newest(tmp_path, 'resume')
+  assert folder.read_best(tmp_path).step == first.step
+  result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  assert result.metrics['ar_50'] >= 0
+  assert folder.read_best(tmp_path).meta['metrics'] == result.metrics
+
+
+def test_killed_between_the_last_save_and_the_measurement(
+  opened, tmp_path, monkeypatch
+):
+  config, data = opened
+
+  class Killed(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+  def kill(*args, **kwargs):
+    raise Killed
+
+  last = {}
+  evaluate = held_out.evaluate
+
+  def at_the_end(data, predictor, **settings):
+    last['count'] = last.get('count', 0) + 1
+    if last['count'] == config.toy.epochs:
+      kill()
+    return evaluate(data, predictor, **settings)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(held_out, 'evaluate', at_the_end)
+    with pytest.raises(Killed):
+      loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  record = json.loads((tmp_path / 'only' / 'evaluated.json').read_text())
+  end = _newest(tmp_path, 'resume').step
+  assert record['step'] < end
+  result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  whole = loop.train_and_evaluate(config, tmp_path / 'w', data, quiet=True)
+  assert result.metrics == whole.metrics
+  record = json.loads((tmp_path / 'only' / 'evaluated.json').read_text())
+  assert record['step'] == end
+
+
+def test_a_picture_that_fails_is_a_warning(
+  opened, tmp_path, monkeypatch, caplog
+):
+  config, data = opened
+  original = keeping.Keeper._tell
+
+  def failing(self, step, found):
+    class Writer:
+      def scalars(self, *unused):
+        raise OSError(28, 'No space left on device')
+
+    self._writer, kept = Writer(), self._writer
+    original(self, step, found)
+    self._writer = kept
+
+  monkeypatch.setattr(keeping.Keeper, '_tell', failing)
+  result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  assert result.metrics and 'metrics are not drawn: OSError' in caplog.text
+
+
+def test_a_broken_record_is_said_so(tmp_path, caplog):
+  (tmp_path / 'evaluated.json').write_text('{"step": 3, "wrong": 1}')
+  resumed = checkpoints.Restored(
+    7, {}, {'best': {'ar_50': 0.5}, 'best_metric': 0.5}
+  )
+  best = keeping.read(tmp_path, resumed)
+  assert best == keeping.Best(7, 0.5, {'ar_50': 0.5})
+  assert 'is not read' in caplog.text
+  assert (
+    keeping.read(tmp_path / 'none', checkpoints.Restored(7, {}, {})).step < 0
+  )
