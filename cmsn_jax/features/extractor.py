@@ -19,10 +19,32 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 # Colour channels of a frame; `rgb+flow` is r, g, b, horizontal, vertical.
 CHANNELS = {'rgb': 3, 'flow': 2, 'rgb+flow': 5}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+  """A backbone that keeps what it needs of the frames before.
+
+  Nothing is then computed twice, and videos can follow each other.
+
+  Attributes:
+    init: frame shape (h, w, c) -> the state before the first frame.
+    step: pure function `(params, state, frames uint8 [1, f, h, w, c], valid
+      bool [1, f]) -> (state, float32 [1, f // stride, dim])`, with rows of
+      `lag` snippets earlier. Else as `Extractor.apply`.
+    lag: snippets.
+    gap_frames: invalid frames between two videos that keep them apart, a
+      multiple of the stride.
+  """
+
+  init: Callable[[tuple[int, int, int]], Any]
+  step: Callable[[Any, Any, Any, Any], Any]
+  lag: int
+  gap_frames: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +72,9 @@ class Extractor:
       the result.
     weights: which weight set `params` is, for the record kept beside features.
     settings: anything else worth that record (JSON types only).
+    crop: frames are cut to the middle (height, width) before `apply`, so that
+      videos of any aspect share one program; None: they come as resized.
+    stream: computes the same without a halo; None: there is no such way.
   """
 
   name: str
@@ -64,6 +89,8 @@ class Extractor:
   chunk_snippets: int = 16
   weights: str = 'random'
   settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+  crop: tuple[int, int] | None = None
+  stream: Stream | None = None
 
   def __post_init__(self):
     if self.modality not in CHANNELS:
@@ -203,7 +230,7 @@ def iterate(
   Raises:
     ValueError: when there is no frame, or frames have the wrong form.
   """
-  apply = _jitted(extractor.apply)
+  apply = jitted(extractor.apply)
   params = jax.device_put(extractor.params)
   pending = None
   for frames, valid, keep in _windows(
@@ -211,29 +238,77 @@ def iterate(
   ):
     features = apply(params, frames[None], valid[None])
     if pending is not None:
-      yield _finish(extractor, *pending)
+      yield finished(extractor, pending[0])[pending[1]]
     pending = features, keep
   if pending is None:
-    raise ValueError(
-      f'no frame reached extractor {extractor.name!r}: the video is empty'
-    )
-  yield _finish(extractor, *pending)
+    raise no_frame(extractor)
+  yield finished(extractor, pending[0])[pending[1]]
+
+
+def no_frame(extractor: Extractor) -> ValueError:
+  """The error of a video without frames."""
+  return ValueError(
+    f'no frame reached extractor {extractor.name!r}: the video is empty'
+  )
 
 
 @functools.lru_cache(maxsize=16)
-def _jitted(apply):
-  # One wrapper a function: a new one for every video would compile again.
-  return jax.jit(apply)
+def jitted(apply: Callable, donate: tuple[int, ...] = ()) -> Callable:
+  """`jax.jit` of an extractor's function, the same for every video."""
+  # A new wrapper for each would compile again.
+  return jax.jit(apply, donate_argnums=donate)
 
 
-def _finish(extractor, features, keep):
+def finished(extractor: Extractor, features: Any) -> Float32[np.ndarray, 't d']:
+  """Waits for a call's features [1, t, d].
+
+  Raises:
+    ValueError: when they do not have the extractor's width.
+  """
   features = np.asarray(features, np.float32)
   if features.ndim != 3 or features.shape[2] != extractor.dim:
     raise ValueError(
       f'extractor {extractor.name!r} must return [b, t, {extractor.dim}], got '
       f'{features.shape}'
     )
-  return features[0, keep]
+  return features[0]
+
+
+def checked(
+  extractor: Extractor, chunk: Any, shape: tuple[int, ...] | None = None
+) -> UInt8[np.ndarray, '_ h w c']:
+  """Returns frames of a video as the extractor takes them.
+
+  Args:
+    extractor: says which, and how they are cropped.
+    chunk: frames of one size.
+    shape: of the frames before, cropped; None: there were none.
+  Raises:
+    ValueError: when they have another form, or are smaller than the crop.
+  """
+  chunk = np.asarray(chunk)
+  channels = extractor.channels
+  if chunk.ndim == 4 and extractor.crop is not None:
+    (h, w), (height, width) = chunk.shape[1:3], extractor.crop
+    if h < height or w < width:
+      raise ValueError(
+        f'a crop of {height} x {width} does not fit into frames of {h} x {w}'
+      )
+    top, left = (h - height) // 2, (w - width) // 2
+    chunk = chunk[:, top : top + height, left : left + width]
+  if (
+    chunk.dtype != np.uint8
+    or chunk.ndim != 4
+    or chunk.shape[3] != channels
+    or (shape is not None and chunk.shape[1:] != shape)
+  ):
+    raise ValueError(
+      f'extractor {extractor.name!r} ({extractor.modality}) needs uint8 frames '
+      f'[f, h, w, {channels}] of one size, got {chunk.dtype} '
+      f'{list(chunk.shape)}'
+      + (f' after frames of {list(shape)}' if shape is not None else '')
+    )
+  return chunk
 
 
 def _windows(
@@ -292,27 +367,10 @@ class _Reader:
       if chunk is None:
         break
       if len(chunk):
-        self._held.append(self._checked(chunk))
+        shape = self._held[-1].shape[1:] if self._held else None
+        self._held.append(checked(self._extractor, chunk, shape))
         self._end += len(chunk)
     return min(self._end, end)
-
-  def _checked(self, chunk) -> Shaped[np.ndarray, '...']:
-    chunk = np.asarray(chunk)
-    channels = self._extractor.channels
-    shape = self._held[-1].shape[1:] if self._held else chunk.shape[1:]
-    if (
-      chunk.dtype != np.uint8
-      or chunk.ndim != 4
-      or chunk.shape[3] != channels
-      or chunk.shape[1:] != shape
-    ):
-      raise ValueError(
-        f'extractor {self._extractor.name!r} ({self._extractor.modality}) '
-        f'needs uint8 frames [f, h, w, {channels}] of one size, got '
-        f'{chunk.dtype} {list(chunk.shape)}'
-        + (f' after frames of {list(shape)}' if self._held else '')
-      )
-    return chunk
 
   def window(self, start: int, length: int):
     frames = np.zeros((length, *self._held[0].shape[1:]), np.uint8)

@@ -73,25 +73,26 @@ def extract(
   seconds = _durations(missing, result.failures, allow_damage)
   bar = _Bar(float(sum(seconds.values())), features.extractor, quiet)
   with bar, video_reader.VideoReader() as reader:
-    for video_id in seconds:
+
+    def name(video_id):
       bar.video_id = video_id
-      clock = video_features.Clock()
-      try:
-        rows = features.extract(
-          missing[video_id],
-          reader=reader,
-          allow_damage=allow_damage,
-          clock=clock,
-          on_frames=bar.add_frames,
-        )
-      except (ValueError, OSError) as error:
+
+    extracted = features.extract_all(
+      {video_id: missing[video_id] for video_id in seconds},
+      reader=reader,
+      allow_damage=allow_damage,
+      clock=result.clock,
+      on_video=name,
+      on_frames=bar.add_frames,
+    )
+    for video_id, rows, error, num_frames in extracted:
+      if rows is None:
         result.failures[video_id] = str(error)
         continue
       with replacing.file(output / f'{video_id}.npy', 'wb') as file:
         np.save(file, rows)
       result.done.append(video_id)
-      result.clock.add(clock)
-      result.video_sec += clock.frames / features.extractor.fps
+      result.video_sec += num_frames / features.extractor.fps
   return result
 
 

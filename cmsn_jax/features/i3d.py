@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
-from cmsn_jax.features import extractor, pixels, variables
+from cmsn_jax.features import extractor, variables
 from cmsn_jax.features.backbones import inception3d
 from cmsn_jax.features.weights import i3d
 
@@ -58,9 +58,8 @@ def build(section: Any) -> extractor.Extractor:
   Returns:
     the extractor, stride 8, dim 1024 (times width).
   """
-  module = inception3d.I3D(
-    section.width, section.formulation, jnp.dtype(section.dtype)
-  )
+  shape = (section.width, section.formulation, jnp.dtype(section.dtype))
+  module = inception3d.I3D(*shape)
   # The smallest input that survives all pools; parameters do not depend on it.
   inputs = (
     jax.ShapeDtypeStruct((1, 8, 32, 32, 3), jnp.float32),
@@ -80,11 +79,12 @@ def build(section: Any) -> extractor.Extractor:
   def apply(
     params: Any, frames: UInt8[Array, 'b f h w 3'], valid: Bool[Array, 'b f']
   ) -> Float[Array, 'b t d']:
-    frames = pixels.centre_crop(frames, crop)
-    return module.apply(params, frames.astype(jnp.float32) / 127.5 - 1, valid)
+    return module.apply(params, _values(frames), valid)
 
   return extractor.Extractor(
     name='i3d_rgb',
+    crop=(crop, crop),
+    stream=_stream(inception3d.I3D(*shape, streams=True)),
     modality='rgb',
     apply=apply,
     params=params,
@@ -98,4 +98,30 @@ def build(section: Any) -> extractor.Extractor:
     chunk_snippets=section.chunk_snippets,
     weights=weights,
     settings={'crop': crop, 'layer': 'Mixed_5c, spatial mean'},
+  )
+
+
+def _values(frames):
+  return frames.astype(jnp.float32) / 127.5 - 1
+
+
+def _stream(module):
+  """The same network, piece by piece."""
+
+  def init(frame_shape):
+    inputs = (
+      jax.ShapeDtypeStruct((1, STRIDE, *frame_shape), jnp.float32),
+      jax.ShapeDtypeStruct((1, STRIDE), jnp.bool_),
+    )
+    state = variables.shapes(module, *inputs)['stream']
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state)
+
+  def step(params, state, frames, valid):
+    rows, changed = module.apply(
+      {**params, 'stream': state}, _values(frames), valid, mutable=['stream']
+    )
+    return changed['stream'], rows
+
+  return extractor.Stream(
+    init, step, lag=inception3d.LAG_SNIPPETS, gap_frames=STRIDE
   )

@@ -11,14 +11,15 @@ those files can propose for a new video.
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import ml_collections
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from cmsn_jax.features import extractor as extractor_lib
+from cmsn_jax.features import packing
 from cmsn_jax.video import decoding, flow
 from cmsn_jax.video import reader as video_reader
 
@@ -51,6 +52,22 @@ class Clock:
     for field in dataclasses.fields(self):
       total = getattr(self, field.name) + getattr(other, field.name)
       setattr(self, field.name, total)
+
+
+class Extracted(NamedTuple):
+  """What became of one of many videos.
+
+  Attributes:
+    video_id: which.
+    rows: its features; None where there is an error.
+    error: why there are none.
+    num_frames: frames read.
+  """
+
+  video_id: str
+  rows: Float32[np.ndarray, 't d'] | None
+  error: Exception | None
+  num_frames: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +159,7 @@ class VideoFeatures:
     """
     own = Clock()
     start = time.perf_counter()
-    rows = extractor_lib.extract(
+    rows = packing.extract(
       self.extractor, self.frames(path, clock=own, **kwargs)
     )
     own.total_sec = time.perf_counter() - start
@@ -150,12 +167,57 @@ class VideoFeatures:
     own.flow_sec = max(0.0, own.flow_sec - own.decode_sec)
     if clock is not None:
       clock.add(own)
+    self._check(path, rows)
+    return rows
+
+  def extract_all(
+    self,
+    paths: Mapping[str, str | os.PathLike],
+    *,
+    clock: Clock,
+    on_video: Callable[[str], None] | None = None,
+    **kwargs,
+  ) -> Iterator['Extracted']:
+    """Yields the features of many video files, each when it is complete.
+
+    Args:
+      paths: video files by id.
+      clock: gets the times spent and the frames read.
+      on_video: told the id of each video when its first frame is asked for.
+      **kwargs: `reader`, `allow_damage`, `on_frames`, as `frames` takes them.
+    """
+    clocks = {}
+
+    def opened(video_id, path):
+      if on_video is not None:
+        on_video(video_id)
+      clocks[video_id] = Clock()
+      # Sizes are looked up here, where an error is this video's.
+      yield from self.frames(path, clock=clocks[video_id], **kwargs)
+
+    start = time.perf_counter()
+    videos = ((key, opened(key, path)) for key, path in paths.items())
+    for video_id, rows in packing.extract_all(self.extractor, videos):
+      own, error = clocks.pop(video_id), None
+      own.flow_sec = max(0.0, own.flow_sec - own.decode_sec)
+      clock.add(own)
+      if isinstance(rows, Exception):
+        rows, error = None, rows
+      else:
+        try:
+          self._check(paths[video_id], rows)
+        except ValueError as found:
+          rows, error = None, found
+      now = time.perf_counter()
+      clock.total_sec, start = clock.total_sec + now - start, now
+      yield Extracted(video_id, rows, error, own.frames)
+
+  def _check(self, path, rows):
     if not np.isfinite(rows).all():
       raise ValueError(
         f'{path}: extractor {self.extractor.name!r} returned NaN or infinity; '
         'its weights may be damaged, or the dtype too narrow for them'
       )
-    return rows
 
   def _size(self, path, allow_damage) -> tuple[int, int]:
     resize = self.extractor.resize

@@ -1,6 +1,6 @@
 """Rows of the ablation tables: name, and what changes.
 
-Tables 4 to 6 are the paper's; 'decoder' is ours, of the same chain; 'plus' takes
+Tables 1 (also 2 and 3, with other configs) and 4 to 6 are the paper's; 'decoder' is ours, of the same chain; 'plus' takes
 the template chain apart.
 """
 
@@ -64,6 +64,13 @@ def _margin(n, m):
 
 
 TABLES = {
+  '1': Table(
+    'paper',
+    (
+      Row('CMSN+Greedy-NMS', {}, {'nms.method': 'greedy'}),
+      Row('CMSN+Soft-NMS', {}, {'nms.method': 'soft'}),
+    ),
+  ),
   '4': Table(
     'paper',
     (

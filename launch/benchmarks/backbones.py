@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.features import extractor, variables
+from cmsn_jax.features import extractor, packing, variables
 from cmsn_jax.features.backbones import bn_inception, inception3d, resnet
 
 from . import torch_backbones
@@ -234,7 +234,7 @@ def stream_memory(seconds: int) -> dict:
       yield chunk[: num_frames - start].copy()
 
   start = time.process_time()
-  for piece in extractor.iterate(made, chunks()):
+  for piece in packing.iterate(made, chunks()):
     rows += len(piece)
     if early is None and rows * 8 > num_frames // 10:
       early = _peak_mb()

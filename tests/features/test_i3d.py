@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, i3d
+from cmsn_jax.features import extractor, i3d, packing
 from cmsn_jax.features.weights import i3d as i3d_weights
 
 _WIDTH = 0.0625
@@ -47,7 +47,7 @@ def small():
   return extractor.Extractor(**{**vars(made), 'params': _lively(made.params)})
 
 
-def test_chunks_equal_the_whole_clip(small):
+def test_chunks_and_stream_equal_the_whole_clip(small):
   # 32 snippets, the last of 3 frames; both ways compile one shape each.
   frames = np.random.default_rng(0).integers(0, 256, (251, 32, 36, 3), np.uint8)
   whole = extractor.extract(small, [frames], chunk_snippets=40)
@@ -56,6 +56,9 @@ def test_chunks_equal_the_whole_clip(small):
     small, np.array_split(frames, 7), chunk_snippets=4
   )
   np.testing.assert_allclose(chunked, whole, atol=2e-5, rtol=1e-4)
+  assert small.stream is not None
+  streamed = packing.extract(small, np.array_split(frames, 5))
+  np.testing.assert_allclose(streamed, whole, atol=2e-5, rtol=1e-4)
 
 
 def test_logits_average_neighbours():
@@ -72,7 +75,7 @@ def test_build(small):
   assert small.dim == sum(
     max(1, round(count * _WIDTH)) for count in (384, 384, 128, 128)
   )
-  with pytest.raises(ValueError, match='a crop of 40 does not fit'):
+  with pytest.raises(ValueError, match='a crop of 40 x 40 does not fit'):
     bad = i3d.build(_section(crop=40))
     extractor.extract(bad, [np.zeros((8, 32, 32, 3), np.uint8)])
 

@@ -4,6 +4,10 @@ Every layer that looks across frames pads with zeros in time, and frames outside
 the video are set to zero again after every layer, so a window with enough halo
 computes exactly what the whole clip would (a bias would otherwise leak in). As
 all activations are >= 0, max-pooling over those zeros is pooling without them.
+For the same reason eight such frames keep two videos in one clip apart.
+
+A clip may also come as a stream of pieces (`streams`): every layer then keeps
+the few frames that it needs of the piece before, and nothing is computed twice.
 
 References:
   Carreira and Zisserman, `Quo Vadis, Action Recognition?
@@ -17,7 +21,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from cmsn_jax.features.backbones import convolution
+from cmsn_jax.features.backbones import convolution, time_axis
 
 # Output channels: 1x1x1 | 1x1x1, 3x3x3 | 1x1x1, 3x3x3 | pool, 1x1x1.
 MIXED = {
@@ -39,6 +43,12 @@ _POOLS = {
 }
 
 
+# Snippets that a stream's rows are late: 2, and 1 for the third convolution and
+# for each of two modules, at half the frames' rate (5, held to 6); 1 for a pool
+# and 5 for its modules, at a quarter (9, held to 10); 2 for the last modules.
+LAG_SNIPPETS = 7
+
+
 class Unit(nn.Module):
   """Convolution, batch normalisation without scale, ReLU, mask.
 
@@ -48,6 +58,7 @@ class Unit(nn.Module):
     stride: step in time, height and width.
     formulation: see `convolution.convolve`.
     dtype: compute dtype; parameters stay float32.
+    streams: whether the clip comes in pieces.
   """
 
   features: int
@@ -55,6 +66,7 @@ class Unit(nn.Module):
   stride: int = 1
   formulation: str = 'auto'
   dtype: Any = jnp.float32
+  streams: bool = False
 
   @nn.compact
   def __call__(
@@ -63,12 +75,17 @@ class Unit(nn.Module):
     """`valid` belongs to the output's frames: g = f / stride."""
     shape = (self.window,) * 3 + (x.shape[-1], self.features)
     kernel = self.param('kernel', nn.initializers.he_normal(), shape)
-    x = _convolve(
-      x.astype(self.dtype),
-      kernel.astype(self.dtype),
-      self.stride,
-      self.formulation,
-    )
+    kernel = kernel.astype(self.dtype)
+    if self.window == 1:
+      # A pointwise convolution is a matrix product.
+      x = x.astype(self.dtype) @ kernel[0, 0, 0]
+    else:
+      around = time_axis.Around(
+        self.window, self.stride, self.streams, name='around'
+      )
+      x = convolve(
+        around(x.astype(self.dtype)), kernel, self.stride, self.formulation
+      )
     x = nn.BatchNorm(
       use_running_average=True,
       use_scale=False,
@@ -80,32 +97,37 @@ class Unit(nn.Module):
 
 
 class Mixed(nn.Module):
-  """Inception module: four branches, concatenated."""
+  """Inception module: four branches, concatenated; one frame late in a stream."""
 
   channels: tuple[int, ...]
   formulation: str = 'auto'
   dtype: Any = jnp.float32
+  streams: bool = False
 
   @nn.compact
   def __call__(
     self, x: Float[Array, 'b f h w c'], valid: Bool[Array, 'b f']
-  ) -> Float[Array, 'b f h w d']:
+  ) -> tuple[Float[Array, 'b f h w d'], Bool[Array, 'b f']]:
     def unit(index, name, window=1):
       return Unit(
         self.channels[index],
         window,
         formulation=self.formulation,
         dtype=self.dtype,
+        streams=self.streams,
         name=name,
       )
 
+    later = lambda name: time_axis.Later(1, self.streams, name=name)
+    around = time_axis.Around(3, 1, self.streams, name='around')
+    late = later('valid')(valid)
     branches = [
-      unit(0, 'branch_0')(x, valid),
-      unit(2, 'branch_1b', 3)(unit(1, 'branch_1a')(x, valid), valid),
-      unit(4, 'branch_2b', 3)(unit(3, 'branch_2a')(x, valid), valid),
-      unit(5, 'branch_3')(_max_pool(x, (3, 1), (3, 1)), valid),
+      later('branch_0_later')(unit(0, 'branch_0')(x, valid)),
+      unit(2, 'branch_1b', 3)(unit(1, 'branch_1a')(x, valid), late),
+      unit(4, 'branch_2b', 3)(unit(3, 'branch_2a')(x, valid), late),
+      unit(5, 'branch_3')(_max_pool(around(x), (3, 1), (3, 1)), late),
     ]
-    return jnp.concatenate(branches, -1)
+    return jnp.concatenate(branches, -1), late
 
 
 class I3D(nn.Module):
@@ -115,11 +137,14 @@ class I3D(nn.Module):
     width: multiplier of all channel counts; 1 is the paper's.
     formulation: see `convolution.convolve`.
     dtype: compute dtype; parameters stay float32.
+    streams: whether the clip comes in pieces, whose ends are kept in the
+      collection 'stream'; zeros before the first one.
   """
 
   width: float = 1.0
   formulation: str = 'auto'
   dtype: Any = jnp.float32
+  streams: bool = False
 
   @nn.compact
   def __call__(
@@ -133,23 +158,52 @@ class I3D(nn.Module):
       frames: RGB in [-1, 1]; f a multiple of 8.
       valid: False for frames outside the video; their values do not matter.
     Returns:
-      float32 features, one row a snippet of 8 frames.
+      float32 features, one row a snippet of 8 frames; in a stream those of
+      `LAG_SNIPPETS` snippets earlier.
     """
-    kwargs = {'formulation': self.formulation, 'dtype': self.dtype}
+    kwargs = {
+      'formulation': self.formulation,
+      'dtype': self.dtype,
+      'streams': self.streams,
+    }
     x = frames * valid.reshape(*valid.shape, 1, 1, 1)
-    valid = _halve(valid)
+    valid = self._later('valid_1a', _halve(valid), time_axis.lag(7, 2))
     x = Unit(self._wide(64), 7, 2, name='conv_1a', **kwargs)(x, valid)
     x = _max_pool(x, (1, 1), (3, 2))
     x = Unit(self._wide(64), name='conv_2b', **kwargs)(x, valid)
+    valid = self._later('valid_2c', valid, time_axis.lag(3))
     x = Unit(self._wide(192), 3, name='conv_2c', **kwargs)(x, valid)
+    # Frames late, at the rate reached so far.
+    late = time_axis.lag(7, 2) + time_axis.lag(3)
     for name, channels in MIXED.items():
       if name in _POOLS:
-        in_time, in_space = _POOLS[name]
-        x = _max_pool(x, in_time, in_space)
-        valid = _halve(valid) if in_time[1] == 2 else valid
+        x, valid, late = self._pool(name, x, valid, late)
       channels = tuple(self._wide(count) for count in channels)
-      x = Mixed(channels, name=name, **kwargs)(x, valid)
+      x, valid = Mixed(channels, name=name, **kwargs)(x, valid)
+      late += 1
     return x.mean((2, 3), dtype=jnp.float32)
+
+  def _pool(self, name, x, valid, late):
+    """The pool in front of a module."""
+    in_time, in_space = _POOLS[name]
+    window, stride = in_time
+    if stride == 2 and late % 2:
+      # Pairs must be those of the whole clip.
+      x = self._later(f'{name}_pair', x, 1)
+      valid = self._later(f'{name}_valid_pair', valid, 1)
+      late += 1
+    around = time_axis.Around(
+      window, stride, self.streams, name=f'{name}_around'
+    )
+    x = _max_pool(around(x), in_time, in_space)
+    if stride == 2:
+      more = time_axis.lag(window, stride)
+      valid = self._later(f'{name}_valid', _halve(valid), more)
+      late = late // 2 + more
+    return x, valid, late
+
+  def _later(self, name, x, by):
+    return time_axis.Later(by, self.streams, name=name)(x)
 
   def _wide(self, count: int) -> int:
     return max(1, round(count * self.width))
@@ -160,58 +214,60 @@ def _halve(valid: Bool[Array, 'b f']) -> Bool[Array, 'b g']:
   return valid.reshape(b, f // 2, 2).any(2)
 
 
-def _convolve(x, kernel, stride, formulation):
-  if stride == 1:
-    if kernel.shape[0] > 1:
-      return convolution.convolve(x, kernel, formulation=formulation)
-    # A pointwise convolution is a matrix product.
-    return x @ kernel[0, 0, 0]
+def convolve(
+  x: Float[Array, 'b g h w c'],
+  kernel: Float[Array, 'kt kh kw c o'],
+  stride: int,
+  formulation: str,
+) -> Float[Array, 'b f i j o']:
+  """Convolves over time without padding, over space with 'SAME' padding.
+
+  Args:
+    x: frames with those around them (`time_axis.Around`).
+    kernel: weights.
+    stride: in time, height and width.
+    formulation: see `convolution.convolve`.
+  """
+  b, g, h, w, c = x.shape
+  kt, kh, kw, _, o = kernel.shape
+  space = [_same_of(h, kh, stride), _same_of(w, kw, stride)]
   if convolution.choose(formulation) == 'conv3d':
     return lax.conv_general_dilated(
       x,
       kernel,
       window_strides=(stride,) * 3,
-      padding='SAME',
+      padding=[(0, 0), *space],
       dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC'),
     )
-  return _strided_concat2d(x, kernel, stride)
-
-
-def _strided_concat2d(x, kernel, stride):
-  b, f, h, w, c = x.shape
-  kt, kh, kw, _, o = kernel.shape
-  before, after = _same(kt, stride)
-  x = jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))
+  f = g - kt + 1
   x = jnp.concatenate([x[:, i : i + f : stride] for i in range(kt)], -1)
   flat = kernel.transpose(1, 2, 0, 3, 4).reshape(kh, kw, kt * c, o)
+  f = x.shape[1]
   x = lax.conv_general_dilated(
-    x.reshape(b * f // stride, h, w, kt * c),
+    x.reshape(b * f, h, w, kt * c),
     flat,
     window_strides=(stride, stride),
-    padding='SAME',
+    padding=space,
     dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
   )
-  return x.reshape(b, f // stride, *x.shape[1:])
+  return x.reshape(b, f, *x.shape[1:])
 
 
-def _same(window: int, stride: int) -> tuple[int, int]:
-  """TensorFlow's 'SAME' padding of a length divisible by the stride."""
-  total = max(window - stride, 0)
+def _same_of(size, window, stride):
+  """TensorFlow's 'SAME' padding of any size."""
+  total = max((-(-size // stride) - 1) * stride + window - size, 0)
   return total // 2, total - total // 2
 
 
 def _max_pool(x, in_time, in_space):
-  """Max over time by slices, then over space; x >= 0, 'SAME' as zeros."""
-  b, f, h, w, c = x.shape
+  """Max over time by slices, without padding, then over space; x >= 0."""
   window, stride = in_time
-  if window > 1:
-    before, after = _same(window, stride)
-    x = jnp.pad(x, ((0, 0), (before, after), (0, 0), (0, 0), (0, 0)))
-    pieces = [x[:, i : i + f : stride] for i in range(window)]
-    x = pieces[0]
-    for piece in pieces[1:]:
-      x = jnp.maximum(x, piece)
-  f = x.shape[1]
+  f = x.shape[1] - window + 1
+  pieces = [x[:, i : i + f : stride] for i in range(window)]
+  x = pieces[0]
+  for piece in pieces[1:]:
+    x = jnp.maximum(x, piece)
+  b, f, h, w, c = x.shape
   window, stride = in_space
   x = nn.max_pool(
     x.reshape(b * f, h, w, c),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.features import i3d, variables
-from cmsn_jax.features.backbones import inception3d
+from cmsn_jax.features.backbones import inception3d, time_axis
 
 _WIDTH = 0.0625
 _FRAMES = 144
@@ -74,8 +74,9 @@ def test_formulations_agree(window, stride):
   x = jnp.asarray(rng.standard_normal((2, 8, 10, 12, 3)), jnp.float32)
   kernel = rng.standard_normal((window, window, window, 3, 5))
   kernel = jnp.asarray(kernel, jnp.float32)
-  one = inception3d._convolve(x, kernel, stride, 'concat2d')
-  other = inception3d._convolve(x, kernel, stride, 'conv3d')
+  around = time_axis.Around(window, stride).apply({}, x)
+  one = inception3d.convolve(around, kernel, stride, 'concat2d')
+  other = inception3d.convolve(around, kernel, stride, 'conv3d')
   assert one.shape == (2, 8 // stride, 10 // stride, 12 // stride, 5)
   np.testing.assert_allclose(one, other, atol=1e-4)
 
@@ -107,3 +108,51 @@ def test_receptive_field(network):
   assert change(first + 55) == 0
   assert 44 <= i3d.HALO_FRAMES
   assert 54 - 7 <= i3d.HALO_FRAMES
+
+
+def _streamed(params, x, valid, pieces):
+  """Rows of a stream cut into pieces of so many snippets, its lag removed."""
+  module = inception3d.I3D(_WIDTH, streams=True)
+  late = 8 * inception3d.LAG_SNIPPETS
+  x = np.pad(x, [(0, 0), (0, late), (0, 0), (0, 0), (0, 0)])
+  valid = np.pad(valid, [(0, 0), (0, late)])
+  shapes = variables.shapes(module, x[:, :8], valid[:, :8])['stream']
+  state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+  @jax.jit
+  def step(state, x, valid):
+    rows, changed = module.apply(
+      {**params, 'stream': state}, x, valid, mutable=['stream']
+    )
+    return changed['stream'], rows
+
+  rows, at = [], 0
+  for piece in pieces:
+    part = slice(8 * at, 8 * (at + piece))
+    state, found = step(state, x[:, part], valid[:, part])
+    rows, at = [*rows, found], at + piece
+  return np.concatenate(rows, 1)[:, inception3d.LAG_SNIPPETS :]
+
+
+def test_a_stream_equals_the_clip(network):
+  _, params, run = network
+  x, valid = _inputs(_FRAMES)
+  # The last snippet has only begun.
+  valid = valid.at[:, _FRAMES - 5 :].set(False)
+  want = run(params, x, valid)
+  total = _FRAMES // 8 + inception3d.LAG_SNIPPETS
+  # Few lengths: each is compiled.
+  got = _streamed(params, x, valid, [1, *[3] * (total // 3)])
+  assert np.abs(want).max() > 0.1
+  np.testing.assert_allclose(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_eight_empty_frames_keep_two_videos_apart(network):
+  _, params, run = network
+  x, valid = _inputs(_FRAMES)
+  both = run(params, x, valid.at[:, 64:72].set(False))
+  outside = valid.at[:, 64:].set(False)
+  first = run(params, x, outside)
+  second = run(params, x, ~outside & valid.at[:, 64:72].set(False))
+  np.testing.assert_array_equal(both[:, :8], first[:, :8])
+  np.testing.assert_array_equal(both[:, 9:], second[:, 9:])
