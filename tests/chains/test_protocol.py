@@ -17,7 +17,7 @@ from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default, plus, smoke
 from cmsn_jax.training import config_checks, loop, phase_run, setup
 
-from .toy import chain as toy
+from .toy import recipe as toy
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FOLDERS = sorted(

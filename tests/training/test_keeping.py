@@ -8,7 +8,7 @@ import pytest
 
 from cmsn_jax.runs import checkpoints, folder
 from cmsn_jax.training import held_out, keeping, loop, setup
-from tests.chains.toy import chain as toy
+from tests.chains.toy import recipe as toy
 
 
 @pytest.fixture(scope='module')

@@ -2,31 +2,17 @@
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from cmsn_jax.chains import protocol
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.settings import default
 
 from . import predictor as predictor_lib
 
 READS = ('toy', 'windows.length', 'windows.overlap', 'train.frozen')
 AT_INFERENCE = ('toy.above',)
 predictor = predictor_lib.Predictor
-
-
-def get_config(arg=None):
-  """A recipe: the default settings, this chain, and its own keys."""
-  config = default.get_config()
-  with config.unlocked():
-    config.toy = ml_collections.ConfigDict({'above': 0.5, 'epochs': 4})
-  config.chain = 'tests.chains.toy.chain'
-  config.windows.length = 32
-  config.data.annotations = 'generated:4x40'
-  config.train.learning_rate = 0.05
-  return config
 
 
 class networks:
