@@ -148,11 +148,33 @@ def _parse(argv):
     sys.exit(0)
   try:
     # Not app.parse_flags_with_usage, which ends with 1 on a misspelt flag.
+    argv = [*argv[:1], *map(_current_key, argv[1:])]
+    # Where ml_collections looks for the keys that are given.
+    sys.argv[1:] = argv[1:]
     return flags.FLAGS(argv)
   except (flags.Error, ValueError, AttributeError, KeyError, OSError) as error:
     # A config file that raises, or has not the key of an override.
     _last_line(error)
     sys.exit(2)
+
+
+def _current_key(word):
+  """`--config.joint.steps=20` of older versions is `--config.template.steps=20`.
+
+  Said so, since only the new name is in the documentation.
+  """
+  found = re.fullmatch(r'(--?)config\.([\w.]+)=(.*)', word, re.S)
+  if not found:
+    return word
+  from cmsn_jax.runs import config_history
+
+  dashes, *given = found.groups()
+  now = config_history.current_key(*given)
+  if now == tuple(given):
+    return word
+  new = f'{dashes}config.{now[0]}={now[1]}'
+  print(f'note: {word} is now called {new}', file=sys.stderr)
+  return new
 
 
 def _guarded(main, argv):

@@ -90,6 +90,26 @@ def current(values: dict[str, Any]) -> dict[str, Any]:
   return values
 
 
+def current_key(key: str, value: str) -> tuple[str, str]:
+  """What `config.key = value` of an older version is called now.
+
+  Args:
+    key: 'joint.steps', say; one that never changed stays as it is.
+    value: its text.
+
+  Raises:
+    RemovedKeyError: if the key is no more.
+  """
+  for change in _BEFORE_CHAINS:
+    if isinstance(change, Moved) and f'{key}.'.startswith(f'{change.key}.'):
+      key, value = change.new + key[len(change.key) :], change.convert(value)
+    elif isinstance(change, Removed) and change.key == key:
+      raise RemovedKeyError(
+        f'config.{key} is no more; only {change.value!r} is still done'
+      )
+  return key, value
+
+
 def _apply(values, change):
   if isinstance(change, Added):
     if _get(values, change.key) is _MISSING:

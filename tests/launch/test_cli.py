@@ -30,3 +30,26 @@ def test_a_gpu_that_is_not_used_is_no_secret():
   assert done.returncode == 0, done.stderr
   shown = [line.rpartition('] ')[2] for line in done.stderr.splitlines()]
   assert shown == ['jax WARNING', 'jax ERROR', 'orb ERROR']
+
+
+def _train(*words):
+  return subprocess.run(
+    [sys.executable, '-m', 'launch.train', *words], cwd=_ROOT,
+    capture_output=True, text=True, timeout=300,
+  )  # fmt: skip
+
+
+def test_a_key_of_an_older_version_is_taken_and_said_so():
+  done = _train(
+    '--config=configs/custom.py:smoke', '--config.joint.steps=5',
+    '--config.joint.members=3',
+  )  # fmt: skip
+  assert done.returncode == 2
+  assert 'is now called --config.template.steps=5' in done.stderr
+  # Both were understood: what is wrong is the missing workdir.
+  assert done.stderr.strip().splitlines()[-1].startswith('error: --workdir')
+
+
+def test_a_key_that_is_no_more_is_named():
+  done = _train('--config=configs/custom.py', '--config.joint.border=1.0')
+  assert done.returncode == 2 and 'template.border is no more' in done.stderr
