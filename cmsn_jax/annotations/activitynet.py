@@ -3,21 +3,23 @@
     {"version": "…", "database": {"<id>": {
       "subset": "training|validation|testing", "duration": seconds,
       "fps"?: frames per second, "feature_fps"?: snippets per second,
+      "duration_source"?: what the duration was computed from,
       "annotations": [{"segment": [start, end], "label": "…"}, …]}}}
 
-Seconds throughout. An annotation may say `"past_end": true`: then it is known
+Seconds throughout; other tools' dialects are read too (`dialects`). An annotation may say `"past_end": true`: then it is known
 to lie behind the end of the video (THUMOS14 has some) and is kept as it is.
 """
 
 import collections
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Float64
 
-from cmsn_jax.annotations import checks
+from cmsn_jax.annotations import checks, dialects
 from cmsn_jax.files import json_files, replacing
 
 AnnotationError = checks.AnnotationError
@@ -37,6 +39,8 @@ class Video:
     labels: one for each segment.
     fps: frames per second of the video, where the file says so.
     feature_fps: snippets per second, where the file says so.
+    duration_source: what the duration was computed from, where it was not
+      measured.
   """
 
   video_id: str
@@ -46,6 +50,7 @@ class Video:
   labels: tuple[str, ...]
   fps: float | int | None = None
   feature_fps: float | int | None = None
+  duration_source: str = ''
 
   def __post_init__(self):
     if len(self.labels) != len(self.segments):
@@ -127,7 +132,12 @@ def read(path: json_files.PathLike) -> Annotations:
       and entry.
   """
   hint = '; launch.convert_annotations makes JSON'
-  return parse(json_files.read(path, AnnotationError, hint), str(path))
+  document = json_files.read(path, AnnotationError, hint)
+  if dialects.is_dialect(document):
+    document, notes = dialects.normalise(document, str(path))
+    for note in notes:
+      warnings.warn(f'{path}: {note}', AnnotationWarning, stacklevel=2)
+  return parse(document, str(path))
 
 
 def parse(
@@ -158,6 +168,7 @@ def parse(
       labels=entry.labels,
       fps=entry.fps,
       feature_fps=entry.feature_fps,
+      duration_source=entry.duration_source,
     )
   version = document.get('version', '')
   return Annotations(version if isinstance(version, str) else '', videos)
@@ -175,6 +186,8 @@ def write(path: json_files.PathLike, annotations: Annotations) -> None:
       entry['fps'] = video.fps
     if video.feature_fps is not None:
       entry['feature_fps'] = video.feature_fps
+    if video.duration_source:
+      entry['duration_source'] = video.duration_source
     entry['annotations'] = []
     for segment, label in zip(video.segments.tolist(), video.labels):
       item = {'segment': segment, 'label': label}

@@ -2,6 +2,7 @@
 
 import collections
 import difflib
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -9,6 +10,15 @@ from typing import NamedTuple
 from cmsn_jax.files import json_files, video_ids
 
 SUBSETS = ('training', 'validation', 'testing')
+SUBSET_NAMES = {
+  name: subset
+  for subset, names in {
+    'training': 'training train trn tr learning',
+    'validation': 'validation validate val valid dev development vali',
+    'testing': 'testing test tst te eval evaluation holdout',
+  }.items()
+  for name in names.split()
+}
 # Rounding, or another decoder's last frames, but not another unit.
 PAST_END_TOLERANCE_SEC = 0.5
 NO_LABEL = 'action'
@@ -16,15 +26,21 @@ NO_LABEL = 'action'
 # terabytes of snippets.
 _MAX_DURATION_SEC = 1e7
 _MAX_RATE = 1e6
-_MAX_SHOWN = 100
+# Of problems alike: the rest is counted.
+_MAX_ALIKE = 3
+_MAX_SHOWN = 60
 _VIDEO_KEYS = (
   'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'url', 'resolution',
+  'duration_source',
 )  # fmt: skip
 _ITEM_KEYS = ('segment', 'label', 'past_end')
 
 
 class AnnotationError(ValueError):
   """Everything that is wrong in one annotation file.
+
+  Where many are alike but for names and numbers, the message shows one of them
+  and their count.
 
   Attributes:
     problems: one line for each problem.
@@ -33,11 +49,28 @@ class AnnotationError(ValueError):
   def __init__(self, message: str, problems: tuple[str, ...] = ()):
     self.problems = tuple(problems) or (message,)
     if problems:
-      lines = [f'  {problem}' for problem in problems[:_MAX_SHOWN]]
-      if len(problems) > _MAX_SHOWN:
-        lines.append(f'  … and {len(problems) - _MAX_SHOWN} more')
-      message = '\n'.join([message, *lines])
+      message = '\n'.join([message, *_grouped(problems)])
     super().__init__(message)
+
+
+def _grouped(problems: tuple[str, ...]) -> list[str]:
+  """Lines of a message: one or few examples of each kind of problem."""
+  kinds: dict[str, list[str]] = collections.defaultdict(list)
+  for problem in problems:
+    # Without what differs from place to place: its name, texts, numbers.
+    what = problem.partition(': ')[2] or problem
+    what = re.sub(r"'[^']*'|\[[^]]*\]|[-+]?\d[\d.e+-]*", '…', what)
+    kinds[what].append(problem)
+  lines = []
+  for alike in kinds.values():
+    if len(alike) <= _MAX_ALIKE:
+      lines += [f'  {problem}' for problem in alike]
+    else:
+      lines.append(f'  {alike[0]}; and {len(alike) - 1} more of this kind')
+  if len(lines) > _MAX_SHOWN:
+    more = len(lines) - _MAX_SHOWN
+    lines[_MAX_SHOWN:] = [f'  … and {more} more kinds']
+  return lines
 
 
 class AnnotationWarning(UserWarning):
@@ -54,6 +87,7 @@ class Entry(NamedTuple):
   labels: tuple[str, ...]
   fps: float | None
   feature_fps: float | None
+  duration_source: str
 
 
 def entries(
@@ -62,10 +96,10 @@ def entries(
   names: Mapping[str, Iterable[str]] | None = None,
 ) -> list[Entry]:
   """The checked videos of a document; see `annotations.parse`."""
-  database = _database(document, source)
+  found_database = database(document, source)
   checker = _Checker(source, names or {})
   found = []
-  for video_id, entry in database.items():
+  for video_id, entry in found_database.items():
     bad_id = video_ids.problem(video_id)
     if bad_id:
       checker.problem(video_ids.shown(video_id), f'the video id {bad_id}')
@@ -88,7 +122,8 @@ def _unknown(entry: dict, known: tuple[str, ...]) -> list[str]:
   return [str(key) for key in entry if key not in known]
 
 
-def _database(document: object, source: str) -> dict:
+def database(document: object, source: str) -> dict:
+  """The entries of a document, by id; an AnnotationError without any."""
   expected = 'expected {"database": {"<video id>": {"subset": …}}}'
   if not isinstance(document, dict):
     raise AnnotationError(
@@ -101,12 +136,12 @@ def _database(document: object, source: str) -> dict:
       else f'{json_files.shown(document)} and no "database"'
     )
     raise AnnotationError(f'{source}: found {what}, {expected}')
-  database = document['database']
-  if not isinstance(database, dict) or not database:
+  found = document['database']
+  if not isinstance(found, dict) or not found:
     raise AnnotationError(
-      f'{source}: found {json_files.shown(database)} as "database", {expected}'
+      f'{source}: found {json_files.shown(found)} as "database", {expected}'
     )
-  return database
+  return found
 
 
 class _Checker:
@@ -124,7 +159,16 @@ class _Checker:
   def finish(self) -> None:
     if self._problems:
       count = json_files.problems_found(len(self._problems))
-      raise AnnotationError(f'{self._source}: {count}', tuple(self._problems))
+      remedy = ''
+      if any('entry ' in p and 'found [' in p for p in self._problems):
+        remedy = (
+          ': mend the file, or let launch.convert_annotations leave such '
+          'entries out (--bad=drop) or keep what is inside the video '
+          '(--bad=clip)'
+        )
+      raise AnnotationError(
+        f'{self._source}: {count}{remedy}', tuple(self._problems)
+      )
     for what, places in self._repairs.items():
       shown = '; '.join(places[:5]) + ('; …' if len(places) > 5 else '')
       warnings.warn(
@@ -156,7 +200,11 @@ class _Checker:
       return None
     rows = [row for row, _ in instances]
     labels = tuple(label for _, label in instances)
-    return Entry(video_id, subset, duration, rows, labels, fps, feature_fps)
+    source = entry.get('duration_source', '')
+    source = source if isinstance(source, str) else ''
+    return Entry(
+      video_id, subset, duration, rows, labels, fps, feature_fps, source
+    )
 
   def _subset(self, video_id: str, entry: dict) -> str | None:
     subset = entry.get('subset')
@@ -303,14 +351,21 @@ class _Checker:
     self.problem(
       where,
       f'found [{start:g}, {end:g}] in a video of {duration:g} s'
-      f'{_unit_hint(end / duration)}',
+      f'{unit_hint(end / duration)}',
     )
     return None
 
 
-def _unit_hint(ratio: float) -> str:
+def unit_hint(ratio: float) -> str:
+  """What the times may be, whose ends are so many times the duration."""
   if 10 <= ratio <= 130:
-    return ': are the segments in frames? Expected seconds'
+    return (
+      ': are the segments in frames? Expected seconds (--unit=frames --fps=30 '
+      'of launch.convert_annotations converts them)'
+    )
   if 300 <= ratio <= 1100:
-    return ': are the segments in milliseconds? Expected seconds'
+    return (
+      ': are the segments in milliseconds? Expected seconds '
+      '(--unit=milliseconds of launch.convert_annotations converts them)'
+    )
   return ', expected an end within the duration (is the duration right?)'

@@ -1,148 +1,253 @@
-"""Other annotation formats to ActivityNet's: THUMOS14's folders, CSV tables."""
+"""Annotations from whatever people have, to `activitynet.Annotations`.
 
-import math
+Recognise the format, read it, then what all formats share: names of recordings
+(`matching`), durations, units, what to do with bad entries, checks.
+"""
+
+import dataclasses
+import functools
+import importlib
 import os
+import pkgutil
 from collections.abc import Mapping
+from types import ModuleType
 
-from cmsn_jax.annotations import activitynet, imported
+from cmsn_jax.annotations import (
+  activitynet,
+  finishing,
+  formats,
+  imported,
+)
 from cmsn_jax.annotations import lengths as video_lengths
+from cmsn_jax.annotations import sample as sample_lib
 from cmsn_jax.annotations import thumos14 as thumos14_files
-from cmsn_jax.files import csv_tables, json_files, video_ids
-from cmsn_jax.video import video_files
+from cmsn_jax.files import csv_tables, json_files
 
-_SUBSET_NAMES = {
-  'train': 'training',
-  'training': 'training',
-  'val': 'validation',
-  'valid': 'validation',
-  'validation': 'validation',
-  'dev': 'validation',
-  'test': 'testing',
-  'testing': 'testing',
-}
-
+_MAX_FILES = 100_000
 
 thumos14 = thumos14_files.read
 
 
-def csv(
-  path: json_files.PathLike,
-  *,
-  lengths: Mapping[str, video_lengths.Length] | None = None,
-  subset: str = 'training',
-) -> activitynet.Annotations:
-  """The annotations in a CSV table.
+@dataclasses.dataclass(frozen=True)
+class Converted:
+  """Annotations, and what was chosen to make them.
 
-  The header names the columns video, start, end (seconds) and label, in any
-  order and common spelling; subset, duration and fps may be there too. A row
-  with neither start nor end states a video without instances.
-
-  Args:
-    path: the file.
-    lengths: durations that no column states, see `video_lengths.read`. Videos
-      that only these name are left out.
-    subset: of the videos for which no column states it.
-  Returns:
-    the annotations, videos in order of first appearance.
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if it is no such table (`TableError`) or its contents are
-      wrong (`AnnotationError`, all problems by row).
+  Attributes:
+    annotations: checked.
+    format: name of the format.
+    notes: what to tell the user, one line each.
+    warnings: likewise, of what looks wrong.
   """
-  if subset not in activitynet.SUBSETS:
-    raise ValueError(
-      f'subset must be one of {", ".join(activitynet.SUBSETS)}, got {subset!r}'
-    )
-  rows = csv_tables.read(path, ('video', 'start', 'end', 'label'))
-  problems = []
-  videos = _csv_videos(rows, problems, str(path))
-  database, names = {}, {}
-  for video_id, (stated, instances) in videos.items():
-    length = (lengths or {}).get(video_id, video_lengths.Length(math.nan))
-    duration = stated.get('duration', length.duration_sec)
-    fps = stated.get('fps', length.fps)
-    if math.isnan(duration):
-      problems.append(
-        f'{video_id}: no duration; add a column "duration" (seconds of the '
-        'video) or give durations from another file or folder'
-      )
-      continue
-    measured = length.duration_sec
-    if abs(measured - duration) > max(0.5, 0.02 * duration):  # never if NaN
-      problems.append(
-        f'{video_id}: the table says {duration:g} s, the files given for '
-        f'durations say {measured:g} s; mend the column, or the rate of the '
-        'features'
-      )
-      continue
-    items = [
-      {'segment': [i.start_sec, i.end_sec], 'label': i.label} for i in instances
-    ]
-    database[video_id] = imported.entry(
-      stated.get('subset', subset), video_lengths.Length(duration, fps), items
-    )
-    names[video_id] = [i.where for i in instances]
-  imported.raise_all(str(path), problems)
-  return activitynet.parse(
-    {'version': os.path.basename(path), 'database': database}, str(path), names
+
+  annotations: activitynet.Annotations
+  format: str
+  notes: tuple[str, ...]
+  warnings: tuple[str, ...]
+
+
+@functools.cache
+def readers() -> dict[str, ModuleType]:
+  """The modules of `formats` by name, those that are sure of a file first."""
+  found = {}
+  for info in pkgutil.iter_modules(formats.__path__):
+    name = f'{formats.__name__}.{info.name}'
+    found[info.name] = importlib.import_module(name)
+  return dict(
+    sorted(found.items(), key=lambda item: getattr(item[1], 'ORDER', 0))
   )
 
 
-def _csv_videos(
-  rows: list[csv_tables.Row], problems: list[str], source: str
-) -> dict[str, tuple[dict, list[imported.Instance]]]:
-  """What is stated of each video, and its instances, in order."""
-  videos: dict[str, tuple[dict, list[imported.Instance]]] = {}
-  cut = []
-  for row in rows:
-    where = f'row {row.line}'
-    video_id, suffix = os.path.splitext(row.values['video'])
-    if suffix.lower() in video_files.SUFFIXES:
-      cut.append(row.values['video'])
-    else:
-      video_id = row.values['video']
-    bad_id = video_ids.problem(video_id)
-    if bad_id:
-      problems.append(f'{where}: video id {video_ids.shown(video_id)} {bad_id}')
-      continue
-    stated, instances = videos.setdefault(video_id, ({}, []))
-    _state(row, stated, problems)
-    start, end = row.number('start', problems), row.number('end', problems)
-    if not row.values['start'] and not row.values['end']:
-      continue
-    if start is None or end is None:
-      if not row.values['start'] or not row.values['end']:
-        problems.append(f'{where}: expected both start and end, or neither')
-      continue
-    if not row.values['label']:
-      problems.append(f'{where}: no label')
-      continue
-    instances.append(imported.Instance(start, end, row.values['label'], where))
-  if cut:
-    imported.warn(
-      f'{source}: video ids are names without a suffix; left out in '
-      f'{len(cut)} rows ({imported.some(cut)})'
+def names() -> list[str]:
+  """What `format` may be."""
+  return ['auto', *sorted(readers())]
+
+
+def convert(
+  path: json_files.PathLike,
+  *,
+  format: str = 'auto',
+  lengths: Mapping[str, video_lengths.Length] | None = None,
+  options: imported.Options | None = None,
+  policy: finishing.Policy | None = None,
+) -> Converted:
+  """The annotations in a file or folder of any known format.
+
+  Args:
+    path: the file, or a folder of files of one format.
+    format: one of `names()`; 'auto' goes by the contents.
+    lengths: durations, see `lengths.read`.
+    options: what the file itself does not say.
+    policy: what to do with bad entries and with recordings whose names or
+      durations do not match; see `finishing.Policy`.
+  Returns:
+    the annotations and what was chosen.
+  Raises:
+    FileNotFoundError: if there is nothing at `path`.
+    ValueError: if the format is not known, or the contents are wrong: what was
+      found, what was expected, the flag that decides.
+  """
+  options = options or imported.Options()
+  policy = policy or finishing.Policy()
+  file = sample_lib.Sample(path)
+  if format not in names():
+    raise ValueError(
+      f'format must be one of {", ".join(names())}, got {format!r}'
     )
-  return videos
+  chosen, reason = (format, 'as asked')
+  if format == 'auto':
+    chosen, reason = recognise(file)
+  reader = readers()[chosen]
+  if chosen == 'thumos14' and file.is_folder:
+    annotations = thumos14_files.read(
+      path, lengths=lengths, past_end=policy.past_end
+    )
+    return Converted(annotations, chosen, (f'{path}: {reason}',), ())
+  if file.is_folder:
+    result = _read_folder(file, chosen, options)
+  else:
+    result = reader.read(file, options)
+  result.notes.insert(0, f'{file.path}: read as {chosen} ({reason})')
+  annotations, warnings = finishing.finish(result, lengths, options, policy)
+  return Converted(annotations, chosen, tuple(result.notes), tuple(warnings))
 
 
-def _state(row: csv_tables.Row, stated: dict, problems: list[str]) -> None:
-  """Adds the row's subset, duration and rate to what earlier rows stated."""
-  found = {
-    'duration': row.number('duration', problems),
-    'fps': row.number('fps', problems),
-  }
-  subset = row.values.get('subset', '')
-  if subset:
-    found['subset'] = _SUBSET_NAMES.get(subset.lower())
-    if found['subset'] is None:
-      problems.append(
-        f'row {row.line}: found subset {json_files.shown(subset)}, expected '
-        'training, validation or testing'
+def recognise(file: sample_lib.Sample) -> tuple[str, str]:
+  """Name of the format of a file, and why.
+
+  Raises:
+    ValueError: if none, or several, know it.
+  """
+  found: dict[str, str] = {}
+  order = None
+  for name, reader in readers().items():
+    rank = getattr(reader, 'ORDER', 0)
+    if found and rank != order:
+      break
+    reason = reader.recognise(file)
+    if reason:
+      found[name] = reason
+      order = rank
+  if len(found) == 1:
+    return next(iter(found.items()))
+  if found:
+    both = ' and '.join(f'{name} ({why})' for name, why in found.items())
+    raise csv_tables.TableError(
+      f'{file.path}: may be {both}; say which with --format='
+    )
+  if file.is_folder:
+    files, others = _files(file)
+    if files:
+      kinds = {}
+      for name in files:
+        kinds.setdefault(files[name][0], []).append(name)
+      if len(kinds) == 1:
+        kind = next(iter(kinds))
+        return kind, f'{len(files)} files, {files[next(iter(files))][1]}'
+      shown = ', '.join(
+        f'{len(of)} of {kind} ({os.path.basename(of[0])})'
+        for kind, of in kinds.items()
       )
-  for key, value in found.items():
-    if value is not None and stated.setdefault(key, value) != value:
-      problems.append(
-        f'row {row.line}: found {key} {value}, earlier rows of this video '
-        f'have {stated[key]}'
+      raise csv_tables.TableError(
+        f'{file.path}: files of several formats: {shown}; say which with '
+        '--format=, or give the file'
       )
+    raise csv_tables.TableError(
+      f'{file.path}: no annotation file in this folder is of a known format '
+      f'({imported.some([os.path.basename(o) for o in others]) or "it is empty"})'
+    )
+  raise csv_tables.TableError(_unknown(file))
+
+
+def _unknown(file: sample_lib.Sample) -> str:
+  problem = file.problem
+  if problem is not None and file.table is None and file.document is None:
+    return str(problem)
+  if file.table is not None and len(file.table.header) > 1:
+    header = ', '.join(json_files.shown(n, 30) for n in file.table.header[:12])
+    return (
+      f'{file.path}: found the columns {header}, and know no table of that '
+      'kind: expected a header row with video, start, end, label. Say what '
+      'the columns are, e.g. --format=csv '
+      f'--columns=video={file.table.header[0]},start=…,end=…,label=…; or the '
+      'format: --format=' + '|'.join(names()[1:])
+    )
+  if isinstance(file.document, dict) and 'results' in file.document:
+    return (
+      f'{file.path}: found a proposals file ("results"), expected annotations'
+    )
+  first = next((line for line in file.lines if line.strip()), '')
+  return (
+    f'{file.path}: not of a known annotation format (it begins with '
+    f'{json_files.shown(first)}); say which with --format='
+    + '|'.join(names()[1:])
+  )
+
+
+def _files(
+  folder: sample_lib.Sample,
+) -> tuple[dict[str, tuple[str, str]], list[str]]:
+  """Format and reason of each annotation file in a folder; the other files."""
+  found, others = {}, []
+  for name in sorted(os.listdir(folder.path))[:_MAX_FILES]:
+    path = os.path.join(folder.path, name)
+    if name.startswith('.') or not os.path.isfile(path):
+      continue
+    try:
+      found[path] = recognise(sample_lib.Sample(path))
+    except ValueError:
+      others.append(path)
+  return found, others
+
+
+def _read_folder(
+  folder: sample_lib.Sample, chosen: str, options: imported.Options
+) -> imported.Imported:
+  """All files of one format in a folder, together."""
+  files, others = _files(folder)
+  paths = [path for path, (kind, _) in files.items() if kind == chosen]
+  others += [path for path, (kind, _) in files.items() if kind != chosen]
+  if not paths:
+    raise csv_tables.TableError(
+      f'{folder.path}: no file of the format {chosen} in it'
+    )
+  reader = readers()[chosen]
+  parts = [
+    (path, reader.read(sample_lib.Sample(path), options)) for path in paths
+  ]
+  whole = imported.Imported(folder.path, parts[0][1].unit)
+  for path, part in parts:
+    if part.unit != whole.unit:
+      raise csv_tables.TableError(
+        f'{path}: its times are in {part.unit or "an unknown unit"}, those of '
+        f'{paths[0]} in {whole.unit or "an unknown unit"}'
+      )
+    _merge(whole, part, os.path.basename(path))
+  if others:
+    names = imported.some([os.path.basename(path) for path in others])
+    whole.notes.append(f'{len(others)} other files not read: {names}')
+  return whole
+
+
+def _merge(
+  whole: imported.Imported, part: imported.Imported, name: str
+) -> None:
+  whole.notes += [note for note in part.notes if note not in whole.notes]
+  whole.warnings += part.warnings
+  whole.wrong += [f'{name}, {text}' for text in part.wrong]
+  whole.bad += [f'{name}, {text}' for text in part.bad]
+  whole.duration_hint = whole.duration_hint or part.duration_hint
+  for kind, places in part.left_out.items():
+    whole.left_out[kind] += [f'{name}, {place}' for place in places]
+  for key, recording in part.recordings.items():
+    into = whole.recording(key)
+    into.instances += [
+      dataclasses.replace(one, where=f'{name}, {one.where}')
+      for one in recording.instances
+    ]
+    values = {
+      field.name: getattr(recording, field.name)
+      for field in dataclasses.fields(recording)
+      if field.name not in ('name', 'instances', 'duration_source')
+    }
+    whole.state(key, name, **values)
+    into.duration_source = into.duration_source or recording.duration_source

@@ -4,8 +4,9 @@ import dataclasses
 import os
 import warnings
 
-from cmsn_jax.annotations import activitynet, checks
+from cmsn_jax.annotations import activitynet, checks, columns, dialects
 from cmsn_jax.files import (
+  cell_values,
   csv_tables,
   feature_files,
   feature_folders,
@@ -37,8 +38,8 @@ def read(
 
   Args:
     path: one of: a JSON file `{"<id>": seconds}` or `{"<id>": {"duration":
-      seconds, "fps": frames per second}}` or a whole annotation file; a CSV
-      file with the columns video, duration and perhaps fps; a folder of
+      seconds, "fps": frames per second}}` or a whole annotation file; a
+      table with the columns video, duration and perhaps fps; a folder of
       videos; a folder or .h5 file of features (with `feature_fps`).
     feature_fps: snippets per second of the features; None takes the folder's
       `features.json`.
@@ -58,9 +59,12 @@ def read(
   suffix = os.path.splitext(path)[1].lower()
   if suffix in _H5_SUFFIXES:
     return _of_features(path, feature_fps)
-  if suffix == '.csv':
-    return _of_csv(path)
-  return _of_json(path)
+  if suffix not in csv_tables.SPREADSHEETS:
+    json_files.require_file(path)
+    with open(path, 'rb') as file:
+      if file.read(100).lstrip(b'\xef\xbb\xbf \r\n\t')[:1] in (b'{', b'['):
+        return _of_json(path)
+  return _of_table(path)
 
 
 def of_videos(folder: json_files.PathLike) -> dict[str, Length]:
@@ -175,31 +179,66 @@ def _of_features(
   }
 
 
-def _of_csv(path: str) -> dict[str, Length]:
-  table = csv_tables.read(path, required=('video', 'duration'))
-  lengths, problems = {}, []
-  for row in table:
+def _of_table(path: str) -> dict[str, Length]:
+  table = csv_tables.read(path)
+  chosen = columns.choose(table, needed=('video', 'duration'))
+  lengths, problems, names = {}, [], {}
+  signs = {}
+  for role in ('duration', 'fps'):
+    try:
+      cells = [chosen.cell(row, role) for row in table.rows]
+      signs[role] = cell_values.decimal_sign(cells)
+    except ValueError as problem:
+      raise csv_tables.TableError(f'{path}: {problem}') from None
+  for line, width in table.ragged:
+    problems.append(
+      f'row {line}: found {width} cells, expected {len(table.header)}'
+    )
+  for row in table.rows:
     where = f'row {row.line}'
-    video_id = row.values['video']
+    name = chosen.cell(row, 'video')
+    video_id = video_ids.plain(name)
     if video_ids.problem(video_id):
       problems.append(
         f'{where}: video id {video_ids.shown(video_id)} '
         f'{video_ids.problem(video_id)}'
       )
       continue
-    duration = row.number('duration', problems)
-    fps = row.number('fps', problems)
+    duration = _number(chosen, row, 'duration', signs, problems)
+    fps = _number(chosen, row, 'fps', signs, problems)
     if duration is None or duration <= 0:
       problems.append(f'{where}: expected a positive duration of {video_id}')
       continue
     length = Length(duration, fps)
-    if lengths.setdefault(video_id, length) != length:
+    if names.setdefault(video_id, name) != name:
+      problems.append(
+        f'{where}: {names[video_id]!r} and {name!r} have one name without '
+        'their suffix; rename one'
+      )
+    elif lengths.setdefault(video_id, length) != length:
       problems.append(f'{where}: another duration of {video_id} than before')
   if problems:
     raise checks.AnnotationError(
       f'{path}: {json_files.problems_found(len(problems))}', tuple(problems)
     )
   return lengths
+
+
+def _number(chosen, row, role, signs, problems) -> float | None:
+  """The number in a column, in seconds; None where there is none."""
+  text = chosen.cell(row, role)
+  if cell_values.is_missing(text):
+    return None
+  try:
+    value = cell_values.parse(text, signs[role])
+  except ValueError as problem:
+    problems.append(
+      f'row {row.line}: found {role} {json_files.shown(text)}, expected '
+      f'{problem}'
+    )
+    return None
+  unit = value.unit or chosen.chosen[role].unit or ''
+  return value.number * cell_values.SECONDS.get(unit, 1.0)
 
 
 def _of_json(path: str) -> dict[str, Length]:
@@ -215,9 +254,10 @@ def _of_json(path: str) -> dict[str, Length]:
   for video_id, value in document.items():
     fps = None
     if isinstance(value, dict):
+      value = dialects.entry(value)
       fps = json_files.number(value.get('fps'))
       value = value.get('duration')
-    duration = json_files.number(value)
+    duration = json_files.number(dialects.number(value))
     if duration is None or duration <= 0:
       raise ValueError(
         f'{path}: found {json_files.shown(value)} as the duration of '

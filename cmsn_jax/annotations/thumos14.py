@@ -3,7 +3,7 @@
 import collections
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cmsn_jax.annotations import activitynet, imported
 from cmsn_jax.annotations import lengths as video_lengths
@@ -12,6 +12,7 @@ from cmsn_jax.files import json_files, video_ids
 # THUMOS14 trains on its validation videos: its training videos are trimmed
 # (Sec. 5.1). So they become the training subset here.
 SUBSETS = {'val': 'training', 'test': 'testing'}
+_ID = re.compile(r'video_(validation|test)_\d{7}')
 _FILE = re.compile(r'(.+)_(val|test)\.txt')
 _LINE = re.compile(r'(\S+)\s+(\S+)\s+(\S+)')
 # Usual frame rates below THUMOS14's 30, for videos whose own is not known.
@@ -77,6 +78,12 @@ def read(
   return activitynet.parse(
     {'version': 'THUMOS14', 'database': database}, str(folder), names
   )
+
+
+def are_ids(names: Iterable[str]) -> bool:
+  """Whether all names are those of THUMOS14's videos."""
+  names = list(names)
+  return bool(names) and all(_ID.fullmatch(name) for name in names)
 
 
 def _walk(folder: str) -> list[str]:

@@ -1,149 +1,310 @@
-"""Tables in CSV files with the column names that people use."""
+"""Tables as people have them: CSV in any dialect, spreadsheets.
+
+Only what lies in the file: header, rows, how it was written. What a column
+means is decided by whoever reads it (`annotations/columns.py`).
+"""
 
 import csv
 import dataclasses
-import difflib
-import math
-import re
-from collections.abc import Sequence
+import datetime
+import io
+import os
+import zipfile
+from collections.abc import Callable, Sequence
 
 from cmsn_jax.files import json_files
 
-# Our name of a column: other spellings, without case, spaces and signs.
+SPREADSHEETS = ('.xlsx', '.xlsm', '.xlsb', '.xls', '.ods')
+_DELIMITERS = ',;\t|'
 _NAMES = {
-  'video': 'video videoid videoname vid id name file filename clip',
-  'start': 'start startsec starttime tstart tinit begin startseconds starts '
-  'from onset',
-  'end': 'end endsec endtime tend stop endseconds ends to offset',
-  'label': 'label class action category labelname classname activity '
-  'behavior behaviour event',
-  'subset': 'subset split set partition',
-  'duration': 'duration durationsec videoduration durationseconds length '
-  'lengthsec videolength',
-  'fps': 'fps framerate videofps',
+  ',': 'commas',
+  ';': 'semicolons',
+  '\t': 'tabs',
+  '|': 'bars',
+  ' ': 'spaces',
 }
-_COLUMN = {
-  name: column for column, names in _NAMES.items() for name in names.split()
-}
-_DELIMITERS = ',;\t'
+_BOMS = (
+  (b'\xff\xfe\x00\x00', 'utf-32'),
+  (b'\x00\x00\xfe\xff', 'utf-32'),
+  (b'\xff\xfe', 'utf-16'),
+  (b'\xfe\xff', 'utf-16'),
+  (b'\xef\xbb\xbf', 'utf-8-sig'),
+)
+# A spreadsheet is an archive: a few kilobytes may promise gigabytes.
+_MAX_UNPACKED = 300_000_000
+# More than any event table, and than an hour of labelled frames.
+_MAX_TEXT = 500_000_000
 
 
 class TableError(ValueError):
-  """A CSV file is not the table that was expected."""
+  """A file is not the table that was expected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-  """One row: its line number in the file, its values by our column names."""
+  """A row: its line number in the file, and its cells, stripped."""
 
   line: int
-  values: dict[str, str]
-
-  def number(self, column: str, problems: list[str]) -> float | None:
-    """The finite number in a column; None where empty or absent.
-
-    Anything else adds a line to `problems`, and is None too.
-    """
-    text = self.values.get(column, '')
-    if not text:
-      return None
-    try:
-      value = float(text)
-    except ValueError:
-      value = math.nan
-    # float() also takes 1_000 and words for infinity.
-    if math.isfinite(value) and '_' not in text:
-      return value
-    hint = ''
-    if re.fullmatch(r'-?\d+,\d+', text):
-      hint = ' with a decimal point'
-    elif re.fullmatch(r'\d+:\d+(:\d+)?([.,]\d+)?', text):
-      hint = ' of seconds, not a clock time'
-    problems.append(
-      f'row {self.line}: found {column} {json_files.shown(text)}, expected a '
-      f'number{hint}'
-    )
-    return None
+  cells: tuple[str, ...]
 
 
-def read(path: json_files.PathLike, required: Sequence[str]) -> list[Row]:
-  """The rows of a CSV file below its header.
+@dataclasses.dataclass(frozen=True)
+class Table:
+  """A table.
 
-  The header's first known spelling of each column counts, whatever the case;
-  unknown columns are left out. Commas, semicolons and tabs separate.
+  Attributes:
+    path: the file.
+    header: names of the columns.
+    rows: those below the header that are not blank.
+    delimiter: what separated cells; '' in a spreadsheet.
+    notes: what was chosen to read it, if not the usual: encoding, sheet.
+    ragged: (line, number of cells) of rows of another width than the header;
+      they are not among `rows`.
+  """
+
+  path: str
+  header: tuple[str, ...]
+  rows: tuple[Row, ...]
+  delimiter: str = ','
+  notes: tuple[str, ...] = ()
+  ragged: tuple[tuple[int, int], ...] = ()
+
+
+def read_text(path: json_files.PathLike) -> tuple[str, str]:
+  """A text file in whatever encoding, and which that was.
 
   Args:
-    path: the file, UTF-8.
-    required: columns, by our names, that must be there.
+    path: the file: with a byte-order mark (UTF-8, 16, 32), UTF-8, or else
+      Windows-1252.
   Returns:
-    the rows that are not blank, in file order.
+    the text, line ends as they are; the encoding's name.
   Raises:
     FileNotFoundError: if there is no such file.
-    TableError: if it is not UTF-8 text, has no rows, lacks a required column
-      or has a row of another length than the header.
+    TableError: if it is no text.
   """
-  json_files.require_file(path, TableError)
-  try:
-    with open(path, encoding='utf-8-sig', newline='') as file:
-      first = file.readline(1_000_000)
-      delimiter = max(_DELIMITERS, key=first.count)
-      file.seek(0)
-      reader = csv.reader(file, delimiter=delimiter, strict=True)
-      header = next(reader, [])
-      columns = _columns(path, header, required)
-      return _rows(path, reader, columns, len(header))
-  except UnicodeDecodeError as problem:
-    raise TableError(
-      f'{path}: found bytes that are not UTF-8 text at byte {problem.start}'
-    ) from None
-  except csv.Error as problem:
-    raise TableError(f'{path}: not a CSV file: {problem}') from None
-
-
-def _columns(
-  path: json_files.PathLike, header: list[str], required: Sequence[str]
-) -> dict[str, int]:
-  columns = {}
-  for k, name in enumerate(header):
-    # "start (s)", "video-name", "t_init" and the like.
-    plain = re.sub(r'\((s|sec|seconds)\)$', '', name.strip().lower())
-    column = _COLUMN.get(re.sub(r'[^a-z]', '', plain))
-    if column:
-      columns.setdefault(column, k)
-  missing = [column for column in required if column not in columns]
-  if not missing:
-    return columns
-  shown = ', '.join(json_files.shown(name, 30) for name in header[:12])
-  hint = ''
-  if any(re.search('frame|f-init', name.lower()) for name in header):
-    hint = '; frame numbers must be divided by the frame rate first'
-  elif any(re.fullmatch(r'\s*-?\d+(\.\d+)?\s*', name) for name in header):
-    hint = '; is there no header row?'
+  size = json_files.require_file(path, TableError)
+  if size > _MAX_TEXT:
+    raise TableError(f'{path}: {size} bytes, too much for a table of labels')
+  with open(path, 'rb') as file:
+    content = file.read()
+  encodings = ['utf-8', 'cp1252']
+  for mark, name in _BOMS:
+    if content.startswith(mark):
+      encodings = [name]
+      break
   else:
-    close = difflib.get_close_matches(missing[0], header, 1)
-    hint = f'; is {close[0]!r} the {missing[0]}?' if close else ''
+    if b'\x00' in content[1:4:2] and not content[0:1] == b'\x00':
+      encodings = ['utf-16-le']
+  for encoding in encodings:
+    try:
+      text = content.decode(encoding)
+    except UnicodeDecodeError:
+      continue
+    odd = next((c for c in text if ord(c) < 32 and c not in '\t\n\r\f\v'), '')
+    if odd:
+      raise TableError(
+        f'{path}: found the control character {odd!r}, expected a text file'
+      )
+    return text, encoding
   raise TableError(
-    f'{path}: found the columns {shown or "(none)"}, expected a header row with '
-    f'{", ".join(required)}: no {", ".join(missing)}{hint}'
+    f'{path}: not a text file: found bytes that are not UTF-8 text nor another '
+    'encoding known here (UTF-16 with its mark, Windows-1252)'
   )
 
 
-def _rows(path, reader, columns, width) -> list[Row]:
-  rows, problems = [], []
-  for cells in reader:
-    if not any(cell.strip() for cell in cells):
-      continue
-    if len(cells) != width:
-      problems.append(
-        f'row {reader.line_num}: found {len(cells)} cells, expected {width}'
-      )
-      continue
-    values = {column: cells[k].strip() for column, k in columns.items()}
-    rows.append(Row(reader.line_num, values))
-  if problems:
-    shown = '\n  '.join(problems[:100])
-    count = json_files.problems_found(len(problems))
-    raise TableError(f'{path}: {count}\n  {shown}')
+def read(
+  path: json_files.PathLike,
+  find_header: Callable[[Sequence[str]], bool] | None = None,
+) -> Table:
+  """The table in a CSV file or on the first filled sheet of a spreadsheet.
+
+  Commas, semicolons, tabs, bars or blanks separate; a first line `sep=;` says
+  which. Blank lines and lines that begin with # are passed over.
+
+  Args:
+    path: the file.
+    find_header: says of a row whether it is the header, in files that begin
+      with other lines; None: the first row is.
+  Returns:
+    the table.
+  Raises:
+    FileNotFoundError: if there is no such file.
+    TableError: if it is no table, or has no rows below its header.
+  """
+  path = os.fspath(path)
+  notes: list[str] = []
+  if path.lower().endswith(SPREADSHEETS):
+    delimiter, rows = '', _sheet(path, notes)
+  else:
+    delimiter, rows = _delimited(path, notes)
+  if find_header:
+    at = next((k for k, row in enumerate(rows) if find_header(row.cells)), None)
+    if at is None:
+      raise TableError(f'{path}: found no header row')
+    rows = rows[at:]
   if not rows:
+    raise TableError(
+      f'{path}: found the columns (none), expected a header row and rows'
+    )
+  header, rows = rows[0].cells, rows[1:]
+  while header and not header[-1] and not any(_has(r, header) for r in rows):
+    header = header[:-1]
+  fitting, ragged = [], []
+  for row in rows:
+    cells = row.cells
+    while len(cells) > len(header) and not cells[-1]:
+      cells = cells[:-1]
+    if len(cells) == len(header):
+      fitting.append(Row(row.line, cells))
+    else:
+      ragged.append((row.line, len(cells)))
+  if not fitting and not ragged:
     raise TableError(f'{path}: found a header but no rows')
+  return Table(
+    path, header, tuple(fitting), delimiter, tuple(notes), tuple(ragged)
+  )
+
+
+def headerless(path: json_files.PathLike) -> Table:
+  """Likewise where the first row is a row like the others.
+
+  The header is `column 1`, `column 2`, …
+  """
+  path, notes = os.fspath(path), []
+  if path.lower().endswith(SPREADSHEETS):
+    delimiter, rows = '', _sheet(path, notes)
+  else:
+    delimiter, rows = _delimited(path, notes)
+  width = max((len(row.cells) for row in rows), default=0)
+  header = tuple(f'column {k + 1}' for k in range(width))
+  return Table(path, header, tuple(rows), delimiter, tuple(notes))
+
+
+def _has(row: Row, header: Sequence[str]) -> bool:
+  return len(row.cells) >= len(header) and bool(row.cells[len(header) - 1])
+
+
+def _delimited(path: str, notes: list[str]) -> tuple[str, list[Row]]:
+  text, encoding = read_text(path)
+  if not encoding.startswith('utf-8'):
+    notes.append(f'read as {encoding} text')
+  lines = text.splitlines(keepends=True)
+  skipped = 0
+  delimiter = ''
+  if lines and lines[0].lower().startswith('sep=') and len(lines[0]) < 8:
+    delimiter = lines[0][4:5]
+    skipped = 1
+  while skipped < len(lines) and (
+    not lines[skipped].strip() or lines[skipped].lstrip().startswith('#')
+  ):
+    skipped += 1
+  first = lines[skipped] if skipped < len(lines) else ''
+  if delimiter not in _NAMES or not delimiter.strip(' '):
+    delimiter = max(_DELIMITERS, key=lambda d: _outside_quotes(first, d))
+    if not _outside_quotes(first, delimiter):
+      delimiter = ' ' if _blank_separated(lines[skipped:]) else ','
+  if delimiter not in ',\t;':
+    notes.append(f'cells are separated by {_NAMES[delimiter]}')
+  if delimiter == ' ':
+    rows = [
+      Row(skipped + k + 1, tuple(line.split()))
+      for k, line in enumerate(lines[skipped:])
+      if line.strip() and not line.lstrip().startswith('#')
+    ]
+    return delimiter, rows
+  rows = []
+  reader = csv.reader(
+    io.StringIO(''.join(lines[skipped:]), newline=''),
+    delimiter=delimiter,
+    strict=True,
+    skipinitialspace=True,
+  )
+  try:
+    for cells in reader:
+      if cells and cells[0].lstrip().startswith('#'):
+        continue
+      if any(cell.strip() for cell in cells):
+        stripped = tuple(cell.strip() for cell in cells)
+        rows.append(Row(skipped + reader.line_num, stripped))
+  except csv.Error as problem:
+    raise TableError(
+      f'{path}: not a CSV file: {problem} (line {skipped + reader.line_num})'
+    ) from None
+  return delimiter, rows
+
+
+def _outside_quotes(line: str, delimiter: str) -> int:
+  """How often the delimiter stands in a line, outside quotes."""
+  return ''.join(line.split('"')[::2]).count(delimiter)
+
+
+def _blank_separated(lines: Sequence[str]) -> bool:
+  widths = {len(line.split()) for line in lines[:1000] if line.strip()}
+  return len(widths) == 1 and widths != {1}
+
+
+def _sheet(path: str, notes: list[str]) -> list[Row]:
+  json_files.require_file(path, TableError)
+  try:
+    import python_calamine
+  except ImportError:
+    raise TableError(
+      f'{path}: reading spreadsheets needs python-calamine: pip install -r '
+      'requirements-formats.txt (or save the sheet as CSV)'
+    ) from None
+  _check_size(path)
+  try:
+    book = python_calamine.load_workbook(path)
+    sheets = {}
+    for name in book.sheet_names:
+      cells = book.get_sheet_by_name(name).to_python(skip_empty_area=False)
+      if any(any(_cell(value) for value in row) for row in cells):
+        sheets[name] = cells
+  except Exception as problem:
+    raise TableError(f'{path}: not a readable spreadsheet: {problem}') from None
+  except BaseException as problem:
+    # What the library's own faults look like; they are no Exception.
+    if type(problem).__name__ != 'PanicException':
+      raise
+    raise TableError(f'{path}: not a readable spreadsheet') from None
+  if not sheets:
+    raise TableError(f'{path}: all sheets are empty')
+  name = next(iter(sheets))
+  if len(sheets) > 1:
+    others = ', '.join(repr(other) for other in list(sheets)[1:6])
+    notes.append(f'the sheet {name!r} was read; there are {others} too')
+  rows = []
+  for k, values in enumerate(sheets[name]):
+    cells = tuple(_cell(value).strip() for value in values)
+    if any(cells) and not cells[0].startswith('#'):
+      rows.append(Row(k + 1, cells))
   return rows
+
+
+def _check_size(path: str) -> None:
+  if not zipfile.is_zipfile(path):
+    return
+  try:
+    with zipfile.ZipFile(path) as archive:
+      size = sum(item.file_size for item in archive.infolist())
+  except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    raise TableError(f'{path}: not a readable spreadsheet') from None
+  if size > _MAX_UNPACKED:
+    raise TableError(
+      f'{path}: unpacks to {size} bytes, too much for a table of labels'
+    )
+
+
+def _cell(value: object) -> str:
+  """A spreadsheet's cell as CSV would have it; times of day as clock times."""
+  if isinstance(value, bool):
+    return str(int(value))
+  if isinstance(value, float):
+    return str(int(value)) if value.is_integer() else repr(value)
+  if isinstance(value, datetime.timedelta):
+    seconds = value.total_seconds()
+    minutes = int(seconds // 60)
+    return f'{minutes // 60}:{minutes % 60:02}:{seconds - 60 * minutes:09.6f}'
+  if isinstance(value, (datetime.date, datetime.time)):
+    return value.isoformat()
+  return str(value)

@@ -1,0 +1,535 @@
+"""Which column of a table means what.
+
+By the names that people use, with the units in them. Two columns of one
+meaning are an error, unless a unit decides or one of them plainly is something
+else (a row number, a class index).
+"""
+
+import dataclasses
+import difflib
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from cmsn_jax.files import cell_values, csv_tables, json_files
+
+ROLES = (
+  'video', 'start', 'end', 'label', 'subset', 'duration', 'bout_duration',
+  'fps', 'annotator', 'subject', 'score',
+)  # fmt: skip
+# In messages: what a user calls a role.
+SHOWN = {'video': 'recording', 'bout_duration': "the event's duration"}
+# Names of a role, most certain first; words as `_words` gives them.
+_NAMES: dict[str, tuple[str, ...]] = {
+  'video': (
+    'video|video id|video name|video file|video filename|video file name|vid|'
+    'video uid|video path|videoid|videoname|recording|recording id|movie|'
+    'recording name|recording file|media|media file|media file name|media id|'
+    'media filename|media name|videos',
+    'file|filename|file name|filepath|file path|clip|clip id|clip name|'
+    'clip uid|path|source file|datei',
+    'id|name|session|session id|session name|trial|trial id|observation|'
+    'observation id|sample|sequence',
+  ),
+  'start': (
+    'start|begin|onset|from|init|starts|begins|onsets|in|beginn|anfang|start '
+    'at|debut|inicio|started',
+  ),
+  'end': (
+    'end|stop|offset|to|finish|ends|stops|offsets|out|ende|fin|end at|ended|'
+    'until|stopped',
+  ),
+  'label': (
+    'label|labels|label name|behavior|behaviour|behaviors|behaviours|'
+    'behavior name|behaviour name|action|actions|action name|activity|'
+    'activity name|class|class name|classname|label text|event label|'
+    'event name|verhalten|comportement|comportamiento|labelname|action label|'
+    'gesture|gesture name',
+    'category|category name|type|type name|event|event type|annotation|code|'
+    'trial type|value|tag|text|state|description|verb|kind|sentence|phase|'
+    'annotations|events|tier',
+    'label id|label idx|label index|class id|class idx|class index|type idx|'
+    'category id|action id|behavior id|behaviour id|type id|event id|'
+    'event code|label number|class number|action class',
+  ),
+  'subset': ('subset|split|set|partition|subset name',),
+  'duration': (
+    'video duration|media duration|recording duration|file duration|'
+    'total duration|clip duration|movie duration|session duration|'
+    'video length|media length|recording length|file length|total length|'
+    'duration video|duration of video|duration of recording|video seconds|'
+    'movie length|length of video|video len|duration total',
+  ),
+  # Of the recording or of the event: its values tell.
+  'some_duration': ('duration|length|dauer|duree|duracion|durations|dur',),
+  'bout_duration': (
+    'event duration|bout duration|behavior duration|behaviour duration|'
+    'action duration|duration of event|bout length|event length|'
+    'segment duration|segment length|instance duration',
+  ),
+  'fps': (
+    'fps|frame rate|framerate|video fps|frames per second|fps frame s|'
+    'video frame rate|frame rate fps|media fps',
+  ),
+  'annotator': (
+    'annotator|coder|rater|experimenter|observer|annotator id|coder id|'
+    'rater id|annotator name|annotated by|coded by|scorer|analyst',
+  ),
+  'subject': ('subject|subject id|animal|animal id|individual|focal subject',),
+  'score': ('score|confidence|probability',),
+}  # fmt: skip
+_RANKS = {
+  words: (role, rank)
+  for role, ranks in _NAMES.items()
+  for rank, names in enumerate(ranks)
+  for words in names.split('|')
+}
+_EVENT_WORDS = (
+  'time', 'segment', 'event', 'bout', 'action', 'behavior', 'behaviour',
+  'temporal', 'instance', 'position', 'timestamp', 'annotation', 'of', 'the',
+  'label', 't', 'activity', 'gesture',
+)  # fmt: skip
+_UNIT_ORDER = (
+  'seconds', 'milliseconds', 'minutes', 'hours', 'days', 'clock', None, 'frames',
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+  """A column: its place and name, what the name says it means.
+
+  Attributes:
+    index: place in the row.
+    name: as the header has it.
+    role: one of `ROLES`, 'some_duration' or '' for anything else.
+    rank: how certain the name is; 0 is best.
+    unit: that the name states, or None.
+  """
+
+  index: int
+  name: str
+  role: str = ''
+  rank: int = 0
+  unit: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+  """The columns that were chosen, by role, and what to tell of the choice."""
+
+  chosen: Mapping[str, Column]
+  notes: tuple[str, ...] = ()
+
+  def cell(self, row: csv_tables.Row, role: str) -> str:
+    """The row's cell of a role; '' where there is no such column."""
+    column = self.chosen.get(role)
+    return row.cells[column.index] if column else ''
+
+  def shown(self) -> str:
+    """`recording ← Media file name, start ← Start (s), …`"""
+    return ', '.join(
+      f'{SHOWN.get(role, role)} ← {column.name}'
+      + (f' [{column.unit}]' if column.unit in ('frames', 'clock') else '')
+      for role, column in self.chosen.items()
+    )
+
+
+def _words(name: str) -> list[str]:
+  text = unicodedata.normalize('NFKD', name)
+  text = ''.join(c for c in text if not unicodedata.combining(c))
+  text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', text).lower()
+  return re.findall(r'[^\W_]+', text)
+
+
+def understand(index: int, name: str) -> Column:
+  """What a column's name says."""
+  words = _words(name)
+  found = _RANKS.get(' '.join(words))
+  if found:
+    return Column(index, name, *found)
+  if words[:2] == ['time', 'offset']:  # BORIS: of the whole observation
+    return Column(index, name)
+  words, unit = _unit(name, words)
+  found = _RANKS.get(' '.join(words))
+  if found is None and len(words) > 1:
+    bare = [word for word in words if word not in _EVENT_WORDS]
+    found = _RANKS.get(' '.join(bare))
+    if found and found[0] not in ('start', 'end'):
+      found = None
+  if found is None:
+    joined = ''.join(words)
+    for extra in ('time', 'frame', 'sec', 'seconds', 'ms'):
+      stem = joined.removesuffix(extra)
+      if stem != joined and _RANKS.get(stem, ('',))[0] in ('start', 'end'):
+        found = _RANKS[stem]
+        unit = unit or cell_values.UNIT_WORDS.get(extra)
+  if found is None or unit and found[0] in ('video', 'label', 'subset'):
+    return Column(index, name, unit=unit)
+  return Column(index, name, *found, unit)
+
+
+def _unit(name: str, words: list[str]) -> tuple[list[str], str | None]:
+  """The words without those that say a unit, and that unit."""
+  if re.search(r'h+:?m+:?s+', name.lower()) and 'hms' not in words:
+    kept = [w for w in words if not re.fullmatch(r'h+|m+|s+|ms|f+|hmsf?', w)]
+    return kept, 'clock'
+  if words[-2:] in (['ss', 'msec'], ['ss', 'ms'], ['s', 'ms']):
+    return words[:-2], 'seconds'
+  if words[-1:] == ['sf']:  # The Observer: seconds with a fraction
+    return words[:-1], 'seconds'
+  for k in (len(words) - 1, 0):
+    if len(words) > 1 and words[k] in cell_values.UNIT_WORDS:
+      rest = words[:k] + words[k + 1 :]
+      return rest, cell_values.UNIT_WORDS[words[k]]
+  if len(words) > 1 and words[0] in ('f', 't'):
+    return words[1:], 'frames' if words[0] == 'f' else None
+  return words, None
+
+
+def choose(
+  table: csv_tables.Table,
+  stated: Mapping[str, str] | None = None,
+  needed: Sequence[str] = ('video', 'start', 'end', 'label'),
+  labels_from: Sequence[str] = (),
+) -> Columns:
+  """The columns of a table by role.
+
+  Args:
+    table: the table.
+    stated: names of columns by role, as the user says them.
+    needed: roles that must be there. A start with the event's duration does
+      for an end; without a label and without any other text in the table all
+      instances are of one kind.
+    labels_from: columns that make the label, instead of one.
+  Returns:
+    the choice.
+  Raises:
+    TableError: if a needed column is missing, or two have one meaning.
+  """
+  return _Choice(table, stated or {}, needed, labels_from).columns()
+
+
+def named(table: csv_tables.Table, name: str, flag: str) -> int:
+  """Place of the column that a user names.
+
+  Raises:
+    TableError: if there is none, or several.
+  """
+  for fold in (str, str.casefold):
+    found = [k for k, h in enumerate(table.header) if fold(h) == fold(name)]
+    if len(found) == 1:
+      return found[0]
+    if found:
+      raise csv_tables.TableError(
+        f'{table.path}: {len(found)} columns are called {name!r}; rename one '
+        f'({flag})'
+      )
+  close = difflib.get_close_matches(name, table.header, 1)
+  hint = f' (did you mean {close[0]!r}?)' if close else ''
+  raise csv_tables.TableError(
+    f'{table.path}: no column {json_files.shown(name)}{hint}, as {flag} says; '
+    f'there are {_listed(table.header)}'
+  )
+
+
+def _listed(names: Sequence[str]) -> str:
+  shown = ', '.join(json_files.shown(name, 30) for name in names[:12])
+  return (shown or '(none)') + (', …' if len(names) > 12 else '')
+
+
+class _Choice:
+  """Chooses the columns of one table."""
+
+  def __init__(self, table, stated, needed, labels_from):
+    self._table = table
+    self._needed = needed
+    self._labels_from = labels_from
+    self._notes: list[str] = []
+    self._all = [understand(k, name) for k, name in enumerate(table.header)]
+    self._stated = {}
+    for role, name in stated.items():
+      if role not in ROLES:
+        raise csv_tables.TableError(
+          f'{table.path}: --columns={role}={name}: no meaning {role!r}; there '
+          f'are {", ".join(ROLES)}'
+        )
+      index = named(table, name, f'--columns={role}={name}')
+      column = dataclasses.replace(self._all[index], role=role, rank=0)
+      self._stated[role] = column
+    taken = {column.index for column in self._stated.values()}
+    self._free = [c for c in self._all if c.index not in taken]
+
+  def columns(self) -> Columns:
+    chosen = {}
+    for role in ('video', *self._times(), 'label', *ROLES[4:]):
+      if role == 'label' and self._labels_from:
+        continue
+      column = role if isinstance(role, Column) else self._one(role)
+      if column:
+        chosen[column.role] = column
+    self._durations(chosen)
+    if 'end' not in chosen and 'bout_duration' in chosen:
+      self._notes.append('the end of an event is its start and its duration')
+    missing = [
+      role
+      for role in self._needed
+      if role not in chosen
+      and not (role == 'end' and 'bout_duration' in chosen)
+      and not (role == 'label' and (self._labels_from or self._no_text(chosen)))
+    ]
+    if missing:
+      self._refuse(missing, chosen)
+    return Columns(chosen, tuple(self._notes))
+
+  def _refuse(self, missing, chosen):
+    header = self._table.header
+    hint = ''
+    if any(re.fullmatch(r'\s*-?\d+(\.\d+)?\s*', name) for name in header):
+      hint = '; is there no header row?'
+    else:
+      free = [n for n in header if n not in {c.name for c in chosen.values()}]
+      close = difflib.get_close_matches(missing[0], free, 1)
+      other = close[0] if close else (free[0] if free else 'NAME')
+      hint = f'; is {other!r} the {missing[0]}?' if close else ''
+      hint += f' Say it with --columns={missing[0]}={other}'
+    raise csv_tables.TableError(
+      f'{self._table.path}: found the columns {_listed(header)}, expected a '
+      f'header row with {", ".join(self._needed)}: no {", ".join(missing)}{hint}'
+    )
+
+  def _no_text(self, chosen) -> bool:
+    """Whether no column is left that could be the label."""
+    used = {column.index for column in chosen.values()}
+    return not any(
+      column.index not in used and not column.unit and self._is_text(column)
+      for column in self._all
+    )
+
+  def _cells(self, column: Column) -> list[str]:
+    return [row.cells[column.index] for row in self._table.rows]
+
+  def _is_text(self, column: Column) -> bool:
+    return any(
+      not re.fullmatch(r'[-+\d.,:e ]*', cell) and not cell_values.is_missing(cell)
+      for cell in self._cells(column)
+    )
+
+  def _is_filled(self, column: Column) -> bool:
+    return any(not cell_values.is_missing(cell) for cell in self._cells(column))
+
+  def _one(self, role: str) -> Column | None:
+    """The column of a role, or None."""
+    if role in self._stated:
+      return self._stated[role]
+    found = [c for c in self._free if c.role == role]
+    if len(found) > 1:
+      found = [c for c in found if self._is_filled(c)] or found[:1]
+    if len(found) > 1 and role == 'video':
+      found = self._recordings(found)
+    if len(found) > 1 and role == 'label':
+      texts = [c for c in found if self._is_text(c)]
+      if texts and len(texts) < len(found):
+        others = [c.name for c in found if c not in texts]
+        self._notes.append(f'{", ".join(others)}: numbers, not the label')
+        found = texts
+    if len(found) > 1 and role != 'video':
+      best = min(c.rank for c in found)
+      others = [c.name for c in found if c.rank > best]
+      found = [c for c in found if c.rank == best]
+      if others:
+        self._notes.append(
+          f'{found[0].name} is the {SHOWN.get(role, role)}, not '
+          f'{", ".join(others)}'
+        )
+    return self._same(role, found)
+
+  def _same(self, role: str, found: list[Column]) -> Column | None:
+    """The first of columns with equal cells."""
+    if not found:
+      return None
+    cells = self._cells(found[0])
+    for other in found[1:]:
+      if self._cells(other) != cells:
+        self._ambiguous(role, found)
+    return found[0]
+
+  def _ambiguous(self, role: str, found: list[Column]):
+    names = ' and '.join(repr(c.name) for c in found)
+    if len({c.name for c in found}) < len(found):
+      remedy = 'rename one in the file'
+    else:
+      remedy = f'say which, e.g. --columns={role}={found[-1].name}'
+    raise csv_tables.TableError(
+      f'{self._table.path}: the columns {names} may both be the '
+      f'{SHOWN.get(role, role)}, and differ; {remedy}'
+    )
+
+  def _recordings(self, found: list[Column]) -> list[Column]:
+    """Of columns that may name the recording, those that do."""
+    counters = [c for c in found if c.rank == 2 and self._counts_rows(c)]
+    if len(counters) < len(found):
+      found = [c for c in found if c not in counters]
+    found = sorted(found, key=lambda c: c.rank)
+    kept, others = found[:1], [c.name for c in counters]
+    for other in found[1:]:
+      if other.rank == found[0].rank or not (
+        (found[0].rank, other.rank) == (0, 2)
+        or self._one_to_one(found[0], other)
+      ):
+        kept.append(other)
+      else:
+        others.append(other.name)
+    if others and len(kept) == 1:
+      self._notes.append(
+        f'{kept[0].name} names the recording, not {", ".join(others)}'
+      )
+    return kept
+
+  def _counts_rows(self, column: Column) -> bool:
+    cells = self._cells(column)
+    return len(set(cells)) == len(cells) and (
+      all(re.fullmatch(r'\d+', cell) for cell in cells)
+      or _words(column.name) == ['id']
+    )
+
+  def _one_to_one(self, one: Column, other: Column) -> bool:
+    pairs = set(zip(self._cells(one), self._cells(other)))
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+  def _times(self) -> list:
+    """The columns of start and end: of one unit, the plainest there is."""
+    parts = {}
+    for role in ('start', 'end'):
+      parts[role] = [c for c in self._free if c.role == role]
+      if len(parts[role]) > 1:
+        parts[role] = [c for c in parts[role] if self._is_filled(c)]
+      if role in self._stated:
+        parts[role] = [self._stated[role]]
+    starts, ends = parts['start'], parts['end']
+    if not starts or not ends:
+      return [self._of_unit('start', starts)] if starts else []
+    common = {c.unit for c in starts} & {c.unit for c in ends}
+    if not common:
+      pair = [self._of_unit('start', starts), self._of_unit('end', ends)]
+      units = {c.unit for c in pair if c}
+      if len(units - {None}) > 1:
+        raise csv_tables.TableError(
+          f'{self._table.path}: {pair[0].name!r} and {pair[1].name!r} are in '
+          'different units; say which columns, e.g. '
+          f'--columns=start={starts[-1].name},end={ends[-1].name}'
+        )
+      unit = next(iter(units - {None}), None)
+      return [dataclasses.replace(c, unit=unit) for c in pair]
+    unit = next(u for u in _UNIT_ORDER if u in common)
+    if unit is None and 'frames' in common:
+      unit = self._seconds_beside_frames(starts)
+    chosen = [
+      self._same(role, [c for c in parts[role] if c.unit == unit])
+      for role in ('start', 'end')
+    ]
+    others = [c.name for c in (*starts, *ends) if c not in chosen]
+    if others:
+      why = f'{unit}, stated' if unit else 'seconds'
+      self._notes.append(
+        f'times are {chosen[0].name}, {chosen[1].name} ({why}), not '
+        f'{", ".join(others)}'
+      )
+    return [dataclasses.replace(c, unit=unit or c.unit) for c in chosen]
+
+  def _of_unit(self, role: str, found: list[Column]) -> Column | None:
+    if not found:
+      return None
+    unit = next(u for u in _UNIT_ORDER if u in {c.unit for c in found})
+    return self._same(role, [c for c in found if c.unit == unit])
+
+  def _seconds_beside_frames(self, starts: list[Column]) -> str | None:
+    """Whether columns without a unit are the frames' columns in seconds."""
+    plain = next(c for c in starts if c.unit is None)
+    frames = next(c for c in starts if c.unit == 'frames')
+    ratios = []
+    for row in self._table.rows[:5000]:
+      try:
+        time = cell_values.parse(row.cells[plain.index]).number
+        frame = cell_values.parse(row.cells[frames.index]).number
+      except ValueError:
+        continue
+      if time > 0.5:
+        ratios.append((frame / time, 2 / time))
+    ratios.sort()
+    middle = ratios[len(ratios) // 2][0] if ratios else 0.0
+    near = [r for r, slack in ratios if abs(r - middle) <= slack + 0.25 * middle]
+    if 4 <= middle <= 1000 and len(near) >= 0.9 * len(ratios):
+      self._notes.append(
+        f'{plain.name} is in seconds: {frames.name} is about {middle:.4g} times '
+        'as much'
+      )
+      return 'seconds'
+    self._ambiguous('start', [plain, frames])
+    return None
+
+  def _durations(self, chosen: dict[str, Column]) -> None:
+    """Whether a column "duration" is the recording's or the event's."""
+    found = [c for c in self._free if c.role == 'some_duration']
+    found = [c for c in found if self._is_filled(c)]
+    if not found or 'start' not in chosen:
+      if found and 'duration' not in chosen:
+        column = self._same('duration', found)
+        chosen['duration'] = dataclasses.replace(column, role='duration')
+      return
+    if 'end' not in chosen and 'bout_duration' not in chosen:
+      column = self._same('bout_duration', found)
+      self._check_bouts(chosen, column)
+      chosen['bout_duration'] = dataclasses.replace(column, role='bout_duration')
+      return
+    bouts = [c for c in found if self._is_end_less_start(chosen, c)]
+    if bouts:
+      self._notes.append(
+        f'{bouts[0].name} is end - start in every row: the duration of the '
+        'event, not of the recording'
+      )
+    rest = [c for c in found if c not in bouts]
+    if 'duration' in chosen:
+      if rest:
+        self._notes.append(
+          f'{chosen["duration"].name} is the duration of the recording, not '
+          f'{rest[0].name}'
+        )
+    elif rest:
+      column = self._same('duration', rest)
+      chosen['duration'] = dataclasses.replace(column, role='duration')
+
+  def _is_end_less_start(self, chosen, column: Column) -> bool:
+    """Whether a column is the events' duration, as its values say."""
+    if 'end' not in chosen:
+      return False
+    count = 0
+    for row in self._table.rows:
+      try:
+        start, end, duration = (
+          cell_values.parse(row.cells[c.index].replace(',', '.')).number
+          for c in (chosen['start'], chosen['end'], column)
+        )
+      except ValueError:
+        continue
+      if abs(end - start - duration) > 0.02 * abs(duration) + 0.0501:
+        return False
+      count += 1
+    return count > 0
+
+  def _check_bouts(self, chosen, column: Column) -> None:
+    """Refuses a duration that may be the recording's as well."""
+    if 'video' not in chosen:
+      return
+    by_video: dict[str, set] = {}
+    rows = 0
+    for row in self._table.rows:
+      by_video.setdefault(row.cells[chosen['video'].index], set()).add(
+        row.cells[column.index]
+      )
+      rows += 1
+    if rows > len(by_video) and all(len(v) == 1 for v in by_video.values()):
+      raise csv_tables.TableError(
+        f'{self._table.path}: there is no end, and {column.name!r} is the same '
+        "in all rows of a recording: is it the event's duration "
+        f'(--columns=bout_duration={column.name}) or the recording\'s?'
+      )

@@ -1,0 +1,6 @@
+"""Annotation formats: one module each, found by being here.
+
+A module has `recognise(sample) -> reason or None`, `read(sample, options) ->
+Imported`, and may have `ORDER`: of those that recognise a file, the lowest one
+reads it.
+"""

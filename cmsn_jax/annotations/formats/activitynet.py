@@ -1,0 +1,108 @@
+"""ActivityNet JSON and its dialects; see `dialects`."""
+
+from cmsn_jax.annotations import checks, dialects, imported, sample
+from cmsn_jax.annotations import thumos14 as thumos14_files
+from cmsn_jax.files import json_files, video_ids
+
+
+def recognise(file: sample.Sample) -> str | None:
+  if file.document is None or not dialects.is_dialect(file.document):
+    return None
+  if isinstance(file.document, dict) and 'database' in file.document:
+    return 'JSON with a "database" of recordings'
+  return 'JSON with an entry for each recording'
+
+
+def read(
+  file: sample.Sample, options: imported.Options
+) -> imported.Imported:
+  """The annotations in a JSON file; bad entries are left to the caller."""
+  document = file.document
+  if document is None:
+    document = json_files.read(file.path, checks.AnnotationError)
+  document, notes = dialects.normalise(document, file.path)
+  # Raises where the document has another shape altogether.
+  database = checks.database(document, file.path)
+  result = imported.Imported(file.path)
+  result.notes += notes
+  version = document.get('version') if isinstance(document, dict) else ''
+  result.version = version if isinstance(version, str) else ''
+  for name, entry in database.items():
+    if video_ids.problem(name):
+      result.wrong.append(
+        f'{video_ids.shown(name)}: the video id {video_ids.problem(name)}'
+      )
+    elif not isinstance(entry, dict):
+      result.wrong.append(
+        f'{name}: found {json_files.shown(entry)}, expected an object with '
+        '"duration" and "annotations"'
+      )
+    else:
+      _entry(result, name, entry)
+  result.past_end_known = thumos14_files.are_ids(result.recordings)
+  return result
+
+
+def _entry(result: imported.Imported, name: str, entry: dict) -> None:
+  recording = result.recording(name)
+  for key, field in (
+    ('duration', 'duration_sec'), ('fps', 'fps'), ('feature_fps', 'feature_fps'),
+  ):  # fmt: skip
+    if entry.get(key) is None:
+      continue
+    value = json_files.number(entry[key])
+    if value is None or value <= 0:
+      result.wrong.append(
+        f'{name}: found {key} {json_files.shown(entry[key])}, expected a '
+        'positive number'
+      )
+    else:
+      setattr(recording, field, value)
+  subset = entry.get('subset')
+  if subset in checks.SUBSETS:
+    recording.subset = subset
+  elif subset is not None:
+    result.wrong.append(
+      f'{name}: found subset {json_files.shown(subset)}, expected one of '
+      f'{", ".join(checks.SUBSETS)}'
+    )
+  source = entry.get('duration_source')
+  recording.duration_source = source if isinstance(source, str) else ''
+  items = entry.get('annotations', [])
+  if not isinstance(items, list):
+    result.wrong.append(
+      f'{name}: found annotations {json_files.shown(items)}, expected a list'
+    )
+    return
+  for k, item in enumerate(items):
+    _item(result, recording, f'entry {k + 1}', item)
+
+
+def _item(result, recording, where: str, item: object) -> None:
+  pair = item.get('segment') if isinstance(item, dict) else None
+  values = (
+    [json_files.number(value) for value in pair]
+    if isinstance(pair, list) and len(pair) == 2
+    else [None]
+  )
+  label = item.get('label', '') if isinstance(item, dict) else ''
+  if None in values:
+    result.bad.append(
+      f'{recording.name}, {where}: found {json_files.shown(item)}, expected '
+      '{"segment": [start, end], "label": "…"} with seconds'
+    )
+  elif not isinstance(label, str):
+    result.bad.append(
+      f'{recording.name}, {where}: found label {json_files.shown(label)}, '
+      'expected a text'
+    )
+  else:
+    recording.instances.append(
+      imported.Instance(
+        values[0],
+        values[1],
+        label.strip() or checks.NO_LABEL,
+        where,
+        item.get('past_end') is True,
+      )
+    )
