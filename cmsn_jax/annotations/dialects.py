@@ -59,16 +59,16 @@ def normalise(document: object, source: str) -> tuple[object, list[str]]:
     return document, []
   notes: list[str] = []
   entries = {
-    key: _entry(entry) if isinstance(entry, dict) else entry
-    for key, entry in database.items()
+    key: entry(value) if isinstance(value, dict) else value
+    for key, value in database.items()
   }
-  dicts = [entry for entry in entries.values() if isinstance(entry, dict)]
-  if dicts and not any('subset' in entry for entry in dicts):
+  dicts = [value for value in entries.values() if isinstance(value, dict)]
+  if dicts and not any('subset' in value for value in dicts):
     subset = subset_of_name(source)
     if subset:
       notes.append(f'the subset {subset} is taken from the name of the file')
-      for entry in dicts:
-        entry['subset'] = subset
+      for value in dicts:
+        value['subset'] = subset
   version = document.get('version', '') if isinstance(document, dict) else ''
   return {'version': version, 'database': entries}, notes
 
@@ -144,8 +144,9 @@ def _ego4d_clips(video: dict) -> list[dict]:
   return entries
 
 
-def _entry(entry: dict) -> dict:
-  made = dict(entry)
+def entry(found: Mapping) -> dict:
+  """What a file says of one recording, with our names of it."""
+  made = dict(found)
   if 'duration' not in made:
     key = next((k for k in _DURATION if k in made), None)
     if key:

@@ -183,6 +183,11 @@ class _Finish:
         + (f'; {hint}' if hint else '')
       )
       return None, []
+    if duration <= 0:
+      self._problems.append(
+        f'{video_id}: found duration {duration:g}, expected a positive number'
+      )
+      return None, []
     if length is not None and length.duration_sec > 0:
       measured = length.duration_sec
       if abs(measured - duration) > max(0.5, 0.02 * duration):

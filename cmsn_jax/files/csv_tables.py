@@ -159,7 +159,10 @@ def read(
     else:
       ragged.append((row.line, len(cells)))
   if not fitting and not ragged:
-    raise TableError(f'{path}: found a header but no rows')
+    hint = ''
+    if any(cell.replace('.', '', 1).isdigit() for cell in header):
+      hint = '; is there no header row?'
+    raise TableError(f'{path}: found a header but no rows{hint}')
   return Table(
     path, header, tuple(fitting), delimiter, tuple(notes), tuple(ragged)
   )

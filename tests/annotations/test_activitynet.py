@@ -77,14 +77,17 @@ def test_a_byte_order_mark_and_extra_keys_are_fine(tmp_path):
 # Each case damages video "a"; the message must hold the words given.
 CASES = {
   'unknown subset': (
-    lambda v: v.update(subset='val'),
-    ["'val'", "'validation'", 'testing'],
+    lambda v: v.update(subset='validaton'),
+    ["'validaton'", "'validation'", 'testing'],
   ),
   'no subset': (lambda v: v.pop('subset'), ['no "subset"']),
   'subset of another type': (lambda v: v.update(subset=1), ['subset 1']),
   'no duration': (lambda v: v.pop('duration'), ['no "duration"', 'seconds']),
   'zero duration': (lambda v: v.update(duration=0), ['duration 0']),
-  'text duration': (lambda v: v.update(duration='10'), ["duration '10'"]),
+  'text duration': (
+    lambda v: v.update(duration='10 s'),
+    ["duration '10 s'"],
+  ),
   'true duration': (lambda v: v.update(duration=True), ['duration True']),
   'null duration': (lambda v: v.update(duration=None), ['duration None']),
   'endless duration': (
@@ -126,8 +129,8 @@ CASES = {
     ['entry 2', '[1, 2, 3]'],
   ),
   'text in a segment': (
-    lambda v: v['annotations'][1].update(segment=['1', 2]),
-    ['entry 2', "['1', 2]"],
+    lambda v: v['annotations'][1].update(segment=['one', 2]),
+    ['entry 2', "['one', 2]"],
   ),
   'overflowing number': (
     lambda v: v['annotations'][1].update(segment=[0, 10**400]),
@@ -208,10 +211,10 @@ def test_an_empty_database_is_called_so(write):
 def test_a_message_does_not_grow_without_end(write):
   document = good()
   document['database']['a']['annotations'] = [{}] * 5000
-  with pytest.raises(activitynet.AnnotationError, match='and 4900 more') as e:
+  with pytest.raises(activitynet.AnnotationError, match='and 4999 more') as e:
     activitynet.read(write(document))
   assert len(e.value.problems) == 5000
-  assert len(str(e.value)) < 20_000
+  assert len(str(e.value)) < 2000
 
 
 @pytest.mark.parametrize(

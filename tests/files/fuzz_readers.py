@@ -204,7 +204,8 @@ def read_thumos(path):
 
 
 def read_csv(path):
-  return importers.csv(path, lengths={'v1': lengths.Length(10.0)})
+  known = {'v1': lengths.Length(10.0)}
+  return importers.convert(path, format='csv', lengths=known).annotations
 
 
 # name: (a good file, its name, reader, what must hold of the result)

@@ -52,9 +52,12 @@ def test_csv_to_json_with_durations_of_features(tmp_path):
   ('arguments', 'words'),
   [
     (['--format=csv'], '--source is needed'),
-    (['--source=x', '--output=y'], '--format is needed'),
+    (['--source=absent', '--output=y'], 'absent: no such file'),
     (['--source=absent', '--output=y', '--format=csv'], 'absent: no such file'),
-    (['--source=absent', '--output=y', '--format=thumos14'], 'no such folder'),
+    (['--source=README.md', '--output=y', '--format=xyz'], "got 'xyz'"),
+    (['--source=Makefile', '--output=y'], 'not of a known'),
+    (['--source=README.md', '--output=y', '--where=x'], 'NAME=VALUE'),
+    (['--source=README.md', '--output=y', '--fps=-1'], 'fps must be positive'),
   ],
 )
 def test_wrong_calls_exit_with_2(arguments, words):

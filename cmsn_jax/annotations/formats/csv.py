@@ -130,7 +130,7 @@ class _Rows:
     where = f'row {row.line}'
     name = self._chosen.cell(row, 'video') or self._options.recording
     if not name.strip():
-      self._result.bad.append(f"{where}: the video id '' is empty")
+      self._result.bad.append(f"{where}: video id '' is empty")
       return
     self._state(name, row, where)
     times = [r for r in ('start', 'end', 'bout_duration') if r in self._chosen.chosen]
