@@ -56,7 +56,9 @@ _COLUMNS = flags.DEFINE_list(
   'columns', [], 'What columns mean, e.g. video=Media,label=type.'
 )
 _WHERE = flags.DEFINE_multi_string(
-  'where', [], 'Only rows with this value, e.g. coder=A or coder=A|B; repeatable.'
+  'where',
+  [],
+  'Only rows with this value, e.g. coder=A or coder=A|B; repeatable.',
 )
 _LABELS_FROM = flags.DEFINE_string(
   'labels_from', '', 'Columns that make the label, e.g. Behavior+Subject.'

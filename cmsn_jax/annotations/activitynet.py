@@ -3,7 +3,6 @@
     {"version": "…", "database": {"<id>": {
       "subset": "training|validation|testing", "duration": seconds,
       "fps"?: frames per second, "feature_fps"?: snippets per second,
-      "duration_source"?: what the duration was computed from,
       "annotations": [{"segment": [start, end], "label": "…"}, …]}}}
 
 Seconds throughout; other tools' dialects are read too (`dialects`). An annotation may say `"past_end": true`: then it is known
@@ -39,8 +38,6 @@ class Video:
     labels: one for each segment.
     fps: frames per second of the video, where the file says so.
     feature_fps: snippets per second, where the file says so.
-    duration_source: what the duration was computed from, where it was not
-      measured.
   """
 
   video_id: str
@@ -50,7 +47,6 @@ class Video:
   labels: tuple[str, ...]
   fps: float | int | None = None
   feature_fps: float | int | None = None
-  duration_source: str = ''
 
   def __post_init__(self):
     if len(self.labels) != len(self.segments):
@@ -168,7 +164,6 @@ def parse(
       labels=entry.labels,
       fps=entry.fps,
       feature_fps=entry.feature_fps,
-      duration_source=entry.duration_source,
     )
   version = document.get('version', '')
   return Annotations(version if isinstance(version, str) else '', videos)
@@ -186,8 +181,6 @@ def write(path: json_files.PathLike, annotations: Annotations) -> None:
       entry['fps'] = video.fps
     if video.feature_fps is not None:
       entry['feature_fps'] = video.feature_fps
-    if video.duration_source:
-      entry['duration_source'] = video.duration_source
     entry['annotations'] = []
     for segment, label in zip(video.segments.tolist(), video.labels):
       item = {'segment': segment, 'label': label}

@@ -31,7 +31,6 @@ _MAX_ALIKE = 3
 _MAX_SHOWN = 60
 _VIDEO_KEYS = (
   'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'url', 'resolution',
-  'duration_source',
 )  # fmt: skip
 _ITEM_KEYS = ('segment', 'label', 'past_end')
 
@@ -87,7 +86,6 @@ class Entry(NamedTuple):
   labels: tuple[str, ...]
   fps: float | None
   feature_fps: float | None
-  duration_source: str
 
 
 def entries(
@@ -200,11 +198,7 @@ class _Checker:
       return None
     rows = [row for row, _ in instances]
     labels = tuple(label for _, label in instances)
-    source = entry.get('duration_source', '')
-    source = source if isinstance(source, str) else ''
-    return Entry(
-      video_id, subset, duration, rows, labels, fps, feature_fps, source
-    )
+    return Entry(video_id, subset, duration, rows, labels, fps, feature_fps)
 
   def _subset(self, video_id: str, entry: dict) -> str | None:
     subset = entry.get('subset')

@@ -310,7 +310,8 @@ class _Choice:
 
   def _is_text(self, column: Column) -> bool:
     return any(
-      not re.fullmatch(r'[-+\d.,:e ]*', cell) and not cell_values.is_missing(cell)
+      not re.fullmatch(r'[-+\d.,:e ]*', cell)
+      and not cell_values.is_missing(cell)
       for cell in self._cells(column)
     )
 
@@ -394,7 +395,9 @@ class _Choice:
 
   def _one_to_one(self, one: Column, other: Column) -> bool:
     pairs = set(zip(self._cells(one), self._cells(other)))
-    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    return (
+      len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    )
 
   def _times(self) -> list:
     """The columns of start and end: of one unit, the plainest there is."""
@@ -457,7 +460,9 @@ class _Choice:
         ratios.append((frame / time, 2 / time))
     ratios.sort()
     middle = ratios[len(ratios) // 2][0] if ratios else 0.0
-    near = [r for r, slack in ratios if abs(r - middle) <= slack + 0.25 * middle]
+    near = [
+      r for r, slack in ratios if abs(r - middle) <= slack + 0.25 * middle
+    ]
     if 4 <= middle <= 1000 and len(near) >= 0.9 * len(ratios):
       self._notes.append(
         f'{plain.name} is in seconds: {frames.name} is about {middle:.4g} times '
@@ -479,7 +484,9 @@ class _Choice:
     if 'end' not in chosen and 'bout_duration' not in chosen:
       column = self._same('bout_duration', found)
       self._check_bouts(chosen, column)
-      chosen['bout_duration'] = dataclasses.replace(column, role='bout_duration')
+      chosen['bout_duration'] = dataclasses.replace(
+        column, role='bout_duration'
+      )
       return
     bouts = [c for c in found if self._is_end_less_start(chosen, c)]
     if bouts:
@@ -531,5 +538,5 @@ class _Choice:
       raise csv_tables.TableError(
         f'{self._table.path}: there is no end, and {column.name!r} is the same '
         "in all rows of a recording: is it the event's duration "
-        f'(--columns=bout_duration={column.name}) or the recording\'s?'
+        f"(--columns=bout_duration={column.name}) or the recording's?"
       )

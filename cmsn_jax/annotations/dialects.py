@@ -27,7 +27,9 @@ _PAIRS = (
   ('start', 'end'), ('start_time', 'end_time'), ('start_sec', 'end_sec'),
   ('t_start', 't_end'), ('begin', 'end'), ('t0', 't1'), ('startTime', 'endTime'),
 )  # fmt: skip
-_NUMBER = re.compile(r'\s*[-+]?\d{1,300}(\.\d{0,300})?(e[-+]?\d{1,3})?\s*', re.I)
+_NUMBER = re.compile(
+  r'\s*[-+]?\d{1,300}(\.\d{0,300})?(e[-+]?\d{1,3})?\s*', re.I
+)
 
 
 def is_dialect(document: object) -> bool:
@@ -129,7 +131,8 @@ def _ego4d_clips(video: dict) -> list[dict]:
     if not isinstance(clip, dict):
       continue
     begin, end = (
-      json_files.number(clip.get(f'video_{side}_sec')) for side in ('start', 'end')
+      json_files.number(clip.get(f'video_{side}_sec'))
+      for side in ('start', 'end')
     )
     items = []
     for one in clip.get('annotations') or ():

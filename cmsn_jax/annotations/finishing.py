@@ -164,7 +164,6 @@ class _Finish:
     fps = recording.fps or (length.fps if length else None)
     rate = self._options.fps or fps
     duration = recording.duration_sec
-    source = recording.duration_source
     if duration is None and recording.num_frames is not None:
       if rate is None:
         self._problems.append(
@@ -174,7 +173,7 @@ class _Finish:
         return None, []
       duration = recording.num_frames / rate
     if duration is None and length is not None:
-      duration, source = length.duration_sec, length.source
+      duration = length.duration_sec
     if duration is None:
       hint = self._result.duration_hint
       self._problems.append(
@@ -210,11 +209,7 @@ class _Finish:
       'subset': recording.subset or self._options.subset,
       'duration': duration,
     }
-    for key, value in (
-      ('fps', fps),
-      ('feature_fps', recording.feature_fps),
-      ('duration_source', source),
-    ):
+    for key, value in (('fps', fps), ('feature_fps', recording.feature_fps)):
       if value:
         entry[key] = value
     return {**entry, 'annotations': items}, places
@@ -295,8 +290,6 @@ class _Finish:
     for name in missing:
       length = self._lengths[name]
       database[name] = imported.entry(self._options.subset, length, [])
-      if length.source:
-        database[name]['duration_source'] = length.source
     self._result.notes.append(
       f'{len(missing)} recordings have no events in the annotations and are '
       f'kept without, as {self._options.subset} ({imported.some(missing)}); if '
@@ -337,16 +330,8 @@ class _Finish:
     elif self._result.unit == 'frames':
       rates = {self._options.fps or r.fps for r in recordings.values()} - {None}
       shown = ', '.join(f'{rate:g}' for rate in sorted(rates)[:5])
-      notes.append(f'times are frame numbers at {shown or "the stated"} a second')
-    sources = collections.Counter(
-      length.source
-      for name, length in self._lengths.items()
-      if length.source and name in recordings
-    )
-    for source, count in sources.items():
       notes.append(
-        f'the durations of {count} recordings were computed from {source}: '
-        'that the rate is right has not been checked by them'
+        f'times are frame numbers at {shown or "the stated"} a second'
       )
 
 

@@ -59,7 +59,9 @@ class Options:
         f"point_events must be 'drop' or seconds, got {self.point_events!r}"
       )
     if isinstance(self.point_events, (int, float)) and self.point_events <= 0:
-      raise ValueError(f'point_events must be positive, got {self.point_events}')
+      raise ValueError(
+        f'point_events must be positive, got {self.point_events}'
+      )
     if self.fps is not None and not 0 < self.fps <= 1e6:
       raise ValueError(f'fps must be positive, got {self.fps}')
 
@@ -95,7 +97,6 @@ class Recording:
     fps: frames a second of the recording.
     feature_fps: snippets a second of its features.
     subset: one of `checks.SUBSETS`.
-    duration_source: whence the duration is, if it was computed.
   """
 
   name: str
@@ -105,7 +106,6 @@ class Recording:
   fps: float | None = None
   feature_fps: float | None = None
   subset: str | None = None
-  duration_source: str = ''
 
 
 class Imported:

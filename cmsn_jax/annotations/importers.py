@@ -247,7 +247,6 @@ def _merge(
     values = {
       field.name: getattr(recording, field.name)
       for field in dataclasses.fields(recording)
-      if field.name not in ('name', 'instances', 'duration_source')
+      if field.name not in ('name', 'instances')
     }
     whole.state(key, name, **values)
-    into.duration_source = into.duration_source or recording.duration_source

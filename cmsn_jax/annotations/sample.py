@@ -29,9 +29,7 @@ class Sample:
   @property
   def stem(self) -> str:
     """The file's name as that of the one recording which it is about."""
-    return video_ids.plain(
-      os.path.splitext(os.path.basename(self.path))[0]
-    )
+    return video_ids.plain(os.path.splitext(os.path.basename(self.path))[0])
 
   @functools.cached_property
   def text(self) -> str:

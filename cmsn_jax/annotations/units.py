@@ -13,9 +13,7 @@ _MIN_RECORDING_SEC = 10.0
 _MANY_FRAMES = 15
 
 
-def check(
-  annotations: activitynet.Annotations, source: str
-) -> list[str]:
+def check(annotations: activitynet.Annotations, source: str) -> list[str]:
   """What speaks against seconds, with the evidence and the remedy.
 
   Args:
@@ -32,7 +30,9 @@ def check(
     return []
   rows = np.concatenate([video.segments for video in videos])
   shortest = min(video.duration_sec for video in videos)
-  if len(rows) >= 2 and rows[:, 1].max() <= 1 and shortest >= _MIN_RECORDING_SEC:
+  if (
+    len(rows) >= 2 and rows[:, 1].max() <= 1 and shortest >= _MIN_RECORDING_SEC
+  ):
     _refuse_below_one(videos, rows, source)
   found = []
   whole = _whole_numbers(videos, rows)
@@ -57,7 +57,11 @@ def _refuse_below_one(videos, rows, source: str) -> None:
   factors = [
     f'{name} (--unit={name}, so that the last event ends at '
     f'{last * factor:.4g} s)'
-    for name, factor in (('days', 86400.0), ('hours', 3600.0), ('minutes', 60.0))
+    for name, factor in (
+      ('days', 86400.0),
+      ('hours', 3600.0),
+      ('minutes', 60.0),
+    )
     if all(
       video.segments[:, 1].max() * factor <= 1.05 * video.duration_sec
       for video in videos

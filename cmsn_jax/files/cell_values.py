@@ -32,7 +32,9 @@ UNIT_WORDS = {
 MISSING = ('', 'na', 'n/a', 'nan', 'none', 'null', '-', '--', '.', '#n/a')
 _PLAIN = re.compile(r'[-+]?(\d{1,18}(\.\d{0,30})?|\.\d{1,30})(e[-+]?\d{1,3})?')
 _WITH_UNIT = re.compile(r'(.*?\d[\d.,]*)\s*([a-z]+)\.?')
-_CLOCK = re.compile(r'([-+]?)(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,9})?)')
+_CLOCK = re.compile(
+  r'([-+]?)(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,9})?)'
+)
 _TIME_CODE = re.compile(r'(\d{1,3}):(\d{1,2}):(\d{1,2})[:;](\d{1,3})')
 
 
@@ -65,7 +67,9 @@ def decimal_sign(texts: Iterable[str], stated: str | None = None) -> str:
     text = _without_unit(text)[0]
     if ',' not in text and '.' not in text or ':' in text:
       continue
-    if re.fullmatch(r'[-+]?\d{1,3}(,\d{3})+\.\d*|[-+]?\d{1,3}(,\d{3}){2,}', text):
+    if re.fullmatch(
+      r'[-+]?\d{1,3}(,\d{3})+\.\d*|[-+]?\d{1,3}(,\d{3}){2,}', text
+    ):
       point = point or text
     elif re.fullmatch(
       r'[-+]?\d{1,3}(\.\d{3})+,\d*|[-+]?\d{1,3}(\.\d{3}){2,}', text

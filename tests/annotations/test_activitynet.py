@@ -381,7 +381,9 @@ video = st.tuples(
 
 
 @settings(
-  max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+  max_examples=50,
+  deadline=None,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(st.sampled_from('abcdef'), video, min_size=1))
 def test_what_is_written_is_read_back_exactly(tmp_path, videos):

@@ -4,7 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
-from cmsn_jax.annotations import activitynet, finishing, imported, importers
+from cmsn_jax.annotations import activitynet, imported, importers
 from cmsn_jax.annotations import lengths as video_lengths
 from cmsn_jax.files import csv_tables, feature_files
 

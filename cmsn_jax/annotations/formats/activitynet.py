@@ -13,9 +13,7 @@ def recognise(file: sample.Sample) -> str | None:
   return 'JSON with an entry for each recording'
 
 
-def read(
-  file: sample.Sample, options: imported.Options
-) -> imported.Imported:
+def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   """The annotations in a JSON file; bad entries are left to the caller."""
   document = file.document
   if document is None:
@@ -66,8 +64,6 @@ def _entry(result: imported.Imported, name: str, entry: dict) -> None:
       f'{name}: found subset {json_files.shown(subset)}, expected one of '
       f'{", ".join(checks.SUBSETS)}'
     )
-  source = entry.get('duration_source')
-  recording.duration_source = source if isinstance(source, str) else ''
   items = entry.get('annotations', [])
   if not isinstance(items, list):
     result.wrong.append(

@@ -17,15 +17,15 @@ _MAX_NAMED = 8
 def recognise(file: sample.Sample) -> str | None:
   if file.table is None:
     return None
-  found = {columns_lib.understand(k, n).role for k, n in enumerate(file.table.header)}
+  found = {
+    columns_lib.understand(k, n).role for k, n in enumerate(file.table.header)
+  }
   if {'start', 'end'} <= found or {'start', 'some_duration'} <= found:
     return 'a table with columns for start and end'
   return None
 
 
-def read(
-  file: sample.Sample, options: imported.Options
-) -> imported.Imported:
+def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   """The annotations in a table; see `columns.choose`.
 
   A row without start, end and label states a recording without events.
@@ -40,7 +40,9 @@ def read(
   )
   result = imported.Imported(file.path)
   result.notes = [*table.notes, f'columns: {chosen.shown()}', *chosen.notes]
-  result.duration_hint = next((n for n in chosen.notes if 'end - start' in n), '')
+  result.duration_hint = next(
+    (n for n in chosen.notes if 'end - start' in n), ''
+  )
   for line, width in table.ragged:
     result.bad.append(
       f'row {line}: found {width} cells, expected {len(table.header)}'
@@ -79,7 +81,10 @@ def filtered(
     rows = kept
   notes = table.notes
   if where:
-    notes = (*notes, f'{len(rows)} of {len(table.rows)} rows taken, as --where says')
+    notes = (
+      *notes,
+      f'{len(rows)} of {len(table.rows)} rows taken, as --where says',
+    )
   return csv_tables.Table(
     table.path, table.header, rows, table.delimiter, notes, table.ragged
   )
@@ -133,7 +138,9 @@ class _Rows:
       self._result.bad.append(f"{where}: video id '' is empty")
       return
     self._state(name, row, where)
-    times = [r for r in ('start', 'end', 'bout_duration') if r in self._chosen.chosen]
+    times = [
+      r for r in ('start', 'end', 'bout_duration') if r in self._chosen.chosen
+    ]
     cells = [self._chosen.cell(row, role) for role in times]
     missing = [cell_values.is_missing(cell) for cell in cells]
     label = self._label(row)
@@ -144,7 +151,9 @@ class _Rows:
         )
       return
     if any(missing[:2]) and all(c == '' for c, m in zip(cells, missing) if m):
-      self._result.bad.append(f'{where}: expected both start and end, or neither')
+      self._result.bad.append(
+        f'{where}: expected both start and end, or neither'
+      )
       return
     values = {role: self._number(row, role, where) for role in times}
     if None in (values['start'], values.get('end', 0.0)):
@@ -153,7 +162,11 @@ class _Rows:
       self._result.bad.append(f'{where}: no label')
       return
     start = values['start']
-    end = values['end'] if 'end' in values else start + (values['bout_duration'] or 0)
+    end = (
+      values['end']
+      if 'end' in values
+      else start + (values['bout_duration'] or 0)
+    )
     self._result.add(name, start, end, label, where)
 
   def _label(self, row: csv_tables.Row) -> str:

@@ -40,9 +40,7 @@ def recognise(file: sample.Sample) -> str | None:
   return None
 
 
-def read(
-  file: sample.Sample, options: imported.Options
-) -> imported.Imported:
+def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   """The annotations in a table of THUMOS14's videos."""
   result = csv_format.read(file, options)
   result.past_end_known = True
