@@ -73,7 +73,9 @@ _LATE = {
 # Rooms whose modules may still do so elsewhere; to be emptied.
 _LATE_NOT_YET = ('data/training_data', 'data/opening')
 # What is optional, or slow to load and not always needed.
-_LATE_LIBRARIES = ('cv2', 'PIL', 'matplotlib', 'IPython', 'scipy')
+_LATE_LIBRARIES = (
+  'cv2', 'PIL', 'matplotlib', 'IPython', 'scipy', 'python_calamine',
+)  # fmt: skip
 # These import, beside numpy and each other, nothing or jax alone, so that an
 # exported model can bring them along.
 _NUMPY_ONLY = (

@@ -423,11 +423,11 @@ class _Choice:
         )
       unit = next(iter(units - {None}), None)
       return [dataclasses.replace(c, unit=unit) for c in pair]
-    unit = next(u for u in _UNIT_ORDER if u in common)
+    wanted = unit = next(u for u in _UNIT_ORDER if u in common)
     if unit is None and 'frames' in common:
       unit = self._seconds_beside_frames(starts)
     chosen = [
-      self._same(role, [c for c in parts[role] if c.unit == unit])
+      self._same(role, [c for c in parts[role] if c.unit == wanted])
       for role in ('start', 'end')
     ]
     others = [c.name for c in (*starts, *ends) if c not in chosen]

@@ -2,9 +2,15 @@
 
 import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from cmsn_jax.annotations import activitynet, checks, imported, units
+from cmsn_jax.annotations import (
+  activitynet,
+  checks,
+  imported,
+  recording_names,
+  units,
+)
 from cmsn_jax.annotations import lengths as video_lengths
 from cmsn_jax.files import cell_values, video_ids
 
@@ -63,6 +69,8 @@ class _Finish:
     self._result, self._lengths = result, lengths
     self._options, self._policy = options, policy
     self._problems: list[str] = []
+    self._likely: list[str] = []
+    self._rates: set[float] = set()
     # Of bad entries, by cause: what was dropped or clipped.
     self._done: dict[str, list[str]] = collections.defaultdict(list)
 
@@ -97,7 +105,7 @@ class _Finish:
     found: dict[str, imported.Recording] = {}
     cut = []
     for name, recording in self._result.recordings.items():
-      video_id = video_ids.plain(name)
+      video_id = recording_names.plain(name)
       bad = video_ids.problem(video_id)
       if bad:
         where = recording.instances[0].where if recording.instances else name
@@ -132,7 +140,7 @@ class _Finish:
         continue
       alike = [
         other
-        for other in video_ids.alike(video_id, self._lengths)
+        for other in recording_names.alike(video_id, self._lengths)
         if other not in found
       ]
       if alike and self._policy.match == 'loose':
@@ -174,6 +182,10 @@ class _Finish:
       duration = recording.num_frames / rate
     if duration is None and length is not None:
       duration = length.duration_sec
+    last = max((one.end_sec for one in recording.instances), default=0.0)
+    if duration is None and (recording.likely_sec or 0.0) >= last > 0:
+      duration = recording.likely_sec
+      self._likely.append(video_id)
     if duration is None:
       hint = self._result.duration_hint
       self._problems.append(
@@ -196,12 +208,12 @@ class _Finish:
           'features'
         )
         return None, []
-    factor = self._factor(video_id, rate, duration)
-    if factor is None:
+    scale = self._scale(video_id, rate, duration)
+    if scale is None:
       return None, []
     items, places = [], []
     for one in recording.instances:
-      item = self._item(video_id, one, factor, duration, fps)
+      item = self._item(video_id, one, scale, duration, fps)
       if item is not None:
         items.append(item)
         places.append(one.where)
@@ -214,13 +226,13 @@ class _Finish:
         entry[key] = value
     return {**entry, 'annotations': items}, places
 
-  def _factor(self, video_id, rate, duration) -> float | None:
-    """Seconds of one unit of the recording's times."""
+  def _scale(self, video_id, rate, duration) -> Callable[[float], float] | None:
+    """What makes seconds of the recording's times; None: nothing can."""
     unit = self._result.unit or (options_unit(self._options) or 'seconds')
     if unit == 'fraction':
-      return duration
+      return lambda time: time * duration
     if unit != 'frames':
-      return cell_values.SECONDS[unit]
+      return lambda time: time * cell_values.SECONDS[unit]
     if rate is None:
       self._problems.append(
         f'{video_id}: its times are frame numbers, which must be divided by '
@@ -228,11 +240,13 @@ class _Finish:
         'whatever it is'
       )
       return None
-    return 1 / rate
+    self._rates.add(rate)
+    # A quotient, so that the last frame ends exactly where the duration does.
+    return lambda time: time / rate
 
-  def _item(self, video_id, one, factor, duration, rate) -> dict | None:
+  def _item(self, video_id, one, scale, duration, rate) -> dict | None:
     """The instance as the JSON has it; None where it is bad and dropped."""
-    start, end = one.start_sec * factor, one.end_sec * factor
+    start, end = scale(one.start_sec), scale(one.end_sec)
     item = {'segment': [start, end], 'label': one.label}
     if one.past_end and start < end:
       return {**item, 'past_end': True}
@@ -320,6 +334,12 @@ class _Finish:
       notes.append(f'left out: {len(places)} {kind}; first: {places[0]}')
     for cause, places in self._done.items():
       notes.append(f'{len(places)} {cause}; first: {places[0]}')
+    if self._likely:
+      notes.append(
+        f'the durations of {len(self._likely)} recordings are those of the '
+        f'observation ({imported.some(self._likely)}): if only a part was '
+        'observed, give --durations='
+      )
     if self._result.unit is None:
       unit = options_unit(self._options)
       notes.append(
@@ -328,11 +348,8 @@ class _Finish:
         else 'times are taken as seconds (another unit: --unit=)'
       )
     elif self._result.unit == 'frames':
-      rates = {self._options.fps or r.fps for r in recordings.values()} - {None}
-      shown = ', '.join(f'{rate:g}' for rate in sorted(rates)[:5])
-      notes.append(
-        f'times are frame numbers at {shown or "the stated"} a second'
-      )
+      shown = ', '.join(f'{rate:g}' for rate in sorted(self._rates)[:5])
+      notes.append(f'times are frame numbers at {shown} a second')
 
 
 def options_unit(options: imported.Options) -> str | None:

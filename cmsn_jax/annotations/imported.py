@@ -94,6 +94,8 @@ class Recording:
     instances: in file order.
     duration_sec: seconds.
     num_frames: likewise in frames.
+    likely_sec: a duration that may be that of the annotated part only, taken
+      where there is no other.
     fps: frames a second of the recording.
     feature_fps: snippets a second of its features.
     subset: one of `checks.SUBSETS`.
@@ -103,6 +105,7 @@ class Recording:
   instances: list[Instance] = dataclasses.field(default_factory=list)
   duration_sec: float | None = None
   num_frames: int | None = None
+  likely_sec: float | None = None
   fps: float | None = None
   feature_fps: float | None = None
   subset: str | None = None
@@ -179,6 +182,11 @@ class Imported:
           f'{where}: found {shown} {value}, earlier rows of this video have '
           f'{before}'
         )
+
+
+def replaced(options: Options, **changes: object) -> Options:
+  """The options with some of them changed."""
+  return dataclasses.replace(options, **changes)
 
 
 def widened(at: float, seconds: float) -> tuple[float, float]:

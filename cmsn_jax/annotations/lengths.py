@@ -4,7 +4,13 @@ import dataclasses
 import os
 import warnings
 
-from cmsn_jax.annotations import activitynet, checks, columns, dialects
+from cmsn_jax.annotations import (
+  activitynet,
+  checks,
+  columns,
+  dialects,
+  recording_names,
+)
 from cmsn_jax.files import (
   cell_values,
   csv_tables,
@@ -197,7 +203,7 @@ def _of_table(path: str) -> dict[str, Length]:
   for row in table.rows:
     where = f'row {row.line}'
     name = chosen.cell(row, 'video')
-    video_id = video_ids.plain(name)
+    video_id = recording_names.plain(name)
     if video_ids.problem(video_id):
       problems.append(
         f'{where}: video id {video_ids.shown(video_id)} '

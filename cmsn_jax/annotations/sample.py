@@ -3,7 +3,8 @@
 import functools
 import os
 
-from cmsn_jax.files import csv_tables, json_files, video_ids
+from cmsn_jax.annotations import recording_names
+from cmsn_jax.files import csv_tables, json_files
 
 _LOOKS_JSON = ('{', '[')
 
@@ -29,7 +30,9 @@ class Sample:
   @property
   def stem(self) -> str:
     """The file's name as that of the one recording which it is about."""
-    return video_ids.plain(os.path.splitext(os.path.basename(self.path))[0])
+    return recording_names.plain(
+      os.path.splitext(os.path.basename(self.path))[0]
+    )
 
   @functools.cached_property
   def text(self) -> str:

@@ -136,7 +136,7 @@ def read(
   if path.lower().endswith(SPREADSHEETS):
     delimiter, rows = '', _sheet(path, notes)
   else:
-    delimiter, rows = _delimited(path, notes)
+    delimiter, rows = _delimited(path, notes, find_header)
   if find_header:
     at = next((k for k, row in enumerate(rows) if find_header(row.cells)), None)
     if at is None:
@@ -187,7 +187,11 @@ def _has(row: Row, header: Sequence[str]) -> bool:
   return len(row.cells) >= len(header) and bool(row.cells[len(header) - 1])
 
 
-def _delimited(path: str, notes: list[str]) -> tuple[str, list[Row]]:
+def _delimited(
+  path: str,
+  notes: list[str],
+  find_header: Callable[[Sequence[str]], bool] | None = None,
+) -> tuple[str, list[Row]]:
   text, encoding = read_text(path)
   if not encoding.startswith('utf-8'):
     notes.append(f'read as {encoding} text')
@@ -202,6 +206,14 @@ def _delimited(path: str, notes: list[str]) -> tuple[str, list[Row]]:
   ):
     skipped += 1
   first = lines[skipped] if skipped < len(lines) else ''
+  if find_header:
+    found = (
+      sign
+      for line in lines[:200]
+      for sign in _DELIMITERS
+      if find_header([cell.strip(' "\r\n') for cell in line.split(sign)])
+    )
+    delimiter = next(found, delimiter)
   if delimiter not in _NAMES or not delimiter.strip(' '):
     delimiter = max(_DELIMITERS, key=lambda d: _outside_quotes(first, d))
     if not _outside_quotes(first, delimiter):

@@ -1,15 +1,8 @@
 """Which names a video may have: they become file names."""
 
-import re
 import unicodedata
-from collections.abc import Iterable
 
 MAX_BYTES = 200
-_SUFFIX = re.compile(
-  r'\.(mp4|avi|webm|mkv|mov|mpg|mpeg|m4v|mts|m2ts|ts|wmv|flv|3gp|ogv|seq|wav|'
-  r'mp3|eaf|annot|boris|npy|npz)$',
-  re.IGNORECASE,
-)
 
 
 def problem(video_id: object) -> str | None:
@@ -56,52 +49,3 @@ def check(video_id: object) -> str:
     raise ValueError(f'video id {shown(video_id)} {found}')
   assert isinstance(video_id, str)
   return video_id
-
-
-def plain(name: str) -> str:
-  """The id in a name that may be a path and have a suffix.
-
-  `C:\\data\\rat_01.mp4` is `rat_01`. Only suffixes of videos, sound and the
-  annotation programs go: `trial.2` stays.
-  """
-  name = re.split(r'[/\\]', name.strip())[-1].strip()
-  return _SUFFIX.sub('', name) or name
-
-
-def alike(name: str, known: Iterable[str]) -> list[str]:
-  """Known ids that differ from `name` in spelling only.
-
-  In case, leading zeros, folder and suffix, Unicode form, blanks for other
-  separators, or by a prefix or suffix that is set off by a separator.
-
-  Args:
-    name: an id.
-    known: others.
-  Returns:
-    those that look like the same recording, the nearest kind of difference
-    first and only of that kind.
-  """
-  known = list(known)
-  for key in (_folded, _without_zeros):
-    found = [other for other in known if key(other) == key(name)]
-    if found:
-      return found
-  one = _without_zeros(name)
-  parts = [(other, _without_zeros(other)) for other in known]
-  return [
-    other
-    for other, text in parts
-    if one
-    and text
-    and f'-{one}-' != f'-{text}-'
-    and (f'-{one}-' in f'-{text}-' or f'-{text}-' in f'-{one}-')
-  ]
-
-
-def _folded(name: str) -> str:
-  text = unicodedata.normalize('NFKC', plain(name)).casefold()
-  return re.sub(r'[\W_]+', '-', text).strip('-')
-
-
-def _without_zeros(name: str) -> str:
-  return re.sub(r'(?<!\d)0+(?=\d)', '', _folded(name))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmsn_jax.annotations import activitynet, importers, lengths
+from cmsn_jax.annotations import importers, lengths
 from cmsn_jax.files import feature_files
 from cmsn_jax.video import video_files
 from tests.video import made_videos
@@ -41,11 +41,12 @@ def test_two_videos_of_one_name_are_refused(tmp_path):
 def test_no_container_s_suffix_is_part_of_an_id(tmp_path, suffix):
   path = tmp_path / 'labels.csv'
   path.write_text(f'video,start,end,label,duration\na{suffix},1,2,run,9\n')
-  with pytest.warns(activitynet.AnnotationWarning, match='without a suffix'):
-    assert list(importers.csv(path).videos) == ['a']
+  read = importers.convert(path)
+  assert list(read.annotations.videos) == ['a']
+  assert any('without folder and suffix' in note for note in read.notes)
 
 
 def test_a_dot_in_an_id_is_no_suffix(tmp_path):
   path = tmp_path / 'labels.csv'
   path.write_text('video,start,end,label,duration\ncam.1,1,2,run,9\n')
-  assert list(importers.csv(path).videos) == ['cam.1']
+  assert list(importers.convert(path).annotations.videos) == ['cam.1']

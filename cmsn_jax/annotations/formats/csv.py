@@ -31,14 +31,20 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   A row without start, end and label states a recording without events.
   """
   table = file.table or csv_tables.read(file.path)
-  table = filtered(table, options.where)
+  return read_rows(filtered(table, options.where), options)
+
+
+def read_rows(
+  table: csv_tables.Table, options: imported.Options
+) -> imported.Imported:
+  """The annotations in a table whose rows are all wanted."""
   needed = ('video', 'start', 'end', 'label')
   if options.recording:
     needed = needed[1:]
   chosen = columns_lib.choose(
     table, options.columns, needed, options.labels_from
   )
-  result = imported.Imported(file.path)
+  result = imported.Imported(table.path)
   result.notes = [*table.notes, f'columns: {chosen.shown()}', *chosen.notes]
   result.duration_hint = next(
     (n for n in chosen.notes if 'end - start' in n), ''
@@ -55,7 +61,7 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
         f'{chosen.chosen["score"].name} was not used: rows of proposals are '
         'taken as true events'
       )
-  _check_raters(file.path, table, chosen, result, options)
+  _check_raters(table.path, table, chosen, result, options)
   return result
 
 
