@@ -358,7 +358,10 @@ def options_unit(options: imported.Options) -> str | None:
 
 
 def _fault(
-  start: float, end: float, duration: float, rate: float | None
+  start: float | int,
+  end: float | int,
+  duration: float | int,
+  rate: float | int | None,
 ) -> tuple[str, str]:
   """What is wrong with a segment: the cause, and the end of its message."""
   if end < start:

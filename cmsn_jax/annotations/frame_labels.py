@@ -15,7 +15,7 @@ def is_background(label: str, stated: Sequence[str] = ()) -> bool:
 
 
 def runs(
-  labels: Sequence[str], places: Sequence[float], step: float
+  labels: Sequence[str], places: Sequence[float | int], step: float | int
 ) -> Iterator[tuple[int, int, str]]:
   """Runs of equal labels without a gap.
 

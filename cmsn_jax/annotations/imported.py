@@ -34,13 +34,13 @@ class Options:
   """
 
   subset: str = 'training'
-  fps: float | None = None
+  fps: float | int | None = None
   unit: str = 'auto'
   columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
   where: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
   labels_from: tuple[str, ...] = ()
   decimal: str | None = None
-  point_events: float | str | None = None
+  point_events: float | int | str | None = None
   background: tuple[str, ...] = ()
   recording: str = ''
 
@@ -78,8 +78,8 @@ class Instance:
     past_end: whether it may lie behind the recording's end.
   """
 
-  start_sec: float
-  end_sec: float
+  start_sec: float | int
+  end_sec: float | int
   label: str
   where: str
   past_end: bool = False
@@ -103,11 +103,11 @@ class Recording:
 
   name: str
   instances: list[Instance] = dataclasses.field(default_factory=list)
-  duration_sec: float | None = None
+  duration_sec: float | int | None = None
   num_frames: int | None = None
-  likely_sec: float | None = None
-  fps: float | None = None
-  feature_fps: float | None = None
+  likely_sec: float | int | None = None
+  fps: float | int | None = None
+  feature_fps: float | int | None = None
   subset: str | None = None
 
 
@@ -149,7 +149,12 @@ class Imported:
     return self.recordings[name]
 
   def add(
-    self, name: str, start: float, end: float, label: str, where: str
+    self,
+    name: str,
+    start: float | int,
+    end: float | int,
+    label: str,
+    where: str,
   ) -> None:
     """Adds an instance; without a label it is one of "action"."""
     self.recording(name).instances.append(
@@ -157,7 +162,7 @@ class Imported:
     )
 
   def add_point(
-    self, name: str, at: float, label: str, where: str, options: Options
+    self, name: str, at: float | int, label: str, where: str, options: Options
   ) -> None:
     """Adds an event without duration, or counts it as left out."""
     self.recording(name)
@@ -189,7 +194,9 @@ def replaced(options: Options, **changes: object) -> Options:
   return dataclasses.replace(options, **changes)
 
 
-def widened(at: float, seconds: float) -> tuple[float, float]:
+def widened(
+  at: float | int, seconds: float | int
+) -> tuple[float | int, float | int]:
   """A span of so many seconds around a moment, not before the recording."""
   start = max(0.0, at - seconds / 2)
   return start, start + seconds

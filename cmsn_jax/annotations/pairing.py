@@ -16,11 +16,11 @@ class Pairs:
     self._result = result
     self._open = collections.defaultdict(list)
 
-  def start(self, key: tuple, at: float, where: str) -> None:
+  def start(self, key: tuple, at: float | int, where: str) -> None:
     """An event begins; `key` says of what."""
     self._open[key].append((at, where))
 
-  def stop(self, key: tuple, where: str) -> tuple[float, str] | None:
+  def stop(self, key: tuple, where: str) -> tuple[float | int, str] | None:
     """The start that a stop belongs to: (time, place), or None."""
     if not self._open[key]:
       self._result.bad.append(

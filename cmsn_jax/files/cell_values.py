@@ -46,6 +46,7 @@ class Value(NamedTuple):
 
 
 def is_missing(text: str) -> bool:
+  """Whether a cell says that there is nothing."""
   return text.strip().lower() in MISSING
 
 
@@ -102,7 +103,9 @@ def _without_unit(text: str) -> tuple[str, str | None]:
   return text, None
 
 
-def parse(text: str, decimal: str = '.', fps: float | None = None) -> Value:
+def parse(
+  text: str, decimal: str = '.', fps: float | int | None = None
+) -> Value:
   """The number in a cell.
 
   Args:

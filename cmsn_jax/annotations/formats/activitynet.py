@@ -6,6 +6,7 @@ from cmsn_jax.files import json_files, video_ids
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if file.document is None or not dialects.is_dialect(file.document):
     return None
   if isinstance(file.document, dict) and 'database' in file.document:

@@ -10,6 +10,7 @@ _LINE = re.compile(
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   # A line that begins with a backslash has the frequencies of the one before.
   lines = [x for x in file.lines if x.strip() and not x.startswith('\\')]
   if lines and all(_LINE.fullmatch(line.lstrip('\ufeff')) for line in lines):

@@ -13,6 +13,7 @@ _LINE = re.compile(
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   lines = [line.strip() for line in file.lines if line.strip()]
   if lines and all(_LINE.fullmatch(line) for line in lines):
     return 'rows of video, second, box, action, person, as in AVA'

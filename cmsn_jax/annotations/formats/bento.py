@@ -13,6 +13,7 @@ _NUMBERS = re.compile(
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   first = file.lines[0].strip().lower() if file.lines else ''
   if first.startswith(_BENTO):
     return 'a Bento annotation file'

@@ -12,7 +12,7 @@ from cmsn_jax.annotations import imported, pairing, sample
 from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables, json_files, video_ids
 
-_MARKS = {'observation id', 'media file name', 'media file path'}
+_MARKS = {'media file name', 'media file path', 'source', 'observation type'}
 
 
 def _is_header(cells: Sequence[str]) -> bool:
@@ -29,6 +29,7 @@ def _is_log(names: set[str]) -> bool:
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   document = file.document
   if isinstance(document, dict) and 'observations' in document:
     if {'behaviors_conf', 'project_format_version', 'time_format'} & set(

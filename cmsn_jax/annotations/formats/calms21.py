@@ -7,6 +7,7 @@ FPS = 30.0  # Sun et al., The Multi-Agent Behavior Dataset, 2021
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if not isinstance(file.document, dict):
     return None
   for group in file.document.values():

@@ -12,6 +12,7 @@ _ACTION = re.compile(
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if {'id', 'actions', 'length'} <= file.header:
     return 'a table with the columns id, actions, length of Charades'
   return None

@@ -15,6 +15,7 @@ _MAX_NAMED = 8
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if file.table is None:
     return None
   found = {

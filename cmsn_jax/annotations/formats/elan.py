@@ -22,6 +22,7 @@ _FACTORS = {
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if '<ANNOTATION_DOCUMENT' in file.text[:100_000]:
     return 'an ELAN document'
   if any(name.startswith('begin time - ') for name in file.header):

@@ -23,6 +23,7 @@ _LABEL_NAMES = ('label', 'labels', 'behavior', 'behaviour', 'action')
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if file.document is not None or file.is_folder:
     return None
   if _span_lines(file):

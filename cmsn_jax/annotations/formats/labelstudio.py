@@ -9,6 +9,7 @@ _LABELS = ('timelinelabels', 'labels', 'timeserieslabels', 'hypertextlabels')
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   document = file.document
   if not isinstance(document, list) or not document:
     return None

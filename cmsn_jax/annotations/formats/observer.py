@@ -28,6 +28,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if _is_header(tuple(file.header)):
     return 'an event log of The Observer'
   for line in file.lines:

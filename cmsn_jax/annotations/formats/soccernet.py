@@ -9,6 +9,7 @@ _TIME = re.compile(r'\s*(\d)\s*-\s*(\d{1,3}):(\d{2})\s*')
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   document = file.document
   items = document.get('annotations') if isinstance(document, dict) else None
   if (

@@ -22,6 +22,7 @@ _NUMBERS = {str(k): name for k, name in enumerate(_CLASSES)} | {
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   if file.is_folder:
     for parent, folders, names in os.walk(file.path, followlinks=True):
       depth = os.path.relpath(parent, file.path).count(os.sep)

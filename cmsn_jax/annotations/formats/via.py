@@ -10,6 +10,7 @@ _HEADER = '# CSV_HEADER ='
 
 
 def recognise(file: sample.Sample) -> str | None:
+  """Why a file is of this format; None where it is not."""
   document = file.document
   if isinstance(document, dict) and {'metadata', 'view', 'file'} <= set(
     document
