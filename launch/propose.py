@@ -29,8 +29,9 @@ _PHASE = flags.DEFINE_string(
 _SAVE_STAGES = flags.DEFINE_string(
   'save_stages', '', 'Folder for stage probabilities, which the report shows.'
 )
-
-
+_APPEND = flags.DEFINE_bool(
+  'append', False, 'Keep what --output holds of other inputs.'
+)
 _PLOTS = flags.DEFINE_string(
   'plots', '', 'Folder for a picture of each video: proposals, stages, truth.'
 )
@@ -66,6 +67,7 @@ def main(argv):
     phase=None if _PHASE.value == 'all' else _PHASE.value,
     save_stages=_SAVE_STAGES.value or None,
     shard=sharding.parse(_SHARD.value),
+    append=_APPEND.value,
     quiet=cli.quiet(),
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():

@@ -29,6 +29,7 @@ def propose(
   phase: str | None = None,
   save_stages: str | None = None,
   shard: tuple[int, int] = (0, 1),
+  append: bool = False,
   quiet: bool = False,
 ) -> dict[str, str]:
   """Writes proposals of every video at `path`.
@@ -47,13 +48,15 @@ def propose(
     phase: see `trained.load`.
     save_stages: folder for `<id>.npz` with stage probabilities.
     shard: (i, n): only the i-th of n parts; whoever finishes last joins them.
+    append: keep what `output` holds of other inputs.
     quiet: show no progress.
 
   Returns:
     video id -> why it failed.
 
   Raises:
-    ValueError: if nothing can be done at all.
+    ValueError: if nothing can be done at all, or `output` holds proposals of
+      another input.
   """
   trained = trained_lib.load(workdir, phase)
   failures = {}
@@ -71,7 +74,7 @@ def propose(
       {k: v for k, v in seconds.items() if k not in failures}, *shard
     )
     results = result_files.Results(
-      result_files.shard_path(output, *shard), trained.identity
+      result_files.shard_path(output, *shard), trained.identity, [path], append
     )
 
     def predict(video_ids, bar):

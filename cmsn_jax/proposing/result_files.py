@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -16,20 +17,40 @@ from cmsn_jax.files import proposal_files
 
 
 class Results:
-  """Proposals by video, kept line by line until `finish` writes the file."""
+  """Proposals by video, kept line by line until `finish` writes the file.
 
-  def __init__(self, output: pathlib.Path, identity: str):
+  Args:
+    output: the result file.
+    identity: of the model; what another one made is made again.
+    inputs: where the videos come from, as the user says it; kept in the file.
+    append: keep what was made of other inputs too.
+
+  Raises:
+    ValueError: if the same model made the file of other inputs.
+  """
+
+  def __init__(
+    self,
+    output: pathlib.Path,
+    identity: str,
+    inputs: Sequence[str] = (),
+    append: bool = False,
+  ):
     self._output = output
     self._partial = output.with_name(output.name + '.partial.jsonl')
     self._identity = identity
+    self._inputs, self._earlier = list(inputs), []
     self.done: dict[str, proposal_files.Proposals] = {}
     self._read_output()
     self._read_partial()
+    if not append:
+      self._check_inputs()
 
   def add(self, video_id: str, found: proposal_files.Proposals) -> None:
     """Keeps one video's proposals on disk."""
     line = {
       'model': self._identity,
+      'inputs': self._all_inputs(),
       'video': video_id,
       'segments': found.segments.tolist(),
       'scores': found.scores.tolist(),
@@ -40,14 +61,29 @@ class Results:
 
   def finish(self) -> None:
     """Writes the result file and drops the lines."""
-    _write(self._output, self.done, self._identity)
+    _write(self._output, self.done, self._identity, self._all_inputs())
     self._partial.unlink(missing_ok=True)
+
+  def _all_inputs(self):
+    return list(dict.fromkeys([*self._earlier, *self._inputs]))
+
+  def _check_inputs(self):
+    """Another folder's videos would stand in this input's results unseen."""
+    known = {os.path.realpath(path) for path in self._earlier}
+    new = [x for x in self._inputs if os.path.realpath(x) not in known]
+    if self.done and self._earlier and new:
+      raise ValueError(
+        f'{self._output} holds {len(self.done)} videos of '
+        f'{", ".join(self._earlier)}, the input is now {", ".join(new)}; give '
+        'another --output, or --append to have both in this file'
+      )
 
   def _read_output(self):
     if not self._output.exists():
       return
     if _model_of(self._output) == self._identity:
       self.done.update(proposal_files.read(self._output))
+      self._earlier += inputs_of(self._output)
     else:
       logging.info('%s is of another model: made again', self._output)
 
@@ -63,6 +99,7 @@ class Results:
       try:
         line = json.loads(text)
         if line['model'] == self._identity:
+          self._earlier += line.get('inputs', ())
           self.done[line['video']] = proposal_files.Proposals(
             np.array(line['segments'], np.float64).reshape(-1, 2),
             np.array(line['scores'], np.float64),
@@ -86,22 +123,33 @@ def join(
   if not all(p.exists() and _model_of(p) == identity for p in paths):
     logging.info('%s waits for the other shards', output)
     return
-  results = {}
+  results, inputs = {}, []
   for path in paths:
     results.update(proposal_files.read(path))
+    inputs += inputs_of(path)
   if count > 1:
-    _write(output, results, identity)
+    _write(output, results, identity, list(dict.fromkeys(inputs)))
   if csv:
     proposal_files.write_csv(csv, results)
   logging.info('wrote %s: %d videos', output, len(results))
 
 
-def _write(path, results, identity):
-  proposal_files.write(
-    path,
-    results,
-    external_data={'used': False, 'details': '', 'model': identity},
-  )
+def inputs_of(path: pathlib.Path) -> list[str]:
+  """Where the videos of a result file come from; empty if it does not say."""
+  with open(path, 'rb') as file:
+    # As `proposal_files.write` has them, before the proposals.
+    file.readline(2**12)
+    line = file.readline(2**20).strip().rstrip(b',')
+  try:
+    about = json.loads(b'{' + line + b'}')
+  except ValueError:
+    return []
+  return about.get('external_data', {}).get('inputs', [])
+
+
+def _write(path, results, identity, inputs):
+  about = {'used': False, 'details': '', 'model': identity, 'inputs': inputs}
+  proposal_files.write(path, results, external_data=about)
 
 
 def _model_of(path):

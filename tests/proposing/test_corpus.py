@@ -53,15 +53,24 @@ def test_a_damaged_video_fails_alone_and_a_rerun_does_only_the_rest(
     run, str(features), output, feature_fps=5.0, quiet=True
   )
   assert len(proposal_files.read(output)) == 5
+  # Another input into the same file: refused, then appended.
+  other = tmp_path / 'other'
+  other.mkdir()
+  np.save(other / 'one_more.npy', np.nan_to_num(bad))
+  options = {'feature_fps': 5.0, 'quiet': True}
+  with pytest.raises(ValueError, match='of .*features, .* is now .*other;'):
+    corpus.propose(run, str(other), output, **options)
+  assert not corpus.propose(run, str(other), output, append=True, **options)
+  assert len(proposal_files.read(output)) == 6
   # Shards give the same.
   sharded = tmp_path / 's.json'
   for i in range(2):
     corpus.propose(
       run, str(features), sharded, feature_fps=5.0, shard=(i, 2), quiet=True
     )
-  for name, one in proposal_files.read(output).items():
-    other = proposal_files.read(sharded)[name]
-    np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+  one = proposal_files.read(output)
+  for name, part in proposal_files.read(sharded).items():
+    np.testing.assert_allclose(one[name].scores, part.scores, atol=1e-6)
 
 
 def test_all_bad_feature_files_are_found_and_the_good_ones_opened(tmp_path):

@@ -49,17 +49,49 @@ def test_results_of_another_model_are_not_taken_over(tmp_path):
   assert not result_files.Results(output, 'def').done
 
 
+def test_another_input_needs_append(tmp_path):
+  output = tmp_path / 'p.json'
+  day1, day2 = str(tmp_path / 'day[1], a'), str(tmp_path / 'day2')
+  first = result_files.Results(output, 'abc', [day1])
+  first.add('a', _proposals(1.0))
+  message = rf'p.json holds 1 videos of .*day\[1\], a, the input is now {day2};'
+  # Before it is finished, and after.
+  with pytest.raises(ValueError, match=message):
+    result_files.Results(output, 'abc', [day2])
+  first.finish()
+  with pytest.raises(ValueError, match=message):
+    result_files.Results(output, 'abc', [day2])
+  # The same folder by another name, and another model.
+  assert result_files.Results(output, 'abc', [f'{day1}/../day[1], a/']).done
+  assert not result_files.Results(output, 'def', [day2]).done
+  both = result_files.Results(output, 'abc', [day2], append=True)
+  both.add('b', _proposals(2.0))
+  both.finish()
+  assert result_files.inputs_of(output) == [day1, day2]
+  assert set(proposal_files.read(output)) == {'a', 'b'}
+  for path in (day1, day2):
+    assert set(result_files.Results(output, 'abc', [path]).done) == {'a', 'b'}
+
+
+def test_a_file_of_others_says_no_inputs(tmp_path):
+  path = tmp_path / 'p.json'
+  for text in ('', '{"results": {}}', '{\n"results": {}\n}', '{\n[1]'):
+    path.write_text(text)
+    assert result_files.inputs_of(path) == []
+
+
 @pytest.mark.parametrize('order', [(0, 1, 2), (2, 0, 1)])
 def test_the_last_shard_joins_all(tmp_path, order):
   output = tmp_path / 'p.json'
   for done, index in enumerate(order):
     assert not output.exists()
     path = result_files.shard_path(output, index, 3)
-    results = result_files.Results(path, 'abc')
+    results = result_files.Results(path, 'abc', ['videos'])
     results.add(f'video_{index}', _proposals(index))
     results.finish()
     csv = tmp_path / 'p.csv'
     result_files.join(output, 3, 'abc', str(csv))
     assert output.exists() == (done == 2)
   assert set(proposal_files.read(output)) == {f'video_{i}' for i in range(3)}
+  assert result_files.inputs_of(output) == ['videos']
   assert csv.read_text().startswith('video,start,end,score')
