@@ -56,6 +56,11 @@ _FRAMES = flags.DEFINE_integer(
 _TIMELINES = flags.DEFINE_string(
   'timelines', '', 'Folder for a picture of each video, if wanted.'
 )
+_AGREEMENT = flags.DEFINE_string(
+  'agreement',
+  '',
+  'What launch.compare_raters --agreement wrote: the human ceiling beside AR.',
+)
 _KIND = flags.DEFINE_enum(
   'timeline_kind', 'png', ['png', 'svg', 'pdf'], 'Kind of these pictures.'
 )
@@ -80,6 +85,8 @@ def main(argv):
     _PROPOSALS.value, proposal_flags.clock(known.videos if known else {})
   )
   truth, subset, notes = _truth(proposals, known)
+  if _AGREEMENT.value:
+    notes.append(_ceiling(_AGREEMENT.value))
   entries = report_page.entries(proposals, truth, _STAGES.value or None)
   if _VIDEOS.value:
     entries = _with_videos(entries, output)
@@ -154,6 +161,27 @@ def _truth(proposals, chosen):
     )
   videos = {k: v for k, v in chosen.videos.items() if v.subset in subsets}
   return videos, ', '.join(sorted(subsets)), notes
+
+
+def _ceiling(path):
+  """The sentence that says how far two people agree."""
+  from cmsn_jax.files import json_files
+
+  found = json_files.read(path)
+  try:
+    recalls = [
+      f'{pair}: '
+      + ', '.join(f'AR@{an} {value:.3f}' for an, value in values.items())
+      for pair, values in found['ceiling'].items()
+    ]
+    return (
+      f'Human ceiling, of {found["recordings"]} recordings that two people '
+      f'annotated (top_k; kappa {found["kappa"]:.3f}): {"; ".join(recalls)}.'
+    )
+  except (KeyError, TypeError, AttributeError):
+    raise ValueError(
+      f'--agreement={path} is not what launch.compare_raters --agreement writes'
+    ) from None
 
 
 def _with_videos(entries, output):
