@@ -78,7 +78,8 @@ class DecodingSource:
 
   Args:
     paths: file by video id.
-    reader: a `video_reader.VideoReader`, which decodes in another process.
+    reader: a `video_reader.VideoReader`, which decodes in another process;
+      None decodes here.
     fps: frames a second.
     size: (height, width) frames are resized to.
     stride: frames a snippet.
@@ -97,7 +98,8 @@ class DecodingSource:
     stride: int,
     crop: tuple[int, int],
   ):
-    self._paths, self._reader = dict(paths), reader
+    self._paths = dict(paths)
+    self._frames = decoding.frames if reader is None else reader.frames
     self._fps, self._size = fps, tuple(size)
     self._stride, self._crop = stride, tuple(crop)
     self.ids = tuple(sorted(paths))
@@ -123,7 +125,7 @@ class DecodingSource:
     """
     begin, end = start * self._stride, stop * self._stride
     if self._open is None or self._open[0] != video_id or begin < self._open[3]:
-      chunks = self._reader.frames(
+      chunks = self._frames(
         self._paths[video_id], fps=self._fps, size=self._size
       )
       empty = np.zeros((0, *self._crop, 3), np.uint8)

@@ -3,20 +3,24 @@
     for window in video_reader.windows('my.mp4', 768, 384, fps=25.0):
       window.start_frame, window.num_frames, window.frames   # [768, h, w, 3]
 
-The worker is started by spawn, never by fork, so it is safe beside JAX's
-threads; like every spawned process it imports the main module again, which a
-script must therefore guard with `if __name__ == '__main__':`. The worker is
+The worker is a Python of its own, no fork, so it is safe beside JAX's threads;
+it does not run the main script again, so it works in notebooks and unguarded
+scripts too. It is
 at most `prefetch_frames` ahead, so memory is bounded for any length. A worker
 that dies, is killed, or makes no progress ends in a `VideoError`.
 """
 
+import json
 import multiprocessing
 import os
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from multiprocessing import connection as connection_lib
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +29,14 @@ from jaxtyping import UInt8
 from cmsn_jax.video import decoding, sampling, video_files
 
 _MAX_PREFETCH_BYTES = 2**29
+# Not by multiprocessing, whose children run the main script again: standard
+# input and a notebook have none, and a script may lack the guard.
+_WORKER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[2])
+from cmsn_jax.video import reader
+reader.serve(int(sys.argv[1]))
+"""
 
 
 class Window(NamedTuple):
@@ -70,8 +82,7 @@ class VideoReader:
     """Ends the worker process."""
     if self._process is not None:
       self._process.kill()
-      self._process.join()
-      self._process.close()
+      self._process.wait()
       self._connection.close()
     self._process = self._connection = None
     self._busy = False
@@ -127,18 +138,20 @@ class VideoReader:
       yield Window(first + start, count, window)
 
   def _start(self):
-    if self._process is not None and not self._process.is_alive():
+    if self._process is not None and self._process.poll() is not None:
       self.close()
     if self._process is not None:
       return
-    context = multiprocessing.get_context('spawn')
-    self._connection, theirs = context.Pipe()
-    self._process = context.Process(
-      target=_serve, args=(theirs,), name='video-decoder', daemon=True
-    )
-    self._process.start()
-    # The worker now holds the only copy: its death is an end of file here.
-    theirs.close()
+    self._connection, theirs = multiprocessing.Pipe()
+    # Then the worker holds the only copy: its death is an end of file here.
+    with theirs:
+      number = theirs.fileno()
+      paths = json.dumps([path for path in sys.path if isinstance(path, str)])
+      self._process = subprocess.Popen(
+        [sys.executable, '-P', '-c', _WORKER, str(number), paths],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(number,),
+      )
 
   def _send(self, path, kwargs):
     try:
@@ -169,8 +182,10 @@ class VideoReader:
       timer.cancel()
 
   def _died(self, path, timed_out):
-    self._process.join(5.0)
-    code = self._process.exitcode
+    try:
+      code = self._process.wait(5.0)
+    except subprocess.TimeoutExpired:
+      code = None
     self.close()
     if timed_out:
       raise decoding.VideoError(
@@ -185,8 +200,7 @@ class VideoReader:
     )
     raise decoding.VideoError(
       f'{path}: the decoding process {how}; a signal 9 often means that memory '
-      'ran out, a status 1 that the main script lacks '
-      "`if __name__ == '__main__':`"
+      'ran out'
     )
 
 
@@ -230,8 +244,13 @@ def windows(
     )
 
 
-def _serve(connection):
-  """The worker: answers each request with its chunks, then 'end' or 'error'."""
+def serve(descriptor: int) -> None:
+  """The worker: answers each request with its chunks, then 'end' or 'error'.
+
+  Args:
+    descriptor: of the connection's file.
+  """
+  connection = connection_lib.Connection(descriptor)
   # Ctrl-C reaches the whole group; the parent decides and kills the worker.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
   while True:

@@ -76,6 +76,14 @@ def test_windows_of_a_stream_equal_those_of_a_store(monkeypatch, length, hop):
   assert reader.starts == 1
 
 
+def test_without_a_reader_a_stream_is_decoded_here(monkeypatch):
+  monkeypatch.setattr(frame_source.decoding, 'frames', _Reader(77).frames)
+  settings = {'fps': 16.0, 'size': (6, 8), 'stride': 8, 'crop': (4, 4)}
+  here = frame_source.DecodingSource({'v': 'x.mp4'}, None, **settings)
+  there = frame_source.DecodingSource({'v': 'x.mp4'}, _Reader(77), **settings)
+  np.testing.assert_array_equal(here.read('v', 1, 4), there.read('v', 1, 4))
+
+
 def test_a_stream_that_ends_early_is_an_error():
   source = frame_source.DecodingSource(
     {'v': 'x.mp4'}, _Reader(10), fps=16.0, size=(6, 8), stride=8, crop=(4, 4)

@@ -153,26 +153,33 @@ def test_worker_ends_with_its_parent(path, tmp_path):
   pytest.fail('the worker outlived its parent by ten seconds')
 
 
-def test_script_without_a_guard_gets_an_error(path, tmp_path):
-  script = tmp_path / 'script.py'
-  script.write_text(
+@pytest.mark.parametrize('way', ['script', 'standard input', '-c'])
+def test_the_main_script_is_not_run_again(path, tmp_path, way):
+  code = (
     'import sys\n'
     'from cmsn_jax.video import reader as video_reader\n'
-    'next(video_reader.windows(sys.argv[1], 10, 5))\n'
+    "print('ran')\n"
+    'window = next(video_reader.windows(sys.argv[1], 10, 5))\n'
+    'print(window.num_frames)\n'
   )
-  ended = _run(script, path)
-  assert ended.returncode == 1
-  assert "if __name__ == '__main__'" in ended.stderr.splitlines()[-1]
+  script = tmp_path / 'script.py'
+  script.write_text(code)
+  before = {'script': script, 'standard input': '-', '-c': '-c'}[way]
+  words = [before, code] if way == '-c' else [before]
+  ended = _run(*words, path, input=code if way == 'standard input' else None)
+  assert ended.returncode == 0, ended.stderr
+  assert ended.stdout == 'ran\n10\n'
 
 
-def _run(script, path):
+def _run(*words, input=None):
   import pathlib
   import subprocess
   import sys
 
   root = pathlib.Path(__file__).resolve().parents[2]
   return subprocess.run(
-    [sys.executable, str(script), str(path)],
+    [sys.executable, *map(str, words)],
+    input=input,
     capture_output=True,
     text=True,
     timeout=60,
