@@ -44,7 +44,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
   """Runs a command: parses its flags, calls `main`, exits with its status.
 
   0: done.  1: the run failed.  2: the call or its input is wrong (ValueError,
-  TypeError, FileNotFoundError...).  The last line says what happened.
+  TypeError, FileNotFoundError...).  The last line says what happened.  Words
+  that are no flags are refused, but for as many as `main.arguments`.
   """
   warnings.showwarning = _show_warning
   try:
@@ -189,8 +190,11 @@ def _guarded(main, argv):
       and (record.levelno >= 30 or 'xla_bridge' not in record.pathname)
     )
   )
-  if len(argv) > 1:
-    _last_line(f'unexpected argument {argv[1]!r}; flags look like --name=value')
+  taken = 1 + getattr(main, 'arguments', 0)
+  if len(argv) > taken:
+    _last_line(
+      f'unexpected argument {argv[taken]!r}; flags look like --name=value'
+    )
     return 2
   logging.set_verbosity(logging.WARNING if _QUIET.value else logging.INFO)
   try:

@@ -282,12 +282,14 @@ def _own_data_of_the_readme():
 
 
 def test_own_data_of_the_readme(own_data):
-  """Runs the five commands as they stand, but for the size of the network."""
+  """Runs the commands as they stand, but for the size of the network."""
   commands = [_shrunk(words) for words in _own_data_of_the_readme()]
   assert [words[0].removeprefix('launch.') for words in commands] == [
-    'convert_annotations', 'extract_features', 'train', 'propose', 'evaluate',
+    'inspect_data', 'convert_annotations', 'extract_features', 'train',
+    'propose', 'evaluate',
   ]  # fmt: skip
   done = _run_all(commands, own_data, 300)
+  assert 'annotations ' in done.stdout and 'features ' in done.stdout
   assert 'top_k' in done.stdout
   assert len(list((own_data / 'extracted').glob('*.npy'))) == 1
   found = json.loads((own_data / 'proposals.json').read_text())
