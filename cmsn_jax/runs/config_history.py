@@ -65,7 +65,11 @@ _BEFORE_CHAINS = (
   Removed('template.clear_reach', 4.0),
 )
 # Since then, in order.
-_SINCE = (Added('train.checkpoint_every_sec', 60.0),)
+_SINCE = (
+  Added('train.checkpoint_every_sec', 60.0),
+  Added('template.most_per_snippet', 0.2),
+  Added('template.most_at_least', 400),
+)
 
 
 def current(values: dict[str, Any]) -> dict[str, Any]:

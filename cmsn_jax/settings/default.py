@@ -231,6 +231,10 @@ def _template():
   template.per_snippet = 3.2
   template.mend_per_snippet = 0.4
   template.keep_per_snippet = 1.4
+  # Proposals kept of a video at most, where `nms.max_proposals` is 0: so many a
+  # snippet, but not fewer than `most_at_least`. Both 0: all that the NMS leaves.
+  template.most_per_snippet = 0.2
+  template.most_at_least = 400
   return template
 
 
@@ -253,7 +257,8 @@ def _nms():
   nms.sigma = 0.75
   nms.threshold = 0.65
   nms.greedy_tiou = 0.8
-  # Proposals kept a video; 0: all.
+  # Proposals kept a video; 0: all, in the template chain as many as
+  # `template.most_per_snippet` says.
   nms.max_proposals = 0
   return nms
 

@@ -20,7 +20,10 @@ READS = (
   'stages.margin_m', 'stages.margin_n', 'stages.margin_form', 'nms',
   'train.frozen',
 )  # fmt: skip
-AT_INFERENCE = ('template.clear_weight', 'template.border_error', 'nms')
+AT_INFERENCE = (
+  'template.clear_weight', 'template.border_error',
+  'template.most_per_snippet', 'template.most_at_least', 'nms',
+)  # fmt: skip
 
 derive = derive_lib.derive
 networks = networks_lib.build

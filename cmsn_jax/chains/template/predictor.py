@@ -105,8 +105,10 @@ class Predictor(prediction.Predictor):
     )
 
   def _most(self, total):
-    """Proposals kept of a video of so many snippets."""
-    return self.config.nms.max_proposals or max(400, round(0.2 * total))
+    """Proposals kept of a video of so many snippets; None: all."""
+    settings = self.config.template
+    own = max(settings.most_at_least, round(settings.most_per_snippet * total))
+    return self.config.nms.max_proposals or own or None
 
   def encode(self, source, video_id: str) -> np.ndarray:
     """Evaluator features of a video by each member, float32 [m, t, c].

@@ -111,6 +111,26 @@ def test_other_nms(predictor, method):
   assert any('nms.method' in problem for problem in chain.problems(config))
 
 
+@pytest.mark.parametrize(
+  ('most', 'per_snippet', 'at_least', 'expected'),
+  [(0, 0.2, 100, 100), (0, 0.5, 100, 150), (7, 0.5, 100, 7), (0, 0.0, 0, 420)],
+)
+def test_the_most_that_is_kept_of_a_video(
+  predictor, most, per_snippet, at_least, expected
+):
+  # It was 0.2 a snippet or 400, whatever the config said.
+  config = predictor.config.copy_and_resolve_references()
+  config.nms.method = 'soft'
+  config.nms.max_proposals = most
+  config.template.most_per_snippet = per_snippet
+  config.template.most_at_least = at_least
+  other = registry.predictor(config, predictor.params)
+  found = other.video(Source(), 'c').proposals
+  # 300 snippets; without a limit all of keep_per_snippet reach the NMS.
+  assert config.template.keep_per_snippet == 1.4
+  assert len(found.scores) == expected
+
+
 def test_unreadable_video_is_reported_and_left_out(predictor):
   told = []
   found = dict(
