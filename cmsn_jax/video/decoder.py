@@ -97,7 +97,12 @@ class Painter:
       stored = (frame.height, frame.width)
       self._size = stored[::-1] if turned else stored
     height, width = self._size[::-1] if turned else self._size
-    image = self._convert(frame, width, height, 'rgb24').to_ndarray()
+    # To packed pixels of an odd width, as 171, the scaler has no fast way; planes
+    # of the same values take it half the time. Enlarged, they differ by one.
+    smaller = width < frame.width and height < frame.height
+    planar = width % 2 and smaller and frame.format.name.startswith('yuv')
+    pixels = 'gbrp' if planar else 'rgb24'
+    image = self._convert(frame, width, height, pixels).to_ndarray()
     if turned:
       image = image.swapaxes(0, 1)
     if columns:

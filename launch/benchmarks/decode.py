@@ -49,16 +49,28 @@ def run_decode(quick: bool = False) -> list[dict]:
     ]
 
 
-def render(path: pathlib.Path, num_frames: int):
-  """A picture with much detail that moves, as an h264 file."""
+def render(
+  path: pathlib.Path,
+  num_frames: int,
+  source: tuple[int, int] = _SOURCE,
+  rate: int = _RATE,
+):
+  """A picture with much detail that moves, as an h264 file.
+
+  Args:
+    path: of the file.
+    num_frames: of the video.
+    source: height and width.
+    rate: frames a second.
+  """
   import av
 
   rng = np.random.default_rng(0)
-  height, width = _SOURCE
+  height, width = source
   tiles = rng.integers(0, 256, (height // 8 + 9, width // 8 + 9, 3), np.uint8)
   picture = tiles.repeat(8, 0).repeat(8, 1)
   with av.open(str(path), 'w') as container:
-    stream = container.add_stream('libx264', rate=fractions.Fraction(_RATE))
+    stream = container.add_stream('libx264', rate=fractions.Fraction(rate))
     stream.height, stream.width, stream.pix_fmt = height, width, 'yuv420p'
     for i in range(num_frames):
       y, x = (int(32 + 30 * f(i / 20)) for f in (np.sin, np.cos))

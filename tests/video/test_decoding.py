@@ -542,3 +542,16 @@ def test_real_workout_counts(real_data):
     frames = decoding.read(path, fps=expected['fps'], size=(16, 16))
     assert len(frames) == expected['frames'], video_id
     assert info.num_frames_at(25) == len(decoding.read(path, size=(16, 16)))
+
+
+@pytest.mark.parametrize('pixels', ['yuv420p', 'yuv444p', 'yuv422p10le'])
+@pytest.mark.parametrize('size', [(24, 31), (47, 63), (24, 32), (48, 91)])
+def test_planes_of_odd_widths_hold_the_same_values(pixels, size):
+  rng = np.random.default_rng(0)
+  image = rng.integers(0, 256, (48, 64, 3), np.uint8)
+  frame = av.VideoFrame.from_ndarray(image, 'rgb24').reformat(format=pixels)
+  height, width = size
+  want = decoder.reformatter()(frame, width, height, 'rgb24').to_ndarray()
+  got = decoder.Painter(size).paint(frame)
+  assert got.shape == (*size, 3) and got.dtype == np.uint8
+  np.testing.assert_array_equal(got, want)
