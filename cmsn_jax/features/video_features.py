@@ -176,7 +176,7 @@ class VideoFeatures:
     *,
     clock: Clock,
     on_video: Callable[[str], None] | None = None,
-    **kwargs,
+    **kwargs: Any,
   ) -> Iterator['Extracted']:
     """Yields the features of many video files, each when it is complete.
 

@@ -29,7 +29,12 @@ from jaxtyping import Float32
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import bn_inception, resnet
-from cmsn_jax.features.weights import caffe, caffe_files, folders
+from cmsn_jax.features.weights import (
+  caffe,
+  caffe_files,
+  caffe_resnet,
+  folders,
+)
 from cmsn_jax.files import torch_files
 
 _PREFIXES = ('module.', 'base_model.', 'backbone.', 'model.', 'cls_head.')
@@ -169,7 +174,7 @@ def _caffe_state(path, backbone, variant):
   """(state dict, the variant that the file shows)."""
   if backbone != 'resnet':
     return caffe.bn_inception_state(path), variant
-  found = caffe.resnet_state(path)
+  found = caffe_resnet.resnet_state(path)
   wrong = [
     key for key, given in variant.items() if given and not found.settings[key]
   ]

@@ -10,7 +10,13 @@ import pytest
 from cmsn_jax.features import two_stream
 from cmsn_jax.features.backbones import c3d, resnet
 from cmsn_jax.features.weights import c3d as c3d_weights
-from cmsn_jax.features.weights import caffe, caffe_files, folders, tsn
+from cmsn_jax.features.weights import (
+  caffe,
+  caffe_files,
+  caffe_resnet,
+  folders,
+  tsn,
+)
 from tests.features.weights import made_caffe
 
 WIDTHS = (4, 6, 8, 8, 10)
@@ -207,21 +213,23 @@ def test_damaged_files_are_errors_that_name_the_file(tmp_path):
   for index, (what, changed) in enumerate(damaged(data)):
     path = write(tmp_path / f'{index}.caffemodel', changed)
     with pytest.raises(caffe_files.CaffeError, match=f'{index}.caffemodel'):
-      caffe.resnet_state(path)
+      caffe_resnet.resnet_state(path)
       pytest.fail(what)
 
 
 def test_a_flipped_bit_ends_in_an_error_or_among_the_numbers(tmp_path):
   layers = made_caffe.resnet(blocks=(1, 1, 1, 1), width=1)
   data = bytearray(made_caffe.model(layers))
-  whole = len(caffe.resnet_state(write(tmp_path / 'a.caffemodel', data)).arrays)
+  whole = len(
+    caffe_resnet.resnet_state(write(tmp_path / 'a.caffemodel', data)).arrays
+  )
   rng = np.random.default_rng(0)
   for _ in range(80):
     changed = data.copy()
     changed[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
     path = write(tmp_path / 'a.caffemodel', changed)
     try:
-      found = caffe.resnet_state(path)
+      found = caffe_resnet.resnet_state(path)
     except caffe_files.CaffeError as error:
       assert 'a.caffemodel' in str(error)
     else:
@@ -250,7 +258,7 @@ def test_every_array_is_accounted_for(tmp_path):
   layers.append({**layers[0], 'name': 'extra', 'tops': ['extra']})
   path = write(tmp_path / 'a.caffemodel', made_caffe.model(layers))
   with pytest.raises(caffe_files.CaffeError, match='no place.*: extra'):
-    caffe.resnet_state(path)
+    caffe_resnet.resnet_state(path)
   layers = made_caffe.bn_inception()
   gone = [layer for layer in layers if layer['name'] != 'inception_4c/3x3_bn']
   for layer in gone:
@@ -272,7 +280,7 @@ def test_connections_that_are_no_resnet(tmp_path):
   def refused(layers, text):
     path = write(tmp_path / 'a.caffemodel', made_caffe.model(layers))
     with pytest.raises(caffe_files.CaffeError, match=text):
-      caffe.resnet_state(path)
+      caffe_resnet.resnet_state(path)
 
   layers = made_caffe.resnet()
   block = next(layer for layer in layers if layer['type'] == 'Eltwise')
