@@ -160,7 +160,11 @@ def recognise(file: sample_lib.Sample) -> tuple[str, str]:
 
 def _unknown(file: sample_lib.Sample) -> str:
   problem = file.problem
-  if problem is not None and file.table is None and file.document is None:
+  # What cannot be read at all, or is JSON or CSV but for a slip.
+  slips = ('not a CSV file', 'not valid JSON', 'spreadsheet')
+  if problem is not None and (
+    not file.text or any(slip in str(problem) for slip in slips)
+  ):
     return str(problem)
   if file.table is not None and len(file.table.header) > 1:
     header = ', '.join(json_files.shown(n, 30) for n in file.table.header[:12])

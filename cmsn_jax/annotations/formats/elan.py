@@ -67,13 +67,16 @@ def _read_table(file, options) -> imported.Imported:
   """A table with one column a tier, or a column for the text."""
   table = csv_format.filtered(file.table, options.where)
   named = [columns_lib.understand(k, n) for k, n in enumerate(table.header)]
-  if 'label' in options.columns or options.labels_from:
-    pass
-  elif not any(column.role == 'label' for column in named):
-    known = re.compile(r'(begin|end) time|duration|participant|file|annotator')
-    tiers = [
-      k for k, name in enumerate(table.header) if not known.match(name.lower())
-    ]
+  has_label = any(c.role == 'label' and c.rank == 0 for c in named)
+  known = re.compile(
+    r'(begin|end) time|duration|participant|file|annotator|tier'
+  )
+  tiers = [
+    k for k, name in enumerate(table.header) if not known.match(name.lower())
+  ]
+  if tiers and not (
+    has_label or 'label' in options.columns or options.labels_from
+  ):
     rows = tuple(
       csv_tables.Row(
         row.line,
