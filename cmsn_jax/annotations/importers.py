@@ -97,6 +97,8 @@ def convert(
   if format == 'auto':
     chosen, reason = recognise(file)
   reader = readers()[chosen]
+  if format != 'auto' and not file.is_folder:
+    _check_format(file, format, reader)
   if chosen == 'thumos14' and file.is_folder:
     annotations = thumos14_files.read(
       path, lengths=lengths, past_end=policy.past_end
@@ -109,6 +111,19 @@ def convert(
   result.notes.insert(0, f'{file.path}: read as {chosen} ({reason})')
   annotations, warnings = finishing.finish(result, lengths, options, policy)
   return Converted(annotations, chosen, tuple(result.notes), tuple(warnings))
+
+
+def _check_format(file, format: str, reader: ModuleType) -> None:
+  """Refuses a file that a reader cannot know what to do with."""
+  if getattr(reader, 'TRIES', False) or reader.recognise(file):
+    return
+  if file.problem is not None and not file.text:
+    raise file.problem
+  first = next((line for line in file.lines if line.strip()), '')
+  raise csv_tables.TableError(
+    f'{file.path}: not of the format {format} as it is known here (it begins '
+    f'with {json_files.shown(first)}); --format=auto goes by the contents'
+  )
 
 
 def recognise(file: sample_lib.Sample) -> tuple[str, str]:

@@ -26,7 +26,13 @@ import h5py
 import numpy as np
 import scipy.io
 
-from cmsn_jax.annotations import activitynet, importers, lengths
+from cmsn_jax.annotations import (
+  activitynet,
+  finishing,
+  imported,
+  importers,
+  lengths,
+)
 from cmsn_jax.files import (
   feature_files,
   proposal_files,
@@ -37,6 +43,7 @@ from cmsn_jax.files import (
 )
 from cmsn_jax.video import decoding
 from cmsn_jax.video import reader as video_reader
+from tests.annotations import made_files
 from tests.video import made_videos
 
 MAX_SECONDS = 30.0  # wall time, on machines that do other things too
@@ -208,6 +215,23 @@ def read_csv(path):
   return importers.convert(path, format='csv', lengths=known).annotations
 
 
+def read_made(name, path, format='auto'):
+  """Reads an annotation file of `made_files`, or what became of one."""
+  made = made_files.FILES[name]
+  known = {'v1', *made_files.RECORDINGS.values()}
+  stated = 'boris' in name or name.startswith(
+    ('bento', 'charades', 'frames', 'calms21')
+  )
+  return importers.convert(
+    path,
+    format=format,
+    lengths=None if stated else {x: lengths.Length(30.0, 10.0) for x in known},
+    options=imported.Options(**({'fps': 10.0} | made.options)),
+    # Whatever can be made of it, so that more of the way is gone.
+    policy=finishing.Policy(bad='clip', match='loose'),
+  ).annotations
+
+
 # name: (a good file, its name, reader, what must hold of the result)
 READERS = {
   'annotations': (
@@ -293,6 +317,23 @@ READERS = {
   'mat 7.3': (_h5_of_one(), 'v1.mat', read_features, lambda _: None),
   'mp4': (_mp4(), 'v1.mp4', read_video, lambda _: None),
 }  # fmt: skip
+for _name, _made in made_files.FILES.items():
+  _read = functools.partial(read_made, _name, format=_name.partition(',')[0])
+  READERS[f'made: {_name}'] = (
+    _made.content, _made.name, _read, check_annotations,
+  )  # fmt: skip
+READERS['recognised: boris'] = (
+  made_files.FILES['boris, log'].content,
+  'any.csv',
+  functools.partial(read_made, 'boris, log'),
+  check_annotations,
+)
+READERS['recognised: json'] = (
+  made_files.FILES['boris, project'].content,
+  'any.json',
+  functools.partial(read_made, 'boris, project'),
+  check_annotations,
+)
 if importlib.util.find_spec('torch'):
   READERS['pth'] = _pth, 'w.pth', torch_files.read, check_state
 # Files that must lie beside the damaged one.

@@ -4,6 +4,8 @@ from cmsn_jax.annotations import checks, dialects, imported, sample
 from cmsn_jax.annotations import thumos14 as thumos14_files
 from cmsn_jax.files import json_files, video_ids
 
+TRIES = True
+
 
 def recognise(file: sample.Sample) -> str | None:
   """Why a file is of this format; None where it is not."""

@@ -11,6 +11,7 @@ from cmsn_jax.annotations import imported, sample
 from cmsn_jax.files import cell_values, csv_tables, json_files
 
 ORDER = 9
+TRIES = True
 _MAX_NAMED = 8
 
 

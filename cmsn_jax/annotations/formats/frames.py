@@ -12,6 +12,7 @@ from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables
 
 ORDER = 5
+TRIES = True
 _INDEX = re.compile(
   r'|unnamed: ?0|index|idx|frames?|frame[ _]?(number|nr|no|id|idx|index)?|'
   r'time|t|time[ _]?\(?s(ec(onds)?)?\)?|timestamp|seconds|row|image|image index'
@@ -185,6 +186,11 @@ def _is_regular(places: Sequence[float]) -> bool:
 
 
 def _read_table(table, result, name, options) -> None:
+  if not table.rows:
+    raise csv_tables.TableError(
+      f'{table.path}: no row has as many cells as the header, '
+      f'{len(table.header)}'
+    )
   layout = _Layout(table)
   result.notes += table.notes
   for line, width in table.ragged:
@@ -284,6 +290,10 @@ def _places(rows, layout, path: str) -> tuple[list[float], float, bool]:
     shift = 1.0 if places[0] == 1 else 0.0
     return [place - shift for place in places], 1.0, False
   steps = sorted(b - a for a, b in zip(places, places[1:]))
+  if not steps:
+    raise csv_tables.TableError(
+      f'{path}: one row of a recording says nothing of the time between rows'
+    )
   return places, steps[len(steps) // 2], True
 
 
