@@ -39,6 +39,59 @@ _AT_LEAST = {
   'template.num_actions': 0,
   'template.clear_weight': 0.0,
   'template.border_error': 0.0,
+  'template.mend_per_snippet': 0.0,
+  'template.most_per_snippet': 0.0,
+  'template.most_at_least': 0,
+  'template.typical_duration': 0.0,
+  'template.stage_weight': 0.0,
+  'template.match_weight': 0.0,
+  'template.offset_weight': 0.0,
+  'template.width': 1,
+  'template.pooled_width': 1,
+  'template.hidden': 1,
+  'template.proposals': 1,
+  'stages.width': 1,
+  'stages.lstm_width': 1,
+  'stages.lstm_layers': 1,
+  'stages.lmcl_margin': 0.0,
+  'stages.margin_m': 0.0,
+  'stages.margin_n': 0.0,
+  'evaluator.hidden': 1,
+  'proposals.decay_rate': 0.0,
+  'proposals.max_candidates': 0,
+  'nms.max_proposals': 0,
+  'train.weight_decay': 0.0,
+  'train.warmup_steps': 0,
+  'train.clip_norm': 0.0,
+  'train.checkpoint_every_sec': 0.0,
+  'train.checkpoint_every_steps': 0,
+  'data.feature_fps': 0.0,
+}
+_ABOVE = {
+  'nms.sigma': 0.0,
+  'stages.scale': 0.0,
+  'template.per_snippet': 0.0,
+  'template.keep_per_snippet': 0.0,
+  'train.learning_rate': 0.0,
+  'data.target_snippets': 0.0,
+  'video.fps': 0.0,
+}
+# Least, most, and whether the most may be reached.
+_WITHIN = {
+  'data.holdout': (0, 0.5, True),
+  'windows.overlap': (0, 1, False),
+  'windows.jitter': (0, 1, True),
+  'windows.channel_drop': (0, 1, False),
+  'windows.time_stretch': (0, 3, False),
+  'windows.noise': (0, 3, False),
+  'windows.scale': (0, 3, False),
+  'stages.dropout': (0, 1, False),
+  'template.dropout': (0, 1, False),
+  'evaluator.dropout': (0, 1, False),
+  'nms.threshold': (0, 1, True),
+  'nms.greedy_tiou': (0, 1, True),
+  'train.momentum': (0, 1, False),
+  'train.ema': (0, 1, False),
 }
 
 
@@ -59,12 +112,19 @@ def check(config: ml_collections.ConfigDict) -> None:
     for key, least in _AT_LEAST.items()
     if key in flat and not flat[key] >= least
   ]
+  problems += [
+    f'config.{key} must be above {least:g}, got {flat[key]}'
+    for key, least in _ABOVE.items()
+    if key in flat and not flat[key] > least
+  ]
+  problems += [
+    f'config.{key} must be within [{low}, {high}{"]" if closed else ")"}, got '
+    f'{flat[key]}'
+    for key, (low, high, closed) in _WITHIN.items()
+    if key in flat
+    and not (low <= flat[key] < high or (closed and flat[key] == high))
+  ]
   problems += _calibration(flat['calibration.given'])
-  overlap = flat['windows.overlap']
-  if not 0 <= overlap < 1:
-    problems.append(
-      f'config.windows.overlap must be within [0, 1), got {overlap}'
-    )
   ans, best = flat['evaluation.ans'], flat['evaluation.best_ans']
   if not best or not set(best) <= set(ans):
     problems.append(
