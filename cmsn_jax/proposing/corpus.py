@@ -74,7 +74,10 @@ def propose(
       {k: v for k, v in seconds.items() if k not in failures}, *shard
     )
     results = result_files.Results(
-      result_files.shard_path(output, *shard), trained.identity, [path], append
+      result_files.shard_path(output, *shard),
+      trained.identity,
+      [path] if isinstance(path, str) else list(path),
+      append,
     )
 
     def predict(video_ids, bar):
