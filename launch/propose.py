@@ -20,6 +20,16 @@ _SUBSET = flags.DEFINE_string('subset', '', 'Subset of --annotations.')
 _FEATURE_FPS = flags.DEFINE_float(
   'feature_fps', 0.0, 'Snippets a second of the features, if they do not say.'
 )
+_FORMAT = flags.DEFINE_enum(
+  'format',
+  'json',
+  [
+    'json', 'csv', 'boris', 'elan', 'audacity', 'via', 'srt', 'webvtt',
+    'deepethogram',
+  ],
+  'Also write them for another program, beside --output; see '
+  'launch.convert_proposals, which can choose the best of them.',
+)  # fmt: skip
 _PHASE = flags.DEFINE_string(
   'phase',
   'all',
@@ -72,11 +82,35 @@ def main(argv):
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():
     _draw()
+  if _FORMAT.value != 'json' and pathlib.Path(_OUTPUT.value).exists():
+    _convert()
   if failures:
     for video_id, error in failures.items():
       print(f'failed: {video_id}: {error}')
     raise cli.Failed(f'{len(failures)} videos failed, the others are done')
   return 0
+
+
+def _convert():
+  from cmsn_jax.annotations import activitynet
+  from cmsn_jax.files import event_formats, proposal_files
+
+  known = {}
+  if _ANNOTATIONS.value:
+    known = activitynet.read(_ANNOTATIONS.value).videos
+  found = proposal_files.read(_OUTPUT.value)
+  target = str(pathlib.Path(_OUTPUT.value).with_suffix(''))
+  target += event_formats.SUFFIXES[_FORMAT.value]
+  event_formats.write(
+    target,
+    _FORMAT.value,
+    {k: event_formats.events_of(proposals) for k, proposals in found.items()},
+    {
+      k: event_formats.About(v.duration_sec, v.fps or 0.0)
+      for k, v in known.items()
+    },
+  )
+  print(f'wrote {target}')
 
 
 def _draw():

@@ -1,6 +1,7 @@
 """Do features and annotations belong together? Lengths, values, what is odd."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -111,6 +112,14 @@ def check(
   if lowest is not None:
     scale = np.maximum(np.abs(highest), np.abs(lowest))
     constant = tuple(np.flatnonzero(highest - lowest <= _SAME * scale).tolist())
+  if not timing.rescaled:
+    lost = _lost(rows, durations, timing.of)
+    if len(rows) > 2 and lost.min() > 1 and np.ptp(lost) <= 1:
+      warnings.warn(
+        f'{store.path}: {_of_windows(lost)}',
+        feature_files.FeatureFileWarning,
+        stacklevel=2,
+      )
   if timing.rescaled:
     return Found(rows, store.dim, False, True, constant)
   computed = _computed(rows, durations, timing.of)
@@ -246,15 +255,9 @@ def _explanations(
       'training, or {"rescaled": true} in features.json'
     ]
   # Unlike with a wrong rate, long and short recordings lack as many.
-  lost = np.array([grid(k).rows(durations[k]) - rows[k] for k in rows])
+  lost = _lost(rows, durations, grid)
   if lost.min() > 1 and np.ptp(lost) <= 1 and lost.max() < 50:
-    low, high = float(lost.max()), float(lost.min()) + 1
-    return [
-      f'Each is {lost.mean():.1f} rows short, as where a row sees a window of '
-      f'{low:.1f} to {high:.1f} strides: T = (N - window) // stride + 1. Say '
-      'feature_window and feature_stride in frames: as flags, as '
-      '--config.data.feature_window=… for training, or in features.json'
-    ]
+    return [_of_windows(lost)]
   rates = {k: rows[k] / durations[k] for k in rows}
   groups = _groups(rates)
   if 1 < len(groups) <= 4 and len(groups) < len(rates) + (len(rates) == 2):
@@ -269,6 +272,21 @@ def _explanations(
       'features.json; they are then resampled to one'
     ]
   return []
+
+
+def _lost(rows, durations, grid) -> np.ndarray:
+  """Rows that each video has fewer than it should."""
+  return np.array([grid(k).rows(durations[k]) - rows[k] for k in rows])
+
+
+def _of_windows(lost) -> str:
+  return (
+    f'Each recording is {lost.mean():.1f} rows short, as where a row sees a '
+    f'window of {lost.max():.1f} to {lost.min() + 1:.1f} strides: '
+    'T = (N - window) // stride + 1. If so, say feature_window and '
+    'feature_stride in frames: as flags, as --config.data.feature_window=… for '
+    'training, or in features.json'
+  )
 
 
 def _groups(rates: Mapping[str, float]) -> list[list[str]]:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from cmsn_jax.annotations import activitynet
-from cmsn_jax.files import feature_rates
+from cmsn_jax.data import sources
+from cmsn_jax.files import feature_rates, feature_resampled
 
 # Rates are compared as text users type, e.g. 3.33 for 10/3.
 _SAME = 1e-3
@@ -154,6 +155,40 @@ def typical_rate(
       'annotated recordings, to be seen'
     )
   return float(np.median(rates))
+
+
+def on_grid(store: Any, timing: Timing) -> Any:
+  """The store itself, or resampled where its recordings have other rates."""
+  if not timing.rates:
+    return store
+  fps = timing.grid.feature_fps
+  shift = timing.grid.offset_sec * fps
+  return feature_resampled.ResampledStore(store, fps, timing.rates, shift)
+
+
+def source(
+  store: Any,
+  feature_fps: float | int,
+  timing: Timing,
+  durations: Mapping[str, float | int],
+  **options: Any,
+) -> sources.FeatureSource:
+  """Snippets of a store `on_grid`, with the clock that the timing says.
+
+  Args:
+    store: the features.
+    feature_fps: rows a second, or the `typical_rate` of rescaled features.
+    timing: how the rows lie in time.
+    durations: seconds by video id; needed of rescaled features only.
+    **options: of `sources.FeatureSource`.
+  """
+  return sources.FeatureSource(
+    store,
+    feature_fps,
+    offset_sec=float(timing.grid.offset_sec),
+    durations=durations if timing.rescaled else None,
+    **options,
+  )
 
 
 def _grid(rate, windows) -> feature_rates.Grid:

@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import statistics as normal
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -15,9 +15,40 @@ _LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
 _SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in _LEVELS])
 
 
+class Clock(NamedTuple):
+  """A video's seconds against those of its source's grid, `i / feature_fps`.
+
+  Attributes:
+    offset_sec: when the first snippet begins: above 0 where a row of features is
+      computed from a window longer than the step to the next.
+    stretch: seconds of the video in one of the grid: other than 1 where every
+      video was stretched to one number of rows.
+  """
+
+  offset_sec: float = 0.0
+  stretch: float = 1.0
+
+  def to_grid(self, sec: Float[np.ndarray, '...']) -> Float[np.ndarray, '...']:
+    """Seconds of the grid from those of the video."""
+    return sec if self == Clock() else (sec - self.offset_sec) / self.stretch
+
+  def to_sec(self, grid: Float[np.ndarray, '...']) -> Float[np.ndarray, '...']:
+    """Seconds of the video from those of the grid."""
+    return grid if self == Clock() else grid * self.stretch + self.offset_sec
+
+
+def clock(source: 'Source', video_id: str) -> Clock:
+  """A video's clock: the source's own, or the grid's where it has none."""
+  own = getattr(source, 'clock', None)
+  return own(video_id) if own else Clock()
+
+
 @runtime_checkable
 class Source(Protocol):
   """Hides whether snippets are feature rows or runs of frames.
+
+  Where a video's time is not that of the grid there is a method `clock` too, see
+  the function of that name.
 
   Attributes:
     feature_fps: snippets a second.
@@ -123,6 +154,9 @@ class FeatureSource:
     deviation: append it; without effect where `pool` is 1.
     statistics: standardise, or make normal, with these; None leaves features
       as they are.
+    offset_sec: when the span of row 0 begins.
+    durations: seconds by video id, of videos that were all stretched to some
+      number of rows; None: rows have the rate `feature_fps`.
 
   Raises:
     ValueError: if the statistics are of features of another width.
@@ -136,12 +170,16 @@ class FeatureSource:
     pool: int = 1,
     deviation: bool = False,
     statistics: Statistics | None = None,
+    offset_sec: float = 0.0,
+    durations: Mapping[str, float | int] | None = None,
   ):
     if pool < 1:
       raise ValueError(f'pool must be at least 1, got {pool}')
     self._store = store
     self._pool, self._deviation = pool, deviation and pool > 1
     self.statistics = statistics
+    self.offset_sec, self._durations = offset_sec, durations
+    self._file_fps = feature_fps
     self.feature_fps = feature_fps / pool
     self.file_dim = store.dim
     self.ids = store.ids
@@ -152,6 +190,22 @@ class FeatureSource:
         f'give {width}; use the features that the model was trained on'
       )
     self.snippet_shape = (width,)
+
+  def clock(self, video_id: str) -> Clock:
+    """How the video's time relates to that of the grid.
+
+    Raises:
+      ValueError: if its duration is needed and not known.
+    """
+    if self._durations is None:
+      return Clock(self.offset_sec)
+    if video_id not in self._durations:
+      raise ValueError(
+        f'{video_id}: its features were stretched to a number of rows, so that '
+        'its duration is needed; give annotations that say it'
+      )
+    rows = self._store.num_snippets(video_id)
+    return Clock(0.0, self._durations[video_id] * self._file_fps / rows)
 
   def num_snippets(self, video_id: str) -> int:
     """Snippets of a video after pooling; the last may average fewer rows."""

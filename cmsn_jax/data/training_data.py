@@ -5,12 +5,13 @@ import pathlib
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import ml_collections
 import numpy as np
 from absl import logging
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.data import feature_checks, feature_timing, sources
@@ -40,6 +41,7 @@ class TrainingData:
     pool: rows of a feature file averaged into one snippet.
     file_fps: rows a second in the feature files (features only).
     sidecar: what the feature folder says of itself, or None.
+    timing: how the rows of feature files lie in time (features only).
   """
 
   annotations: annotations_lib.Annotations
@@ -49,6 +51,15 @@ class TrainingData:
   pool: int = 1
   file_fps: float = 0.0
   sidecar: dict | None = None
+  timing: feature_timing.Timing | None = None
+
+  def grid_segments(self, video_id: str) -> Float[np.ndarray, 'n 2']:
+    """A training video's instances in seconds of the source's grid.
+
+    These times `source.feature_fps` are snippets, whatever the video's clock.
+    """
+    clock = sources.clock(self.source, video_id)
+    return clock.to_grid(self.train[video_id].segments)
 
 
 def open_data(
@@ -163,21 +174,36 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
   """
   data = config.data
   annotations = _annotations(data, 'features')
-  store = feature_concat.open_features(data.features)
+  store = feature_concat.open_features(
+    data.features, key=data.feature_key or None
+  )
   train, held_out = split(
     annotations, data.train_subset, data.eval_subset, data.holdout
   )
   train = _present(train, store.ids, data.allow_missing, data.features)
   held_out = _present(held_out, store.ids, data.allow_missing, data.features)
   videos = {**train, **held_out}
-  fps = feature_rate(data.feature_fps, store.sidecar, videos)
+  timing = feature_timing.resolve(
+    feature_timing.stated(data), store.sidecar, videos
+  )
+  durations = {k: v.duration_sec for k, v in videos.items()}
   feature_checks.check(
     store,
-    {k: v.duration_sec for k, v in videos.items()},
-    feature_timing.Timing(feature_rates.Grid(fps)),
+    durations,
+    timing,
     from_video='extractor' in (store.sidecar or {}),
   )
-  pool = data.pool or pool_factor(train, fps, data.target_snippets)
+  fps = feature_timing.typical_rate(timing, store, videos)
+  if timing.line():
+    logging.info('%s', timing.line())
+  store = feature_timing.on_grid(store, timing)
+  plain = TrainingData(
+    annotations, train, held_out,
+    feature_timing.source(store, fps, timing, durations),
+  )  # fmt: skip
+  pool = data.pool or pool_factor(
+    map(plain.grid_segments, train), fps, data.target_snippets
+  )
   logging.info(
     '%d training and %d held-out videos, %d-dimensional features at %g '
     'snippets a second, %d pooled into one',
@@ -188,15 +214,17 @@ def open_features(config: ml_collections.ConfigDict) -> TrainingData:
     statistics = sources.statistics_of(
       store, train, pool, data.pool_deviation, quantiles=data.normal_scores
     )
-  source = sources.FeatureSource(
+  source = feature_timing.source(
     store,
     fps,
+    timing,
+    durations,
     pool=pool,
     deviation=data.pool_deviation,
     statistics=statistics,
   )
   return TrainingData(
-    annotations, train, held_out, source, pool, fps, store.sidecar
+    annotations, train, held_out, source, pool, fps, store.sidecar, timing
   )
 
 
@@ -254,54 +282,13 @@ def _subset(annotations, key, name):
     raise ValueError(f'config.data.{key}: {error}') from None
 
 
-def feature_rate(
-  configured: float,
-  sidecar: dict | None,
-  videos: dict[str, annotations_lib.Video],
-) -> float:
-  """Snippets a second: from the config, the sidecar or the annotations.
-
-  Raises:
-    ValueError: if none says it, or two disagree.
-  """
-  found = {}
-  if configured < 0:
-    raise ValueError(
-      f'config.data.feature_fps must be positive, got {configured}'
-    )
-  if configured:
-    found['config.data.feature_fps'] = float(configured)
-  if sidecar and sidecar.get('feature_fps'):
-    found["the feature folder's sidecar"] = float(sidecar['feature_fps'])
-  rates = {v.feature_fps for v in videos.values() if v.feature_fps}
-  if len(rates) == 1:
-    found['the annotations'] = float(rates.pop())
-  elif len(rates) > 1:
-    raise ValueError(
-      f'the annotations name several feature rates, {sorted(rates)}; extract '
-      'all features at one rate'
-    )
-  if not found:
-    raise ValueError(
-      'the rate of the features is unknown; give snippets a second as '
-      '--config.data.feature_fps (frames a second / frames a snippet)'
-    )
-  values = list(found.values())
-  if not np.allclose(values, values[0], rtol=1e-3):
-    raise ValueError(
-      'feature rates disagree: '
-      + ', '.join(f'{name} says {value:g}' for name, value in found.items())
-    )
-  return values[0]
-
-
 def training_windows(
   data: TrainingData, length: int, hop: int, require_instance: bool
 ) -> list[windows_lib.Window]:
   """The windows of the training videos; see `windows.training_windows`."""
   return windows_lib.training_windows(
     {video_id: data.source.num_snippets(video_id) for video_id in data.train},
-    {video_id: video.segments for video_id, video in data.train.items()},
+    {video_id: data.grid_segments(video_id) for video_id in data.train},
     data.source.feature_fps,
     length=length,
     hop=hop,
@@ -313,8 +300,9 @@ def stage_labels(
   video: annotations_lib.Video, source: Any, rule: str
 ) -> Int[np.ndarray, ' t']:
   """Stage labels of all snippets of a video; `rule` as in `targets`."""
+  clock = sources.clock(source, video.video_id)
   return stage_targets.stage_labels(
-    video.segments,
+    clock.to_grid(video.segments),
     source.num_snippets(video.video_id),
     source.feature_fps,
     rule=rule,
@@ -322,14 +310,18 @@ def stage_labels(
 
 
 def pool_factor(
-  videos: dict[str, annotations_lib.Video],
+  segments: Iterable[Float[np.ndarray, 'n 2']],
   feature_fps: float,
   target_snippets: float,
 ) -> int:
-  """Rows to average so that a median instance spans `target_snippets`."""
-  durations = np.concatenate(
-    [v.segments[:, 1] - v.segments[:, 0] for v in videos.values()]
-  )
+  """Rows to average so that a median instance spans `target_snippets`.
+
+  Args:
+    segments: of each video, in seconds of a grid of `feature_fps` rows.
+    feature_fps: rows a second.
+    target_snippets: how many a median instance shall span.
+  """
+  durations = np.concatenate([one[:, 1] - one[:, 0] for one in segments])
   return max(1, round(np.median(durations) * feature_fps / target_snippets))
 
 

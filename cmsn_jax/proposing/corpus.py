@@ -5,11 +5,13 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 from absl import logging
 
 from cmsn_jax import progress, sharding
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.chains import prediction
+from cmsn_jax.data import sources
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
@@ -61,15 +63,17 @@ def propose(
   trained = trained_lib.load(workdir, phase)
   failures = {}
   with contextlib.ExitStack() as stack:
-    source, seconds = inputs.open_source(
-      trained, path, feature_fps, failures, stack, find
-    )
     known = annotations_lib.read(annotations) if annotations else None
+    source, seconds = inputs.open_source(
+      trained, path, feature_fps, failures, stack, find,
+      known and known.videos,
+    )  # fmt: skip
     videos = _chosen([*seconds, *failures], known, subset, path)
     failures = {k: v for k, v in failures.items() if k in videos}
     seconds = {k: v for k, v in seconds.items() if k in videos}
-    if known:
-      _check_durations(source, seconds, known, failures)
+    if known and not trained.data.get('rescaled'):
+      lost = trained.data.get('lost_rows', 0.0) / trained.data.get('pool', 1)
+      _check_durations(source, seconds, known, lost, failures)
     own = sharding.share(
       {k: v for k, v in seconds.items() if k not in failures}, *shard
     )
@@ -85,15 +89,14 @@ def propose(
         inputs.Followed(source, bar), video_ids, on_error=failures.__setitem__
       )
 
-    run(own, predict, results, failures, seconds, save_stages,
-        source.feature_fps, quiet)  # fmt: skip
+    run(own, predict, results, failures, seconds, save_stages, source, quiet)
   results.finish()
   result_files.join(output, shard[1], trained.identity, csv)
   return failures
 
 
-def _check_durations(source, seconds, known, failures):
-  grid = feature_rates.Grid(source.feature_fps)
+def _check_durations(source, seconds, known, lost, failures):
+  grid = feature_rates.Grid(source.feature_fps, 0.0, lost)
   for video_id, length in seconds.items():
     found = (
       round(length * source.feature_fps),
@@ -112,7 +115,7 @@ def run(
   failures: dict[str, str],
   seconds: dict[str, float],
   save_stages: str | None,
-  feature_fps: float,
+  source: sources.Source,
   quiet: bool,
 ) -> None:
   """Proposes for what is not done yet, with progress in video seconds."""
@@ -125,7 +128,7 @@ def run(
     for video_id, found in predict(todo, bar):
       if save_stages and found.probabilities is not None:
         file = os.path.join(save_stages, f'{video_id}.npz')
-        stage_files.write(file, found.probabilities, feature_fps)
+        _write_stages(file, found.probabilities, source, video_id)
       results.add(video_id, found.proposals)
       bar.done(video_id)
     # Nothing more is to come of these.
@@ -133,6 +136,20 @@ def run(
       bar.done(video_id)
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)
+
+
+def _write_stages(file, probabilities, source, video_id):
+  clock = sources.clock(source, video_id)
+  rate = source.feature_fps / clock.stretch
+  # Files have no offset: what is before the first window is background.
+  before = round(clock.offset_sec * rate)
+  if before > 0:
+    empty = np.zeros((before, probabilities.shape[1]), probabilities.dtype)
+    empty[:, 0] = 1
+    probabilities = np.concatenate([empty, probabilities])
+  elif -len(probabilities) < before < 0:
+    probabilities = probabilities[-before:]
+  stage_files.write(file, probabilities, rate)
 
 
 def _chosen(ids: Iterable[str], known, subset, path) -> set[str]:

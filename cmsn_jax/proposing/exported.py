@@ -47,27 +47,39 @@ class ExportedModel:
   predictor: prediction.Predictor
   statistics: sources.Statistics | None
 
-  def propose(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  def propose(
+    self, features: np.ndarray, duration_sec: float | None = None
+  ) -> tuple[np.ndarray, np.ndarray]:
     """Proposals of a whole video of any length, as launch.propose makes them.
 
     Args:
       features: [t, d] as extracted, at `description['file_fps']` rows a second.
+      duration_sec: of the video; needed, and used, where the model was trained
+        on features stretched to one length (`description['rescaled']`).
 
     Returns:
       segments [n, 2] in seconds, scores [n], best first.
 
     Raises:
-      ValueError: on features of another width, or that are not finite.
+      ValueError: on features of another width, or that are not finite; without
+        a duration that is needed.
     """
-    found = self.predict(features).proposals
+    found = self.predict(features, duration_sec).proposals
     return found.segments, found.scores
 
-  def predict(self, features: np.ndarray) -> prediction.Prediction:
+  def predict(
+    self, features: np.ndarray, duration_sec: float | None = None
+  ) -> prediction.Prediction:
     """`propose`, with the stage probabilities [t, 6] of the whole video.
 
     These are at `description['feature_fps']` a second.
     """
-    source = self._source(features)
+    if self.description.get('rescaled') and not duration_sec:
+      raise ValueError(
+        'this model was trained on features stretched to one length: give '
+        'duration_sec, the seconds of the video'
+      )
+    source = self._source(features, duration_sec)
     ((_, found),) = self.predictor.propose(source, source.ids)
     return found
 
@@ -88,7 +100,7 @@ class ExportedModel:
     mask = np.ones((1, len(snippets)), bool)
     return jax.device_get(self.programs['stages'].call(snippets[None], mask))
 
-  def _source(self, features):
+  def _source(self, features, duration_sec=None):
     features = np.asarray(features, np.float32)
     about = self.description
     width = about['file_dim']
@@ -105,6 +117,8 @@ class ExportedModel:
       pool=about['pool'],
       deviation=about['config']['data']['pool_deviation'],
       statistics=self.statistics,
+      offset_sec=about.get('offset_sec', 0.0),
+      durations=({'features': duration_sec} if about.get('rescaled') else None),
     )
 
 

@@ -2,39 +2,59 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
 from cmsn_jax import progress
+from cmsn_jax.annotations import activitynet
 from cmsn_jax.data import frame_source, sources
 from cmsn_jax.features import extracting_store, video_features
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.files import feature_concat, feature_files, feature_folders
+from cmsn_jax.files import (
+  feature_concat,
+  feature_files,
+  feature_folders,
+  feature_resampled,
+)
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.video import decoding, finding, video_files
 from cmsn_jax.video import reader as video_reader
 
 _TABLES = frozenset(('.csv', '.tsv', '.txt'))
+# Recordings are resampled to the rate of the run from rates within this.
+_RATIO = 0.5, 2.0
 
 
 def feature_source(
-  trained: trained_lib.Trained, path, feature_fps: float | None = None
+  trained: trained_lib.Trained,
+  path: str | sources.FeatureStore,
+  feature_fps: float | None = None,
+  known: Mapping[str, activitynet.Video] | None = None,
 ) -> sources.FeatureSource:
   """Opens features (a path, or an open store) for a trained run.
 
+  Args:
+    trained: the run.
+    path: the features.
+    feature_fps: rows a second of all of them; None: as they, or the
+      annotations, say, else as the run was trained on.
+    known: annotations of the videos, where there are any.
   Raises:
     ValueError: if their width or rate is not what the run was trained on.
   """
-  store = feature_concat.open_features(path) if isinstance(path, str) else path
-  expected = trained.data['file_fps']
-  stated = feature_fps or (store.sidecar or {}).get('feature_fps')
-  if stated and not np.isclose(stated, expected, rtol=1e-3):
-    raise ValueError(
-      f'{path} has {stated:g} snippets a second, the model was trained on '
-      f'{expected:g}; extract the features at {expected:g}'
+  store = path
+  if isinstance(path, str):
+    store = feature_concat.open_features(
+      path, key=trained.config.data.feature_key or None
     )
+  expected = trained.data['file_fps']
+  rescaled = trained.data.get('rescaled', False)
+  rates = {}
+  if not rescaled:
+    rates = _rates(trained, path, store, feature_fps, known or {})
+  offset = trained.data.get('offset_sec', 0.0)
   width = trained.data['file_dim']
   if isinstance(store, feature_files.FeatureStore):
     store.prefer_dim(width)
@@ -43,13 +63,52 @@ def feature_source(
       f'{path} has {store.dim}-dimensional features, the model was trained on '
       f'{width}; use the same extractor'
     )
+  if rates:
+    logging.warning(
+      '%d of %d recordings have another rate than the %g rows a second that the '
+      'model was trained on, and are resampled', len(rates), len(store.ids),
+      expected,
+    )  # fmt: skip
+    store = feature_resampled.ResampledStore(
+      store, expected, rates, offset * expected
+    )
   return sources.FeatureSource(
     store,
     expected,
     pool=trained.data['pool'],
     deviation=trained.config.data.pool_deviation,
     statistics=trained.statistics,
+    offset_sec=offset,
+    durations=(
+      {k: video.duration_sec for k, video in (known or {}).items()}
+      if rescaled
+      else None
+    ),
   )
+
+
+def _rates(trained, path, store, feature_fps, known) -> dict[str, float]:
+  """Rows a second of recordings that have others than the run."""
+  expected, sidecar = trained.data['file_fps'], store.sidecar or {}
+  beside = sidecar.get('feature_fps')
+  stride = trained.config.data.feature_stride
+  found = {}
+  for video_id in store.ids:
+    video = known.get(video_id)
+    said = beside.get(video_id) if isinstance(beside, dict) else beside
+    rate = feature_fps or said or (video and video.feature_fps)
+    if not rate and video and video.fps and stride:
+      rate = video.fps / stride
+    if rate and not np.isclose(rate, expected, rtol=1e-3):
+      found[video_id] = float(rate)
+  for video_id, rate in found.items():
+    # Cameras differ by so much; more is another extractor, or a slip.
+    if not _RATIO[0] <= rate / expected <= _RATIO[1]:
+      raise ValueError(
+        f'{path} has {rate:g} snippets a second ({video_id}), the model was '
+        f'trained on {expected:g}; extract the features at {expected:g}'
+      )
+  return found
 
 
 def open_source(
@@ -59,6 +118,7 @@ def open_source(
   failures: dict[str, str],
   stack: contextlib.ExitStack,
   find: Callable[[], finding.Found] | None = None,
+  known: Mapping[str, activitynet.Video] | None = None,
 ) -> tuple[sources.Source, dict[str, float]]:
   """The source at a path, and the seconds of each video in it.
 
@@ -69,6 +129,7 @@ def open_source(
     failures: gets video id -> why it cannot be read.
     stack: closes what is opened here.
     find: finds the videos, where they are not simply at the path.
+    known: annotations of the videos, where there are any.
 
   Raises:
     ValueError: if there is nothing at the path that the run can use.
@@ -82,10 +143,12 @@ def open_source(
         f'{path} holds features, but this model was trained on video; give '
         'videos'
       )
-    source, seconds = feature_source(trained, path, feature_fps), {}
+    source = feature_source(trained, path, feature_fps, known)
+    seconds = {}
     for video_id in source.ids:
       try:
         snippets = source.num_snippets(video_id)
+        source.clock(video_id)
       except (ValueError, OSError) as error:
         failures[video_id] = str(error)
       else:
@@ -124,7 +187,7 @@ def open_source(
     )
   extractor = video_features.from_record(record, f'the run of {path}')
   store = extracting_store.ExtractingStore(extractor, paths, reader)
-  return feature_source(trained, store, feature_fps), seconds
+  return feature_source(trained, store, feature_fps, known), seconds
 
 
 def _videos(texts, find) -> finding.Found:
@@ -163,6 +226,9 @@ class Followed:
 
   def num_snippets(self, video_id):
     return self._source.num_snippets(video_id)
+
+  def clock(self, video_id):
+    return sources.clock(self._source, video_id)
 
   def read(self, video_id, start, stop):
     snippets = self._source.read(video_id, start, stop)

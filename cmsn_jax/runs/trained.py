@@ -81,6 +81,9 @@ def describe_data(data: training_data.TrainingData) -> dict[str, Any]:
     'file_dim': getattr(data.source, 'file_dim', None),
     'pool': data.pool,
     'sidecar': data.sidecar,
+    'offset_sec': getattr(data.source, 'offset_sec', 0.0),
+    'lost_rows': data.timing.grid.lost_rows if data.timing else 0.0,
+    'rescaled': bool(data.timing and data.timing.rescaled),
   }
 
 

@@ -44,7 +44,22 @@ def _data():
   data.features = ''
   # Snippets a second.  0: taken from the feature folder's sidecar file or from
   # the annotations' "feature_fps"; with neither it is an error.
+  # Recordings of several rates (an entry's "feature_fps", or a dict by id in
+  # the sidecar) are resampled to this one; 0: to the commonest of them.
   data.feature_fps = 0.0
+  # Frames that a row is computed from, and from a row to the next: row i is
+  # centred at (feature_offset + i feature_stride + feature_window / 2) / fps.
+  # 0: a row covers the time until the next.  fps: feature_fps times the stride,
+  # or the annotations' "fps".
+  data.feature_window = 0.0
+  data.feature_stride = 0.0
+  # Frame at which the first window begins; below 0 where the extractor pads.
+  data.feature_offset = 0.0
+  # Every video was stretched to some number of rows, whatever its duration
+  # (ActivityNet's usual form): a row lasts duration / rows.
+  data.rescaled = False
+  # Which array of each file, where it has several; '' the only one possible.
+  data.feature_key = ''
   # Folder of videos, named <id>.<extension> (input 'video').
   data.videos = ''
   # Where decoded frames are kept; '' keeps them in the workdir.

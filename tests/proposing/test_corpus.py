@@ -116,7 +116,7 @@ def test_a_video_that_fails_on_the_way_ends_at_its_end(monkeypatch, tmp_path):
     failures['a'] = 'no such file'
     return iter(())
 
-  corpus.run(['a'], predict, results, failures, {'a': 9.0}, None, 5.0, True)
+  corpus.run(['a'], predict, results, failures, {'a': 9.0}, None, None, True)
   assert reached == {'a': True}
 
 

@@ -40,7 +40,7 @@ def evaluator(job: protocol.Job) -> protocol.Phase:
       job.predictor.with_params(stages),
       job.data.source,
       windows,
-      {video_id: v.segments for video_id, v in job.data.train.items()},
+      {v: job.data.grid_segments(v) for v in job.data.train},
       length,
       quiet=job.quiet,
     )

@@ -83,7 +83,7 @@ def build(
     predictor: of the trained stage network.
     source: snippets of all videos.
     windows: all training windows, in the same order in every process.
-    segments_sec: video id -> ground truth [n, 2] in seconds.
+    segments_sec: video id -> ground truth [n, 2] in seconds of the source's grid.
     length: snippets of a full window.
     quiet: show no progress.
   """

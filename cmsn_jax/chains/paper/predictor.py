@@ -13,6 +13,7 @@ from cmsn_jax import segments, stage_names
 from cmsn_jax.candidates import pool, runs
 from cmsn_jax.chains import prediction
 from cmsn_jax.chains.paper import window_scores
+from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.stages import decoding
@@ -63,7 +64,8 @@ class Predictor(prediction.Predictor):
       total = source.num_snippets(video_id)
       if self.config.proposals.stitch == 'average':
         group = [window_scores.stitch(list(group), total)]
-      found = self._video_proposals(group, total, source.feature_fps)
+      clock = sources.clock(source, video_id)
+      found = self._video_proposals(group, total, source.feature_fps, clock)
       if video_id not in failed:
         yield video_id, found
 
@@ -109,7 +111,7 @@ class Predictor(prediction.Predictor):
     most = settings.max_candidates or None
     return runs.Candidates(*(column[:most] for column in found))
 
-  def _video_proposals(self, windows, total, feature_fps):
+  def _video_proposals(self, windows, total, feature_fps, clock):
     found, waiting = [segments.empty()], []
     sums = np.zeros((total, stage_names.COUNT))
     counts = np.zeros((total, 1))
@@ -142,7 +144,7 @@ class Predictor(prediction.Predictor):
     )
     scores = calibration.Calibration(*self.config.calibration.given)(scores)
     return prediction.Prediction(
-      proposal_files.Proposals(found[kept], scores),
+      proposal_files.Proposals(clock.to_sec(found[kept]), scores),
       (sums / np.maximum(counts, 1)).astype(np.float32),
     )
 

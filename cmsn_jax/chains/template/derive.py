@@ -30,9 +30,8 @@ def derive(
   """
   config = config.copy_and_resolve_references()
   settings = config.template
-  durations = np.concatenate(
-    [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
-  )
+  segments = np.concatenate([data.grid_segments(name) for name in data.train])
+  durations = segments[:, 1] - segments[:, 0]
   durations = durations[durations > 0]
   fps = data.source.feature_fps
   if not settings.typical_duration:

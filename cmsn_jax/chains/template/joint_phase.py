@@ -96,7 +96,7 @@ def _reader(config, data, hop):
   instances, actions = {}, {}
   for video_id, video in data.train.items():
     order = np.argsort(video.segments[:, 0])
-    instances[video_id] = video.segments[order] * fps
+    instances[video_id] = data.grid_segments(video_id)[order] * fps
     actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
   durations = context_targets.duration_range(
     np.concatenate([x[:, 1] - x[:, 0] for x in instances.values()])

@@ -14,6 +14,7 @@ import numpy as np
 from cmsn_jax import segments as segments_lib
 from cmsn_jax.candidates import pool, template
 from cmsn_jax.chains import prediction
+from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.suppression import calibration, keep
@@ -100,7 +101,12 @@ class Predictor(prediction.Predictor):
     )
     scores = calibration.Calibration(*self.config.calibration.given)(scores)
     return prediction.Prediction(
-      proposal_files.Proposals(segments[kept] / source.feature_fps, scores),
+      proposal_files.Proposals(
+        sources.clock(source, video_id).to_sec(
+          segments[kept] / source.feature_fps
+        ),
+        scores,
+      ),
       probabilities.astype(np.float32),
     )
 
