@@ -115,10 +115,13 @@ def run(
   failures: dict[str, str],
   seconds: dict[str, float],
   save_stages: str | None,
-  source: sources.Source,
+  source: sources.Source | None,
   quiet: bool,
 ) -> None:
-  """Proposes for what is not done yet, with progress in video seconds."""
+  """Proposes for what is not done yet, with progress in video seconds.
+
+  Stages are saved in the time of the source.
+  """
   todo = [v for v in video_ids if v not in results.done]
   if len(todo) < len(video_ids):
     logging.info('%d videos are done already', len(video_ids) - len(todo))
