@@ -1,0 +1,125 @@
+"""Phase 1: what it learns from, what stays, what its loss is."""
+
+import jax
+import numpy as np
+import pytest
+
+from cmsn_jax.chains import protocol, registry
+from cmsn_jax.chains.paper import stages_phase
+from cmsn_jax.data import training_data
+from cmsn_jax.settings import default, smoke
+from cmsn_jax.stages import cosine_margin
+
+
+def _config(**changes):
+  config = smoke.apply(default.get_config(), 'smoke')
+  config.data.annotations = 'generated:4x40'
+  config.windows.length = 32
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  return training_data.open_data(_config(), tmp_path_factory.mktemp('data'))
+
+
+def _phase(data, **changes):
+  config = _config(**changes)
+  return stages_phase.stages(
+    protocol.Job(
+      config, data, registry.predictor(config, {}), 8, None, lambda name: {}
+    )
+  )
+
+
+def test_a_plan_counts_epochs(data):
+  phase = _phase(
+    data, **{'train.stages_epochs': 5, 'train.eval_every_epochs': 2}
+  )
+  assert phase.plan(7) == protocol.Plan(steps=35, eval_every=14)
+  assert phase.salt == 1 and phase.name == 'stages'
+
+
+def test_an_example_is_a_window_of_the_video_and_its_labels(data):
+  phase = _phase(data)
+  read = phase.prepare()
+  for window in phase.windows[:5]:
+    example = read(window, np.random.default_rng(0))
+    stop = window.start + window.length
+    np.testing.assert_array_equal(
+      example['inputs'][: window.length],
+      data.source.read(window.video_id, window.start, stop),
+    )
+    labels = training_data.stage_labels(
+      data.train[window.video_id], data.source, 'centre'
+    )
+    np.testing.assert_array_equal(
+      example['labels'][: window.length], labels[window.start : stop]
+    )
+    assert example['mask'].sum() == window.length
+    assert not example['labels'][window.length :].any()
+
+
+def test_jitter_moves_windows_but_never_out_of_the_video(data):
+  phase = _phase(data, **{'windows.jitter': 1.0})
+  read = phase.prepare()
+  window = phase.windows[0]
+  total = data.source.num_snippets(window.video_id)
+  rows = data.source.read(window.video_id, 0, total)
+  starts = set()
+  for seed in range(20):
+    example = read(window, np.random.default_rng(seed))
+    inputs = example['inputs'][: window.length]
+    (start,) = [
+      k
+      for k in range(total - window.length + 1)
+      if np.array_equal(rows[k : k + window.length], inputs)
+    ]
+    starts.add(start)
+  assert len(starts) > 3 and max(starts) <= total - window.length
+
+
+def test_the_loss_is_the_one_that_the_config_names(data):
+  phase = _phase(data, **{'stages.loss': 'vmcl', 'stages.dropout': 0.0})
+  config = _config(**{'stages.loss': 'vmcl', 'stages.dropout': 0.0})
+  networks = registry.predictor(config, {}).networks
+  params = phase.init(jax.random.key(0))
+  read = phase.prepare()
+  rng = np.random.default_rng(0)
+  examples = [read(window, rng) for window in phase.windows[:3]]
+  batch = {
+    name: jax.numpy.stack([e[name] for e in examples]) for name in examples[0]
+  }
+  loss, (weight, metrics) = phase.loss_fn(params, batch, jax.random.key(1))
+  outputs = networks.stages.apply(
+    {'params': params}, batch['inputs'], batch['mask']
+  )
+  expected = cosine_margin.vmcl_loss(
+    outputs.scores, batch['labels'], batch['mask'],
+    margins=cosine_margin.margin_matrix(), scale=30.0,
+  )  # fmt: skip
+  np.testing.assert_allclose(loss, expected, rtol=1e-5)
+  assert weight == batch['mask'].sum()
+  assert 0 <= metrics['accuracy'] <= 1
+
+
+@pytest.mark.parametrize(
+  ('layers', 'expected'),
+  [(0, ()), (2, ('conv1a', 'conv2a')), (3, ('conv1a', 'conv2a', 'conv3a'))],
+)
+def test_the_first_layers_of_the_extractor_stay(data, layers, expected):
+  config = _config(**{'data.input': 'video', 'extractor.frozen_layers': layers})
+  found = stages_phase._frozen_layers(config)
+  assert found == tuple(f'^extractor/{name}/' for name in expected)
+  assert stages_phase._frozen_layers(_config()) == ()
+
+
+def test_first_parameters_are_a_function_of_the_key(data):
+  phase = _phase(data)
+  one, same, other = (phase.init(jax.random.key(seed)) for seed in (0, 0, 1))
+  for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(same)):
+    np.testing.assert_array_equal(x, y)
+  assert any(
+    np.any(x != y) for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other))
+  )

@@ -1,0 +1,176 @@
+"""What a run is judged by, against plain counting."""
+
+import numpy as np
+import pytest
+
+from cmsn_jax.annotations import activitynet
+from cmsn_jax.chains import prediction
+from cmsn_jax.data import training_data
+from cmsn_jax.evaluation import metrics
+from cmsn_jax.files import proposal_files
+from cmsn_jax.stages import targets
+from cmsn_jax.suppression import calibration
+from cmsn_jax.training import held_out
+
+_FPS = 5.0
+_SETTINGS = dict(protocol='top_k', ans=(1, 10), best_ans=(1, 10))
+
+
+def _video(name, rows, duration=20.0):
+  segments = np.array(rows, np.float64).reshape(-1, 2)
+  return activitynet.Video(
+    name, 'validation', duration, segments, ('x',) * len(rows)
+  )
+
+
+class _Source:
+  feature_fps = _FPS
+
+  def __init__(self, videos):
+    self._videos = videos
+
+  def num_snippets(self, video_id):
+    return round(self._videos[video_id].duration_sec * _FPS)
+
+
+class _Predictor(prediction.Predictor):
+  """Says what it was told to."""
+
+  def __init__(self, found):
+    self._found = found
+    self.asked = []
+
+  def propose(self, source, video_ids, on_error=None):
+    for video_id in video_ids:
+      self.asked.append(video_id)
+      yield video_id, self._found[video_id]
+
+
+def _data(videos):
+  by_id = {v.video_id: v for v in videos}
+  return training_data.TrainingData(
+    activitynet.Annotations('made', by_id), {}, by_id, _Source(by_id)
+  )
+
+
+def _prediction(segments, scores, probabilities=None):
+  return prediction.Prediction(
+    proposal_files.Proposals(
+      np.array(segments, np.float64).reshape(-1, 2),
+      np.array(scores, np.float64),
+    ),
+    probabilities,
+  )
+
+
+def _judged(videos, found, **settings):
+  return held_out.evaluate(
+    _data(videos), _Predictor(found), **{**_SETTINGS, **settings}
+  )
+
+
+def test_without_held_out_videos_there_is_nothing():
+  found = _judged([], {})
+  assert found is held_out.NOTHING and found.metrics == {}
+
+
+def test_ar_is_that_of_the_metric_and_the_best_its_mean():
+  videos = [_video('a', [(2, 6), (10, 12)]), _video('b', [(1, 4)])]
+  found = {
+    'a': _prediction([(2, 6), (9, 12), (0, 1)], [0.9, 0.5, 0.1]),
+    'b': _prediction([(1, 5)], [0.4]),
+  }
+  result = _judged(videos, found)
+  expected = metrics.evaluate(
+    {k: (p.proposals.segments, p.proposals.scores) for k, p in found.items()},
+    {v.video_id: v.segments for v in videos},
+    protocol='top_k',
+    ans=(1, 10),
+  )
+  assert result.metrics['ar_1'] == expected.ar_at_an[1]
+  assert result.metrics['ar_10'] == expected.ar_at_an[10]
+  assert result.metrics['best_metric'] == pytest.approx(
+    (expected.ar_at_an[1] + expected.ar_at_an[10]) / 2
+  )
+  assert result.metrics['proposals_per_video'] == 2.0
+  assert result.example[0].video_id == 'a'
+
+
+def test_a_chain_without_stages_has_no_accuracy():
+  result = _judged([_video('a', [(2, 6)])], {'a': _prediction([(2, 6)], [1.0])})
+  assert not any(name.startswith('stage_') for name in result.metrics)
+  assert len(result.margins) == 0 and result.metrics['ar_1'] == 1.0
+
+
+def test_accuracy_by_stage_is_counted():
+  video = _video('a', [(6, 12)])
+  labels = targets.stage_labels(video.segments, 100, _FPS)
+  # Everything right but the Confirm snippets, which are taken for Start.
+  told = np.where(labels == 3, 2, labels)
+  probabilities = np.full((100, 6), 0.02, np.float32)
+  probabilities[np.arange(100), told] = 0.9
+  result = _judged([video], {'a': _prediction([(6, 12)], [1.0], probabilities)})
+  wrong = int(np.sum(labels == 3))
+  assert result.metrics['stage_accuracy'] == pytest.approx(1 - wrong / 100)
+  assert result.metrics['stage_recall_confirm'] == 0.0
+  assert result.metrics['stage_recall_start'] == 1.0
+  # Log odds of the true stage against the best other one.
+  right = np.log(0.9) - np.log(0.02)
+  np.testing.assert_allclose(result.margins[labels != 3], right, rtol=1e-5)
+  np.testing.assert_allclose(result.margins[labels == 3], -right, rtol=1e-5)
+
+
+def test_the_label_rule_is_that_of_the_run():
+  video = _video('a', [(6.1, 12.3)])
+  probabilities = np.full((100, 6), 1 / 6, np.float32)
+  found = {'a': _prediction([(6, 12)], [1.0], probabilities)}
+  labels = targets.stage_labels(video.segments, 100, _FPS, rule='majority')
+  background = float(np.mean(labels == 0))
+  result = _judged([video], found, label_rule='majority')
+  assert result.metrics['stage_accuracy'] == pytest.approx(background)
+
+
+def test_no_instance_no_recall_and_a_word_about_it(caplog):
+  result = _judged(
+    [_video('a', [])], {'a': _prediction([(2, 6)], [1.0])}, calibrate=True
+  )
+  assert 'ar_1' not in result.metrics and 'best_metric' not in result.metrics
+  assert 'none of the 1 held-out videos has an instance' in caplog.text
+
+
+def test_scores_are_calibrated_only_if_asked():
+  rng = np.random.default_rng(0)
+  videos, found = [], {}
+  for k in range(30):
+    videos.append(_video(f'v{k}', [(5, 10)]))
+    good = rng.uniform() < 0.6
+    rows = [(5, 10)] if good else [(0, 2)]
+    score = 0.95 if good else rng.choice([0.95, 0.6])
+    found[f'v{k}'] = _prediction([*rows, (12, 14)], [score, 0.3])
+  assert 'score_slope' not in _judged(videos, found).metrics
+  result = _judged(videos, found, calibrate=True)
+  expected = calibration.fit(
+    (
+      found[v.video_id].proposals.scores,
+      calibration.gains(found[v.video_id].proposals.segments, v.segments),
+    )
+    for v in videos
+  )
+  assert result.metrics['score_slope'] == pytest.approx(expected.slope)
+  assert result.metrics['score_offset'] == pytest.approx(expected.offset)
+
+
+def test_too_few_matches_leave_the_scores_alone(caplog):
+  result = _judged(
+    [_video('a', [(2, 6)])], {'a': _prediction([(2, 6)], [0.5])}, calibrate=True
+  )
+  assert 'score_slope' not in result.metrics
+  assert 'scores are not calibrated' in caplog.text
+
+
+def test_fewer_proposals_than_an_an_asks_for_all_count():
+  result = _judged(
+    [_video('a', [(2, 6)])], {'a': _prediction([(2, 6)], [0.5])},
+    protocol='anet', ans=(1, 100), best_ans=(100,),
+  )  # fmt: skip
+  assert result.metrics['ar_100'] == pytest.approx(result.metrics['ar_1'])
