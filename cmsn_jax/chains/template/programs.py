@@ -37,7 +37,8 @@ def programs(
       'stages': protocol.Program(
         networks.encode,
         inputs,
-        f'window {snippets.shape} -> stages {(*mask.shape, 6)}',
+        f'window {snippets.shape} -> stages {(*mask.shape, 6)}, all '
+        f'{networks.count} members',
       ),
       'evaluator': protocol.Program(
         networks.score,
@@ -45,7 +46,7 @@ def programs(
           jax.ShapeDtypeStruct((pooled[0], t, pooled[3]), jnp.float32),
           jax.ShapeDtypeStruct((n, 2), jnp.float32),
         ),
-        'proposal -> scores and border offsets',
+        f'proposal -> scores and border offsets, all {networks.count} members',
       ),
     },
     networks.facts,
