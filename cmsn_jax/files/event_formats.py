@@ -251,7 +251,7 @@ def _boris_project(videos, about) -> str:
 
 
 def _elan(video_id: str, events: list[Event], about: About) -> str:
-  """An .eaf: a tier a row of proposals, with a tier of their scores below."""
+  """An .eaf: a tier a row of proposals; ELAN has no place for scores."""
   document = ElementTree.Element('ANNOTATION_DOCUMENT', {
     'AUTHOR': '', 'FORMAT': '3.0', 'VERSION': '3.0',
     'DATE': datetime.datetime.now().astimezone().isoformat(timespec='seconds'),
@@ -276,33 +276,17 @@ def _elan(video_id: str, events: list[Event], about: About) -> str:
     tier = add(document, 'TIER', {
       'LINGUISTIC_TYPE_REF': 'default-lt', 'TIER_ID': name,
     })  # fmt: skip
-    scores = add(document, 'TIER', {
-      'LINGUISTIC_TYPE_REF': 'score', 'PARENT_REF': name,
-      'TIER_ID': f'{name} score',
-    })  # fmt: skip
     for event in row:
-      count += 2
+      count += 1
       one = add(add(tier, 'ANNOTATION'), 'ALIGNABLE_ANNOTATION', {
-        'ANNOTATION_ID': f'a{count - 1}',
+        'ANNOTATION_ID': f'a{count}',
         'TIME_SLOT_REF1': slots[round(event.start * 1000)],
         'TIME_SLOT_REF2': slots[round(event.end * 1000)],
       })  # fmt: skip
       add(one, 'ANNOTATION_VALUE').text = _NOT_XML.sub(' ', event.label)
-      one = add(add(scores, 'ANNOTATION'), 'REF_ANNOTATION', {
-        'ANNOTATION_ID': f'a{count}', 'ANNOTATION_REF': f'a{count - 1}',
-      })  # fmt: skip
-      add(one, 'ANNOTATION_VALUE').text = f'{event.score:.6g}'
-  for name, aligned in (('default-lt', 'true'), ('score', 'false')):
-    kind = {
-      'GRAPHIC_REFERENCES': 'false', 'LINGUISTIC_TYPE_ID': name,
-      'TIME_ALIGNABLE': aligned,
-    }  # fmt: skip
-    if name == 'score':
-      kind['CONSTRAINTS'] = 'Symbolic_Association'
-    add(document, 'LINGUISTIC_TYPE', kind)
-  add(document, 'CONSTRAINT', {
-    'DESCRIPTION': '1-1 association with a parent annotation',
-    'STEREOTYPE': 'Symbolic_Association',
+  add(document, 'LINGUISTIC_TYPE', {
+    'GRAPHIC_REFERENCES': 'false', 'LINGUISTIC_TYPE_ID': 'default-lt',
+    'TIME_ALIGNABLE': 'true',
   })  # fmt: skip
   ElementTree.indent(document)
   text = ElementTree.tostring(document, encoding='unicode')

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cmsn_jax.annotations import importers, lengths
 from cmsn_jax.files import event_formats, proposal_files
 
 Event = event_formats.Event
@@ -127,10 +128,40 @@ def test_elan(tmp_path):
   assert sorted(found) == [
     (1000, 2500, 'groom'), (2000, 3250, 'groom'), (7000, 9125, 'rear, high')
   ]  # fmt: skip
-  scores = [
-    x.find('ANNOTATION_VALUE').text for x in root.iter('REF_ANNOTATION')
-  ]
-  assert sorted(scores) == ['0.25', '0.5', '0.9']
+
+
+@settings(
+  max_examples=15,
+  deadline=None,
+  suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+  st.lists(
+    st.tuples(
+      st.floats(0, 50), st.floats(0.01, 9), st.sampled_from(['groom', 'rear'])
+    ),
+    min_size=1, max_size=8, unique_by=lambda row: round(row[0], 2),
+  ),
+  st.sampled_from([
+    ('boris', 'b.tsv'), ('boris', 'b.csv'), ('boris', 'b.boris'),
+    ('elan', 'elan'), ('audacity', 'audacity'), ('via', 'via'), ('csv', 'c.csv'),
+  ]),
+)  # fmt: skip
+def test_what_is_written_is_read_to_a_millisecond(tmp_path_factory, rows, how):
+  kind, name = how
+  events = sorted(Event(s, s + n, label, 0.5) for s, n, label in rows)
+  # A recording whose events all lie early is suspected of another unit.
+  events.append(Event(62.5, 69.75, 'rear', 0.25))
+  path = tmp_path_factory.mktemp('events') / name
+  about = {'rat_01': event_formats.About(70.0, 25.0, 'rat_01.mp4')}
+  event_formats.write(str(path), kind, {'rat_01': events}, about)
+  found = importers.convert(path, lengths={'rat_01': lengths.Length(70.0)})
+  video = found.annotations.videos['rat_01']
+  read = sorted(zip(video.segments.tolist(), video.labels))
+  assert len(read) == len(events)
+  for (segment, _), event in zip(read, sorted(events)):
+    np.testing.assert_allclose(segment, event[:2], atol=1e-3)
+  assert sorted(video.labels) == sorted(e.label for e in events)
 
 
 def test_lines_of_text(tmp_path):
