@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cmsn_jax.chains.template import networks
+from cmsn_jax.settings import default, plus
 from cmsn_jax.stages import cosine_margin
 
 
@@ -146,3 +147,105 @@ def test_softmax_has_a_linear_head():
   params = init(make(loss='softmax'), batch_of())
   assert set(params['classifier']) == {'kernel', 'bias'}
   assert jnp.shape(params['classifier']['kernel']) == (8, 6)
+
+
+def _built(members=3, actions=0):
+  config = plus.apply(default.get_config())
+  config.template.update(
+    width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=members,
+    typical_duration=6.0, num_actions=actions,
+  )  # fmt: skip
+  found = networks.build(config)
+  params = networks.init_members(found.model, jax.random.key(0), members, 16, 5)
+  return found, {'joint': params}
+
+
+def test_the_shapes_are_those_of_made_parameters():
+  for actions in (0, 3):
+    found, params = _built(actions=actions)
+    shapes = found.shapes((5,))
+    assert jax.tree.map(lambda x: x.shape, shapes) == jax.tree.map(
+      lambda x: x.shape, params
+    )
+
+
+def test_members_encode_each_by_itself():
+  found, params = _built()
+  batch = batch_of()
+  whole = found.encode(params, batch['inputs'], batch['mask'])
+  assert whole.shape == (3, 2, 20, 4 + 6)
+  for index in range(3):
+    own = networks.member(params['joint'], index)
+    alone = found.model.apply(
+      {'params': own}, batch['inputs'], batch['mask'],
+      method=found.model.encode,
+    )  # fmt: skip
+    np.testing.assert_allclose(whole[index], alone.pooled, atol=1e-6)
+  # They began differently.
+  assert np.abs(whole[0] - whole[1]).max() > 1e-3
+
+
+def test_scores_are_the_mean_over_the_members():
+  found, params = _built()
+  batch = batch_of()
+  pooled = found.encode(params, batch['inputs'], batch['mask'])[:, 0]
+  segments = batch['proposals'][0]
+  match, offsets = found.score(params, pooled, segments)
+  assert match.shape == (3, 10) and offsets.shape == (3, 2)
+  expected = []
+  for index in range(3):
+    outputs = found.model.apply(
+      {'params': networks.member(params['joint'], index)},
+      pooled[index][None], segments[None], method=found.model.evaluate,
+    )  # fmt: skip
+    expected.append((jax.nn.sigmoid(outputs.logits[0]), outputs.offsets[0]))
+  np.testing.assert_allclose(
+    match, np.mean([e[0] for e in expected], axis=0), atol=1e-6
+  )
+  np.testing.assert_allclose(
+    offsets, np.mean([e[1] for e in expected], axis=0), atol=1e-6
+  )
+
+
+def test_counts_are_what_the_means_are_over():
+  batch = batch_of()
+  mask = np.ones((2, 20), bool)
+  mask[0, 7:] = False
+  mask[1] = False
+  batch['mask'] = jnp.asarray(mask)
+  batch['tiou'] = jnp.asarray([[0.1, 0.41, 0.9], [0.9, 0.9, 0.9]], jnp.float32)
+  found = networks.counts(batch)
+  # The second window has no valid snippet: its proposals teach nothing.
+  assert [float(x) for x in found] == [7.0, 3.0, 2.0]
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+  model, batch = make(dropout=0.0, num_actions=3), batch_of(b=4)
+  mask = np.ones((4, 20), bool)
+  mask[1, 5:], mask[3, 1:] = False, False
+  batch['mask'] = jnp.asarray(mask)
+  params = init(model, batch)
+  margins = cosine_margin.margin_matrix()
+  weights = networks.LossWeights()
+  key = jax.random.key(0)
+  whole, parts = networks.loss(model, params, batch, key, margins, weights)
+  totals = networks.counts(batch)
+  halves = [{k: v[a : a + 2] for k, v in batch.items()} for a in (0, 2)]
+  split = [
+    networks.loss(model, params, half, key, margins, weights, totals=totals)
+    for half in halves
+  ]
+  np.testing.assert_allclose(sum(s[0] for s in split), whole, rtol=1e-5)
+  for name, value in parts.items():
+    np.testing.assert_allclose(sum(s[1][name] for s in split), value, rtol=1e-5)
+
+
+def test_wild_features_are_cut():
+  found, params = _built(members=1)
+  batch = batch_of()
+  wild = batch['inputs'].at[0, 3, 2].set(1e6)
+  cut = batch['inputs'].at[0, 3, 2].set(6.0)
+  np.testing.assert_array_equal(
+    found.encode(params, wild, batch['mask']),
+    found.encode(params, cut, batch['mask']),
+  )
