@@ -4,6 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from cmsn_jax.runs import checkpoints
 from cmsn_jax.training import steps
@@ -139,3 +142,96 @@ def test_another_model_is_an_error_that_lists_what_differs():
 def test_missing_folder_read_only(tmp_path):
   with pytest.raises(checkpoints.CheckpointError, match='no checkpoint folder'):
     checkpoints.Checkpoints(tmp_path / 'none', read_only=True)
+
+
+_TREES = st.dictionaries(
+  st.text('abc_', min_size=1, max_size=4),
+  arrays(
+    st.sampled_from(['float32', 'int32', 'bool']),
+    array_shapes(min_dims=0, max_dims=3, max_side=4),
+  ),
+  min_size=1,
+  max_size=4,
+)
+
+
+@given(_TREES)
+def test_a_checksum_is_of_type_shape_and_bytes(tree):
+  sums = checkpoints.checksums(tree)
+  assert sums == checkpoints.checksums({k: v.copy() for k, v in tree.items()})
+  for name, value in tree.items():
+    if not value.size:
+      continue
+    for other in (
+      value.reshape(1, *value.shape),
+      value.astype('float64'),
+    ):
+      assert checkpoints.checksums({name: other})[name] != sums[name]
+
+
+@given(_TREES, st.data())
+def test_one_flipped_bit_is_another_checksum(tree, data):
+  name = data.draw(st.sampled_from(sorted(tree)))
+  raw = bytearray(np.ascontiguousarray(tree[name]).tobytes())
+  if not raw:
+    return
+  place = data.draw(st.integers(0, len(raw) - 1))
+  raw[place] ^= 1 << data.draw(st.integers(0, 7))
+  other = np.frombuffer(bytes(raw), tree[name].dtype).reshape(tree[name].shape)
+  before = checkpoints.checksums(tree)[name]
+  assert checkpoints.checksums({name: other})[name] != before
+
+
+def test_not_contiguous_arrays_have_the_checksum_of_their_values():
+  values = np.arange(12.0).reshape(3, 4)
+  turned = values.T
+  assert not turned.flags['C_CONTIGUOUS']
+  assert checkpoints.checksums({'x': turned}) == checkpoints.checksums(
+    {'x': np.ascontiguousarray(turned)}
+  )
+
+
+def test_metadata_come_back_as_they_were(manager):
+  meta = {'phase': 'x', 'metrics': {'ar_50': 0.25}, 'best': None, 'n': [1, 2]}
+  manager.save(1, {'w': np.ones(2)}, meta)
+  manager.wait()
+  assert manager.restore(1).meta == meta
+
+
+def test_a_step_that_is_not_there_is_named(manager):
+  with pytest.raises(checkpoints.CheckpointError, match='cannot be read'):
+    manager.restore(99)
+
+
+def test_empty_arrays_are_dropped_and_come_back_empty(manager):
+  tree = {'w': np.ones(2), 'none': np.zeros((0, 3))}
+  manager.save(1, tree, {})
+  manager.wait()
+  assert set(manager.restore(1).tree) == {'w'}
+
+
+@pytest.mark.parametrize(
+  ('tree', 'part'),
+  [
+    ({'a': np.ones(2)}, 'b is missing'),
+    ({'a': np.ones(2), 'b': np.ones(1), 'c': np.ones(1)}, 'c is not expected'),
+    (
+      {'a': np.ones(3), 'b': np.ones(1)},
+      r'a has shape \(3,\), expected \(2,\)',
+    ),
+  ],
+)
+def test_what_does_not_fit_is_listed(tree, part):
+  target = {'a': np.zeros(2), 'b': np.zeros(1)}
+  with pytest.raises(checkpoints.CheckpointError, match=part):
+    checkpoints.into(target, tree)
+
+
+def test_what_fits_takes_the_place():
+  target = {'a': np.zeros(2), 'b': {'c': np.zeros(1)}}
+  tree = {'a': np.array([1.0, 2.0]), 'b': {'c': np.array([3.0])}}
+  found = checkpoints.into(target, tree)
+  np.testing.assert_array_equal(found['a'], [1.0, 2.0])
+  np.testing.assert_array_equal(found['b']['c'], [3.0])
+  # The target itself is as it was.
+  assert not target['a'].any()

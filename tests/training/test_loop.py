@@ -8,10 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from cmsn_jax.chains.paper import hidden_cache
+from cmsn_jax.chains import prediction
+from cmsn_jax.chains.paper import evaluator_phase, hidden_cache
 from cmsn_jax.data import training_data
+from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import checkpoints, config_record
-from cmsn_jax.training import loop, phase_run
+from cmsn_jax.training import held_out, loop, phase_run
 from configs import rat_social
 
 
@@ -140,3 +142,48 @@ def test_a_run_goes_on_with_the_same_windows_a_step_only(tmp_path, data):
     config_record.ConfigChangedWarning, match='accumulate: 1 -> 2'
   ):
     train(batch_per_device=1, accumulate=2, **more)
+
+
+def test_a_phase_that_lowers_what_was_reached_is_said_so(
+  tmp_path, data, monkeypatch, caplog
+):
+  reached = iter([0.8, 0.3])
+
+  def told(data, predictor, **unused):
+    metric = next(reached)
+    return held_out.Evaluation(
+      {'ar_50': metric, 'best_metric': metric}, np.zeros(0),
+      (next(iter(data.held_out.values())), _nothing()),
+    )  # fmt: skip
+
+  monkeypatch.setattr(held_out, 'evaluate', told)
+  monkeypatch.setattr(evaluator_phase, '_report_candidates', lambda cache: None)
+  loop.train_and_evaluate(
+    _config(stages_epochs=1, evaluator_epochs=1), tmp_path, data, quiet=True
+  )
+  assert "the phase 'evaluator' lowers the mean AR from 0.8000" in caplog.text
+  assert '--phase=stages leaves it out' in caplog.text
+
+
+def _nothing():
+  return prediction.Prediction(
+    proposal_files.Proposals(np.zeros((0, 2)), np.zeros(0)), None
+  )
+
+
+@pytest.mark.parametrize('phase', ['stage', 'joint', ''])
+def test_another_phase_is_refused_before_anything_is_written(
+  tmp_path, data, phase
+):
+  with pytest.raises(ValueError, match='has the phases stages, evaluator'):
+    loop.train_and_evaluate(
+      _config(), tmp_path / 'run', data, phase=phase, quiet=True
+    )
+  assert not (tmp_path / 'run').exists()
+
+
+def test_the_evaluator_needs_finished_stages(tmp_path, data):
+  with pytest.raises(config_record.RunFolderError, match='no trained model'):
+    loop.train_and_evaluate(
+      _config(), tmp_path, data, phase='evaluator', quiet=True
+    )
