@@ -70,8 +70,6 @@ _LATE = {
   ('report/media', 'video/video_files'),
   ('report/media', 'video/decoding'),
 }
-# Rooms whose modules may still do so elsewhere; to be emptied.
-_LATE_NOT_YET = ('data/training_data', 'data/opening')
 # What is optional, or slow to load and not always needed.
 _LATE_LIBRARIES = (
   'cv2', 'PIL', 'matplotlib', 'IPython', 'scipy', 'python_calamine',
@@ -267,7 +265,7 @@ def test_init_files_re_export_nothing(path):
 def test_imports_stand_at_the_top():
   for module, path in _MODULES.items():
     for imported, late in _ours(path):
-      if late and not _below(module, _LATE_NOT_YET):
+      if late:
         assert (module, imported) in _LATE, f'{module}: import {imported}'
     for name, late in _placed_imports(path):
       if late and name.partition('.')[0] != 'cmsn_jax':

@@ -7,7 +7,7 @@ import ml_collections
 
 from cmsn_jax import processes
 from cmsn_jax.chains import registry
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening, training_data
 from cmsn_jax.training import config_checks, loop
 
 
@@ -26,7 +26,7 @@ def open_run(
   config_checks.check(config)
   # Frames are decoded, and made-up data written, by one process.
   with processes.first_process_first():
-    data = training_data.open_data(config, workdir)
+    data = opening.open_data(config, workdir)
   return registry.load(config.chain).derive(config, data), data
 
 

@@ -165,7 +165,7 @@ def _training_step():
   import optax
 
   from cmsn_jax.chains import protocol, registry
-  from cmsn_jax.data import training_data
+  from cmsn_jax.data import opening
   from cmsn_jax.data import windows as windows_lib
   from cmsn_jax.training import parallel, steps
   from configs import rat_social
@@ -174,7 +174,7 @@ def _training_step():
   config.data.annotations = 'generated:8x600'
   config.data.feature_fps = 0.0
   with tempfile.TemporaryDirectory() as folder:
-    data = training_data.open_data(config, pathlib.Path(folder))
+    data = opening.open_data(config, pathlib.Path(folder))
     size = config.train.batch_per_device * jax.device_count()
     job = protocol.Job(
       config,

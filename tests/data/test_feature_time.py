@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cmsn_jax.data import sources, training_data
+from cmsn_jax.data import opening, sources
 from cmsn_jax.files import feature_files, feature_resampled
 from cmsn_jax.proposing import corpus
 from cmsn_jax.runs import trained as trained_lib
@@ -104,13 +104,13 @@ def two_rates(folder, stated='entry'):
 def test_rescaled_features(tmp_path):
   config = rescaled(tmp_path)
   with pytest.raises(ValueError, match='rate of the features is unknown'):
-    training_data.open_features(config)
+    opening.open_features(config)
   config.data.feature_fps = 1.2
   with pytest.raises(ValueError, match='stretched to one length.*rescaled'):
-    training_data.open_features(config)
+    opening.open_features(config)
   config.data.feature_fps = 0.0
   config.data.rescaled = True
-  data = training_data.open_features(config)
+  data = opening.open_features(config)
   check(data)
   np.testing.assert_allclose(
     data.grid_segments('v1') * data.source.feature_fps,
@@ -119,15 +119,13 @@ def test_rescaled_features(tmp_path):
 
 
 def test_rescaled_as_the_sidecar_says(tmp_path):
-  check(
-    training_data.open_features(rescaled(tmp_path, sidecar={'rescaled': True}))
-  )
+  check(opening.open_features(rescaled(tmp_path, sidecar={'rescaled': True})))
 
 
 def test_rescaled_and_pooled(tmp_path):
   config = rescaled(tmp_path)
   config.data.rescaled, config.data.pool = True, 3
-  data = training_data.open_features(config)
+  data = opening.open_features(config)
   assert data.source.num_snippets('v1') == 34
   check(data)
   np.testing.assert_allclose(
@@ -140,21 +138,21 @@ def test_windows_longer_than_their_step(tmp_path):
   config = windowed(tmp_path)
   config.data.feature_fps = 7.5
   with pytest.raises(ValueError, match='3.[0-9] rows short.*feature_window'):
-    training_data.open_features(config)
+    opening.open_features(config)
   config.data.feature_window, config.data.feature_stride = 16.0, 4.0
-  data = training_data.open_features(config)
+  data = opening.open_features(config)
   assert data.source.feature_fps == 7.5
   np.testing.assert_allclose(
     data.grid_segments('v1'), data.train['v1'].segments - 6 / 30
   )
   check(data)
   config.data.feature_fps = 0.0  # from the annotations' fps and the stride
-  assert training_data.open_features(config).source.feature_fps == 7.5
+  assert opening.open_features(config).source.feature_fps == 7.5
 
 
 @pytest.mark.parametrize('stated', ['entry', 'sidecar'])
 def test_cameras_of_two_rates(stated, tmp_path):
-  data = training_data.open_features(two_rates(tmp_path, stated))
+  data = opening.open_features(two_rates(tmp_path, stated))
   assert data.source.feature_fps == 6.25
   assert data.source.num_snippets('v3') == round(70 * 6.25)
   check(data)
@@ -209,7 +207,7 @@ def test_propose_gives_the_video_s_seconds(make, tmp_path, monkeypatch):
   if make is windowed:
     config.data.feature_window, config.data.feature_stride = 16.0, 4.0
   config.data.standardize = False
-  data = training_data.open_features(config)
+  data = opening.open_features(config)
   about = trained_lib.describe_data(data)
   assert json.loads(json.dumps(about)) == about
   trained = trained_lib.Trained(_Echo(), config, about, None, 'x')

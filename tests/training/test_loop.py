@@ -10,7 +10,7 @@ import pytest
 
 from cmsn_jax.chains import prediction
 from cmsn_jax.chains.paper import evaluator_phase, hidden_cache
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import checkpoints, config_record
 from cmsn_jax.training import held_out, loop, phase_run
@@ -28,7 +28,7 @@ def _config(**train):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-  return training_data.open_data(_config(), tmp_path_factory.mktemp('data'))
+  return opening.open_data(_config(), tmp_path_factory.mktemp('data'))
 
 
 def _newest(workdir, phase, kind='resume'):

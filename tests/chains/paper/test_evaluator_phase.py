@@ -5,7 +5,7 @@ import pytest
 from cmsn_jax.candidates import runs
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.chains.paper import evaluator_phase
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening
 from configs import rat_social
 
 
@@ -15,7 +15,7 @@ def test_a_stage_network_without_candidates_stops_the_evaluator(
   config = rat_social.get_config('smoke')
   config.data.annotations = 'generated:5x40'
   config.windows.length = 32
-  data = training_data.open_data(config, tmp_path)
+  data = opening.open_data(config, tmp_path)
   predictor = registry.predictor(config, {})
   params = predictor.networks.init_stages(
     jax.random.key(0), config.windows.length, data.source.snippet_shape

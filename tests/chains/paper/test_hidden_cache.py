@@ -7,7 +7,7 @@ import pytest
 from cmsn_jax import segments
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.paper import hidden_cache
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening, training_data
 from cmsn_jax.scoring import targets
 from cmsn_jax.settings import default, smoke
 
@@ -19,7 +19,7 @@ def made(tmp_path_factory):
   config.data.annotations = 'generated:4x40'
   config.windows.length = 32
   config.stages.loss = 'softmax'
-  data = training_data.open_data(config, tmp_path_factory.mktemp('data'))
+  data = opening.open_data(config, tmp_path_factory.mktemp('data'))
   predictor = registry.predictor(config, {})
   params = predictor.networks.init_stages(
     jax.random.key(0), 32, data.source.snippet_shape

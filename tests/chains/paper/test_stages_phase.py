@@ -6,7 +6,7 @@ import pytest
 
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.chains.paper import stages_phase
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening, training_data
 from cmsn_jax.settings import default, smoke
 from cmsn_jax.stages import cosine_margin
 
@@ -21,7 +21,7 @@ def _config(**changes):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-  return training_data.open_data(_config(), tmp_path_factory.mktemp('data'))
+  return opening.open_data(_config(), tmp_path_factory.mktemp('data'))
 
 
 def _phase(data, **changes):

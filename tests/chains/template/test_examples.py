@@ -6,7 +6,7 @@ import pytest
 from cmsn_jax import segments as segments_lib
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.chains.template import derive, joint_phase
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening
 from cmsn_jax.settings import default, plus, smoke
 
 
@@ -22,7 +22,7 @@ def _config(**changes):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-  return training_data.open_data(_config(), tmp_path_factory.mktemp('data'))
+  return opening.open_data(_config(), tmp_path_factory.mktemp('data'))
 
 
 def _read(data, **changes):

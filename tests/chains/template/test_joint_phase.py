@@ -9,7 +9,7 @@ import pytest
 
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.chains.template import derive, joint_phase
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
@@ -44,7 +44,7 @@ def _job(config, data, batch_size):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-  return training_data.open_data(small(), tmp_path_factory.mktemp('data'))
+  return opening.open_data(small(), tmp_path_factory.mktemp('data'))
 
 
 def test_derive_fills_in_what_the_config_leaves_open(data):
