@@ -31,7 +31,7 @@ class H5File:
     """The open file."""
     # An HDF5 handle must not be used on both sides of a fork.
     if self._file is None or self._process != os.getpid():
-      with _damage_named(self.path):
+      with damage_named(self.path):
         self._file = h5py.File(self.path, 'r', locking='best-effort')
         self._process = os.getpid()
     return self._file
@@ -48,7 +48,7 @@ class H5File:
     Raises:
       FeatureFileError: if the file is no HDF5 file, or of a pose tracker.
     """
-    with _damage_named(self.path):
+    with damage_named(self.path):
       names = [str(name) for name in self.file()]
       kind = _tracker(self.file(), names)
     if kind:
@@ -66,7 +66,7 @@ class H5File:
         of numbers or is damaged.
     """
     where = f'{self.path}[{video_id}]'
-    with _damage_named(where):
+    with damage_named(where):
       node = _real(self.file(), video_id, where)
       if isinstance(node, h5py.Group):
         name = feature_arrays.choose(where, _shapes(node), key)
@@ -76,7 +76,8 @@ class H5File:
         raise feature_arrays.FeatureFileError(
           f'{where}: found a {type(node).__name__.lower()}, expected an array'
         )
-      _check_storage(node, where)
+      check_stored(node, where)
+      feature_arrays.check_shape(where, node.shape, node.dtype)
       return node
 
   def read(self, name: str) -> Shaped[np.ndarray, '...']:
@@ -86,7 +87,7 @@ class H5File:
       FeatureFileError: as `dataset`.
     """
     dataset = self.dataset(name)
-    with _damage_named(f'{self.path}[{name}]'):
+    with damage_named(f'{self.path}[{name}]'):
       return dataset[()]
 
 
@@ -114,7 +115,7 @@ class H5Array:
 
   def read(self, start: int, stop: int) -> Shaped[np.ndarray, 't d']:
     """Rows [start, stop) in the file's own type."""
-    with _damage_named(f'{self._file.path}[{self._video_id}]'):
+    with damage_named(f'{self._file.path}[{self._video_id}]'):
       # Checked once: links and storage of an open file do not change.
       index = *self._before, slice(start, stop), *(0,) * self._after
       end = *(slice(None),), *(0,) * self._behind
@@ -132,7 +133,7 @@ class OneArray(H5Array):
     file, shapes = H5File(path), {}
     try:
       file.ids()
-      with _damage_named(path):
+      with damage_named(path):
         shapes = _shapes(file.file())
       super().__init__(file, feature_arrays.choose(path, shapes, key))
     except feature_arrays.FeatureFileError as problem:
@@ -187,7 +188,7 @@ def _tracker(group: h5py.Group, names: list[str]) -> str | None:
 
 
 @contextlib.contextmanager
-def _damage_named(where: str) -> Iterator[None]:
+def damage_named(where: str) -> Iterator[None]:
   """HDF5's errors of many classes as one that names the file and array."""
   try:
     yield
@@ -217,14 +218,28 @@ def _real(
   return group[name]
 
 
-def _check_storage(dataset: h5py.Dataset, where: str) -> None:
+def check_stored(
+  dataset: h5py.Dataset, where: str, numbers: bool = True
+) -> None:
+  """Checks that an array's values lie in this file, as many as it claims.
+
+  Args:
+    dataset: the array.
+    where: for the message.
+    numbers: whether it must be of plain numbers.
+  Raises:
+    FeatureFileError: if not.
+  """
   if dataset.shape is None:
     raise feature_arrays.FeatureFileError(f'{where}: the array is empty')
   if dataset.is_virtual or dataset.external:
     raise feature_arrays.FeatureFileError(
       f'{where}: the values lie in another file, expected them in this one'
     )
-  feature_arrays.check_shape(where, dataset.shape, dataset.dtype)
+  if numbers and dataset.dtype.kind not in 'fiu':
+    raise feature_arrays.FeatureFileError(
+      f'{where}: found values of type {dataset.dtype}, expected numbers'
+    )
   claimed = math.prod(dataset.shape) * dataset.dtype.itemsize
   stored = dataset.id.get_storage_size()
   if stored == 0:

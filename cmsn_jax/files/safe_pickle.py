@@ -44,7 +44,15 @@ def read(path: json_files.PathLike) -> Any:
       f'{path}: found a pickle of {size} bytes, expected at most {_MAX_BYTES}'
     )
   with open(path, 'rb') as file:
-    data = file.read()
+    return loads(file.read(), path)
+
+
+def loads(data: bytes, path: json_files.PathLike) -> Any:
+  """The same of the bytes of a pickle; `path` names them in messages.
+
+  Raises:
+    PickleError: as `read`.
+  """
   try:
     _check(data)
     return _plain(_Unpickler(data, path).load())

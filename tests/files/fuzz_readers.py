@@ -35,6 +35,7 @@ from cmsn_jax.annotations import (
 )
 from cmsn_jax.files import (
   feature_files,
+  pose_files,
   proposal_files,
   proposal_sources,
   proposal_units,
@@ -115,6 +116,14 @@ def _mat():
   return file.getvalue()
 
 
+def _sleap():
+  file = io.BytesIO()
+  with h5py.File(file, 'w') as h5:
+    h5['tracks'] = np.random.default_rng(0).normal(size=(1, 2, 3, 20))
+    h5['node_names'] = np.array([b'a', b'b', b'c'])
+  return file.getvalue()
+
+
 def _csv_features():
   rows = [','.join(f'{x:.6g}' for x in row) for row in _array()]
   return '\n'.join(['f0,f1,f2,f3', *rows]) + '\n'
@@ -143,6 +152,15 @@ def check_proposals(read):
 def read_proposals(path):
   clock = proposal_units.Clock({'v1': 10.0, 'v2': 20.0})
   return proposal_sources.read(path, clock)
+
+
+def read_pose(path):
+  return pose_files.read(str(path))
+
+
+def check_pose(read):
+  assert read.points.shape[:3] == read.likelihood.shape
+  assert not np.isnan(read.likelihood).any()
 
 
 def check_lengths(read):
@@ -240,6 +258,15 @@ READERS = {
   'proposals': (
     _proposals(), 'p.json', proposal_files.read, check_proposals,
   ),
+  'pose.csv': (
+    'scorer,s,s,s\nbodyparts,a,a,a\ncoords,x,y,likelihood\n'
+    '0,1.5,2.5,.9\n1,1.75,2.25,.5\n', 'p.csv', read_pose, check_pose,
+  ),
+  'pose.json': (
+    '[{"people": [{"pose_keypoints_2d": [1, 2, 0.9, 3, 4, 0]}]}, {"people": []}]',
+    'p.json', read_pose, check_pose,
+  ),
+  'pose.h5': (_sleap(), 'p.h5', read_pose, check_pose),
   'other proposals': (
     _proposals().replace('"results"', '"detect_results"'), 'p.json',
     read_proposals, check_proposals,

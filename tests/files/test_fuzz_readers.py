@@ -11,7 +11,7 @@ from cmsn_jax.annotations import importers
 from tests.annotations import made_files
 from tests.files import fuzz_readers
 
-_H5 = ('h5', 'h5 of one', 'mat 7.3')
+_H5 = ('h5', 'h5 of one', 'mat 7.3', 'pose.h5')
 
 
 @pytest.mark.parametrize(
