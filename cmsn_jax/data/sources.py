@@ -134,7 +134,7 @@ class Statistics:
     """
     knots = []
     for one in self.quantiles.T:
-      if np.ptp(one) <= 1e-6:
+      if np.ptp(one) <= _SAME * np.abs(one).max():
         knots.append(None)
         continue
       at, place, count = np.unique(one, return_inverse=True, return_counts=True)
@@ -260,6 +260,8 @@ def pooled(
   return np.concatenate([means, logs], axis=1).astype(np.float32)
 
 
+# Values that differ by less of their size are one but for float32's rounding.
+_SAME = 1e-7
 # Rows read at a time for statistics: bounds memory on hour-long videos.
 _BLOCK = 1 << 16
 # Values that quantiles are taken of: of more snippets, evenly spread ones.
@@ -303,7 +305,9 @@ def statistics_of(
     )
     mean, count = mean + shift * (len(found) / seen), seen
   deviations = np.sqrt(square / max(count, 1))
-  deviations = np.where(deviations > 1e-6, deviations, 1.0)
+  # Against the size of the values: features may be tiny numbers throughout.
+  size = np.sqrt(mean**2 + deviations**2)
+  deviations = np.where(deviations > _SAME * size, deviations, 1.0)
   return Statistics(
     np.asarray(mean, np.float32),
     deviations.astype(np.float32),

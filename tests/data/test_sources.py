@@ -155,3 +155,31 @@ def test_statistics_of_another_width_are_refused(tmp_path):
     sources.FeatureSource(
       store, 1.0, statistics=sources.Statistics(np.zeros(2), np.ones(2))
     )
+
+
+@pytest.mark.parametrize('quantiles', [False, True])
+def test_tiny_features_are_standardised_as_large_ones(quantiles):
+  rng = np.random.default_rng(0)
+  rows = rng.normal(size=(500, 3)).astype(np.float32)
+  rows[:, 2] = 0.25  # never changes
+
+  class Store:
+    dim, ids = 3, ('a',)
+
+    def __init__(self, factor):
+      self._rows = rows * np.float32(factor)
+
+    def num_snippets(self, video_id):
+      return 500
+
+    def read(self, video_id, start, stop):
+      return self._rows[start:stop]
+
+  found = []
+  for factor in (1.0, 1e-7, 1e7):
+    store = Store(factor)
+    statistics = sources.statistics_of(store, ['a'], quantiles=quantiles)
+    assert statistics.std[2] == 1
+    found.append(statistics.apply(store.read('a', 0, 500))[:, :2])
+  for other in found[1:]:
+    np.testing.assert_allclose(found[0], other, rtol=1e-4, atol=1e-5)
