@@ -357,7 +357,7 @@ def unit_hint(ratio: float) -> str:
       ': are the segments in frames? Expected seconds (--unit=frames --fps=30 '
       'of launch.convert_annotations converts them)'
     )
-  if 300 <= ratio <= 1100:
+  if 130 < ratio <= 1100:
     return (
       ': are the segments in milliseconds? Expected seconds '
       '(--unit=milliseconds of launch.convert_annotations converts them)'

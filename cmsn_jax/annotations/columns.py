@@ -8,116 +8,21 @@ else (a row number, a class index).
 import dataclasses
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
+from cmsn_jax.annotations import column_names
 from cmsn_jax.files import cell_values, csv_tables, json_files
 
-ROLES = (
-  'video', 'start', 'end', 'label', 'subset', 'duration', 'bout_duration',
-  'fps', 'annotator', 'subject', 'score',
-)  # fmt: skip
-# In messages: what a user calls a role.
-SHOWN = {'video': 'recording', 'bout_duration': "the event's duration"}
-# Names of a role, most certain first; words as `_words` gives them.
-_NAMES: dict[str, tuple[str, ...]] = {
-  'video': (
-    'video|video id|video name|video file|video filename|video file name|vid|'
-    'video uid|video path|videoid|videoname|recording|recording id|movie|'
-    'recording name|recording file|media|media file|media file name|media id|'
-    'media filename|media name|videos',
-    'file|filename|file name|filepath|file path|clip|clip id|clip name|'
-    'clip uid|path|source file|datei',
-    'id|name|session|session id|session name|trial|trial id|observation|'
-    'observation id|sample|sequence',
-  ),
-  'start': (
-    'start|begin|onset|from|init|starts|begins|onsets|in|beginn|anfang|start '
-    'at|debut|inicio|started',
-  ),
-  'end': (
-    'end|stop|offset|to|finish|ends|stops|offsets|out|ende|fin|end at|ended|'
-    'until|stopped',
-  ),
-  'label': (
-    'label|labels|label name|behavior|behaviour|behaviors|behaviours|'
-    'behavior name|behaviour name|action|actions|action name|activity|'
-    'activity name|class|class name|classname|label text|event label|'
-    'event name|verhalten|comportement|comportamiento|labelname|action label|'
-    'gesture|gesture name',
-    'category|category name|type|type name|event|event type|annotation|code|'
-    'trial type|value|tag|text|state|description|verb|kind|sentence|phase|'
-    'annotations|events|tier',
-    'label id|label idx|label index|class id|class idx|class index|type idx|'
-    'category id|action id|behavior id|behaviour id|type id|event id|'
-    'event code|label number|class number|action class',
-  ),
-  'subset': ('subset|split|set|partition|subset name',),
-  'duration': (
-    'video duration|media duration|recording duration|file duration|'
-    'total duration|clip duration|movie duration|session duration|'
-    'video length|media length|recording length|file length|total length|'
-    'duration video|duration of video|duration of recording|video seconds|'
-    'movie length|length of video|video len|duration total',
-  ),
-  # Of the recording or of the event: its values tell.
-  'some_duration': ('duration|length|dauer|duree|duracion|durations|dur',),
-  'bout_duration': (
-    'event duration|bout duration|behavior duration|behaviour duration|'
-    'action duration|duration of event|bout length|event length|'
-    'segment duration|segment length|instance duration',
-  ),
-  'fps': (
-    'fps|frame rate|framerate|video fps|frames per second|fps frame s|'
-    'video frame rate|frame rate fps|media fps',
-  ),
-  'annotator': (
-    'annotator|coder|rater|experimenter|observer|annotator id|coder id|'
-    'rater id|annotator name|annotated by|coded by|scorer|analyst',
-  ),
-  'subject': ('subject|subject id|animal|animal id|individual|focal subject',),
-  'score': ('score|confidence|probability',),
-}  # fmt: skip
-_RANKS = {
-  words: (role, rank)
-  for role, ranks in _NAMES.items()
-  for rank, names in enumerate(ranks)
-  for words in names.split('|')
-}
-_EVENT_WORDS = (
-  'time', 'segment', 'event', 'bout', 'action', 'behavior', 'behaviour',
-  'temporal', 'instance', 'position', 'timestamp', 'annotation', 'of', 'the',
-  'label', 't', 'activity', 'gesture',
-)  # fmt: skip
 _UNIT_ORDER = (
   'seconds', 'milliseconds', 'minutes', 'hours', 'days', 'clock', None, 'frames',
 )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-  """A column: its place and name, what the name says it means.
-
-  Attributes:
-    index: place in the row.
-    name: as the header has it.
-    role: one of `ROLES`, 'some_duration' or '' for anything else.
-    rank: how certain the name is; 0 is best.
-    unit: that the name states, or None.
-  """
-
-  index: int
-  name: str
-  role: str = ''
-  rank: int = 0
-  unit: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Columns:
   """The columns that were chosen, by role, and what to tell of the choice."""
 
-  chosen: Mapping[str, Column]
+  chosen: Mapping[str, column_names.Column]
   notes: tuple[str, ...] = ()
 
   def cell(self, row: csv_tables.Row, role: str) -> str:
@@ -128,62 +33,10 @@ class Columns:
   def shown(self) -> str:
     """`recording ← Media file name, start ← Start (s), …`"""
     return ', '.join(
-      f'{SHOWN.get(role, role)} ← {column.name}'
+      f'{column_names.SHOWN.get(role, role)} ← {column.name}'
       + (f' [{column.unit}]' if column.unit in ('frames', 'clock') else '')
       for role, column in self.chosen.items()
     )
-
-
-def _words(name: str) -> list[str]:
-  text = unicodedata.normalize('NFKD', name)
-  text = ''.join(c for c in text if not unicodedata.combining(c))
-  text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', text).lower()
-  return re.findall(r'[^\W_]+', text)
-
-
-def understand(index: int, name: str) -> Column:
-  """What a column's name says."""
-  words = _words(name)
-  found = _RANKS.get(' '.join(words))
-  if found:
-    return Column(index, name, *found)
-  if words[:2] == ['time', 'offset']:  # BORIS: of the whole observation
-    return Column(index, name)
-  words, unit = _unit(name, words)
-  found = _RANKS.get(' '.join(words))
-  if found is None and len(words) > 1:
-    bare = [word for word in words if word not in _EVENT_WORDS]
-    found = _RANKS.get(' '.join(bare))
-    if found and found[0] not in ('start', 'end'):
-      found = None
-  if found is None:
-    joined = ''.join(words)
-    for extra in ('time', 'frame', 'sec', 'seconds', 'ms'):
-      stem = joined.removesuffix(extra)
-      if stem != joined and _RANKS.get(stem, ('',))[0] in ('start', 'end'):
-        found = _RANKS[stem]
-        unit = unit or cell_values.UNIT_WORDS.get(extra)
-  if found is None or unit and found[0] in ('video', 'label', 'subset'):
-    return Column(index, name, unit=unit)
-  return Column(index, name, *found, unit)
-
-
-def _unit(name: str, words: list[str]) -> tuple[list[str], str | None]:
-  """The words without those that say a unit, and that unit."""
-  if re.search(r'h+:?m+:?s+', name.lower()) and 'hms' not in words:
-    kept = [w for w in words if not re.fullmatch(r'h+|m+|s+|ms|f+|hmsf?', w)]
-    return kept, 'clock'
-  if words[-2:] in (['ss', 'msec'], ['ss', 'ms'], ['s', 'ms']):
-    return words[:-2], 'seconds'
-  if words[-1:] == ['sf']:  # The Observer: seconds with a fraction
-    return words[:-1], 'seconds'
-  for k in (len(words) - 1, 0):
-    if len(words) > 1 and words[k] in cell_values.UNIT_WORDS:
-      rest = words[:k] + words[k + 1 :]
-      return rest, cell_values.UNIT_WORDS[words[k]]
-  if len(words) > 1 and words[0] in ('f', 't'):
-    return words[1:], 'frames' if words[0] == 'f' else None
-  return words, None
 
 
 def choose(
@@ -245,13 +98,15 @@ class _Choice:
     self._needed = needed
     self._labels_from = labels_from
     self._notes: list[str] = []
-    self._all = [understand(k, name) for k, name in enumerate(table.header)]
+    self._all = [
+      column_names.understand(k, name) for k, name in enumerate(table.header)
+    ]
     self._stated = {}
     for role, name in stated.items():
-      if role not in ROLES:
+      if role not in column_names.ROLES:
         raise csv_tables.TableError(
           f'{table.path}: --columns={role}={name}: no meaning {role!r}; there '
-          f'are {", ".join(ROLES)}'
+          f'are {", ".join(column_names.ROLES)}'
         )
       index = named(table, name, f'--columns={role}={name}')
       column = dataclasses.replace(self._all[index], role=role, rank=0)
@@ -261,10 +116,12 @@ class _Choice:
 
   def columns(self) -> Columns:
     chosen = {}
-    for role in ('video', *self._times(), 'label', *ROLES[4:]):
+    for role in ('video', *self._times(), 'label', *column_names.ROLES[4:]):
       if role == 'label' and self._labels_from:
         continue
-      column = role if isinstance(role, Column) else self._one(role)
+      column = (
+        role if isinstance(role, column_names.Column) else self._one(role)
+      )
       if column:
         chosen[column.role] = column
     self._durations(chosen)
@@ -287,10 +144,12 @@ class _Choice:
     if any(re.fullmatch(r'\s*-?\d+(\.\d+)?\s*', name) for name in header):
       hint = '; is there no header row?'
     else:
-      free = [n for n in header if n not in {c.name for c in chosen.values()}]
-      close = difflib.get_close_matches(missing[0], free, 1)
-      other = close[0] if close else (free[0] if free else 'NAME')
-      hint = f'; is {other!r} the {missing[0]}?' if close else ''
+      used = {column.index for column in chosen.values()}
+      free = [c for c in self._all if c.index not in used]
+      close = difflib.get_close_matches(missing[0], [c.name for c in free], 1)
+      texts = [c.name for c in free if not c.role and self._is_text(c)]
+      other = (close or texts or [c.name for c in free] or ['NAME'])[0]
+      hint = f'; is {other!r} the {missing[0]}?' if close else '.'
       hint += f' Say it with --columns={missing[0]}={other}'
     raise csv_tables.TableError(
       f'{self._table.path}: found the columns {_listed(header)}, expected a '
@@ -305,20 +164,20 @@ class _Choice:
       for column in self._all
     )
 
-  def _cells(self, column: Column) -> list[str]:
+  def _cells(self, column: column_names.Column) -> list[str]:
     return [row.cells[column.index] for row in self._table.rows]
 
-  def _is_text(self, column: Column) -> bool:
+  def _is_text(self, column: column_names.Column) -> bool:
     return any(
       not re.fullmatch(r'[-+\d.,:e ]*', cell)
       and not cell_values.is_missing(cell)
       for cell in self._cells(column)
     )
 
-  def _is_filled(self, column: Column) -> bool:
+  def _is_filled(self, column: column_names.Column) -> bool:
     return any(not cell_values.is_missing(cell) for cell in self._cells(column))
 
-  def _one(self, role: str) -> Column | None:
+  def _one(self, role: str) -> column_names.Column | None:
     """The column of a role, or None."""
     if role in self._stated:
       return self._stated[role]
@@ -339,12 +198,14 @@ class _Choice:
       found = [c for c in found if c.rank == best]
       if others:
         self._notes.append(
-          f'{found[0].name} is the {SHOWN.get(role, role)}, not '
+          f'{found[0].name} is the {column_names.SHOWN.get(role, role)}, not '
           f'{", ".join(others)}'
         )
     return self._same(role, found)
 
-  def _same(self, role: str, found: list[Column]) -> Column | None:
+  def _same(
+    self, role: str, found: list[column_names.Column]
+  ) -> column_names.Column | None:
     """The first of columns with equal cells."""
     if not found:
       return None
@@ -354,7 +215,7 @@ class _Choice:
         self._ambiguous(role, found)
     return found[0]
 
-  def _ambiguous(self, role: str, found: list[Column]):
+  def _ambiguous(self, role: str, found: list[column_names.Column]):
     names = ' and '.join(repr(c.name) for c in found)
     if len({c.name for c in found}) < len(found):
       remedy = 'rename one in the file'
@@ -362,10 +223,12 @@ class _Choice:
       remedy = f'say which, e.g. --columns={role}={found[-1].name}'
     raise csv_tables.TableError(
       f'{self._table.path}: the columns {names} may both be the '
-      f'{SHOWN.get(role, role)}, and differ; {remedy}'
+      f'{column_names.SHOWN.get(role, role)}, and differ; {remedy}'
     )
 
-  def _recordings(self, found: list[Column]) -> list[Column]:
+  def _recordings(
+    self, found: list[column_names.Column]
+  ) -> list[column_names.Column]:
     """Of columns that may name the recording, those that do."""
     counters = [c for c in found if c.rank == 2 and self._counts_rows(c)]
     if len(counters) < len(found):
@@ -386,14 +249,16 @@ class _Choice:
       )
     return kept
 
-  def _counts_rows(self, column: Column) -> bool:
+  def _counts_rows(self, column: column_names.Column) -> bool:
     cells = self._cells(column)
     return len(set(cells)) == len(cells) and (
       all(re.fullmatch(r'\d+', cell) for cell in cells)
-      or _words(column.name) == ['id']
+      or column_names.words_of(column.name) == ['id']
     )
 
-  def _one_to_one(self, one: Column, other: Column) -> bool:
+  def _one_to_one(
+    self, one: column_names.Column, other: column_names.Column
+  ) -> bool:
     pairs = set(zip(self._cells(one), self._cells(other)))
     return (
       len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -432,20 +297,24 @@ class _Choice:
     ]
     others = [c.name for c in (*starts, *ends) if c not in chosen]
     if others:
-      why = f'{unit}, stated' if unit else 'seconds'
+      why = f'{unit}, stated' if wanted else 'seconds'
       self._notes.append(
         f'times are {chosen[0].name}, {chosen[1].name} ({why}), not '
         f'{", ".join(others)}'
       )
     return [dataclasses.replace(c, unit=unit or c.unit) for c in chosen]
 
-  def _of_unit(self, role: str, found: list[Column]) -> Column | None:
+  def _of_unit(
+    self, role: str, found: list[column_names.Column]
+  ) -> column_names.Column | None:
     if not found:
       return None
     unit = next(u for u in _UNIT_ORDER if u in {c.unit for c in found})
     return self._same(role, [c for c in found if c.unit == unit])
 
-  def _seconds_beside_frames(self, starts: list[Column]) -> str | None:
+  def _seconds_beside_frames(
+    self, starts: list[column_names.Column]
+  ) -> str | None:
     """Whether columns without a unit are the frames' columns in seconds."""
     plain = next(c for c in starts if c.unit is None)
     frames = next(c for c in starts if c.unit == 'frames')
@@ -472,7 +341,7 @@ class _Choice:
     self._ambiguous('start', [plain, frames])
     return None
 
-  def _durations(self, chosen: dict[str, Column]) -> None:
+  def _durations(self, chosen: dict[str, column_names.Column]) -> None:
     """Whether a column "duration" is the recording's or the event's."""
     found = [c for c in self._free if c.role == 'some_duration']
     found = [c for c in found if self._is_filled(c)]
@@ -505,7 +374,7 @@ class _Choice:
       column = self._same('duration', rest)
       chosen['duration'] = dataclasses.replace(column, role='duration')
 
-  def _is_end_less_start(self, chosen, column: Column) -> bool:
+  def _is_end_less_start(self, chosen, column: column_names.Column) -> bool:
     """Whether a column is the events' duration, as its values say."""
     if 'end' not in chosen:
       return False
@@ -523,7 +392,7 @@ class _Choice:
       count += 1
     return count > 0
 
-  def _check_bouts(self, chosen, column: Column) -> None:
+  def _check_bouts(self, chosen, column: column_names.Column) -> None:
     """Refuses a duration that may be the recording's as well."""
     if 'video' not in chosen:
       return

@@ -69,6 +69,9 @@ class _Finish:
     self._result, self._lengths = result, lengths
     self._options, self._policy = options, policy
     self._problems: list[str] = []
+    # Ends behind the recording, and by how much the worst of all is.
+    self._behind_end: list[str] = []
+    self._most = 0.0
     self._likely: list[str] = []
     self._rates: set[float] = set()
     # Of bad entries, by cause: what was dropped or clipped.
@@ -95,7 +98,7 @@ class _Finish:
     self._tell(videos)
     document = {'version': result.version, 'database': database}
     annotations = activitynet.parse(document, result.source, names)
-    warnings = list(result.warnings)
+    warnings = [*result.warnings, *self._much_lost(annotations)]
     if self._options.unit == 'auto' and result.unit is None:
       warnings += units.check(annotations, result.source)
     return annotations, warnings
@@ -262,11 +265,13 @@ class _Finish:
       item['segment'] = [start, end]
     if self._result.past_end_known and end > duration and start < end:
       return self._behind(where, item, start, duration)
+    self._most = max(self._most, end / duration)
     cause, problem = _fault(start, end, duration, rate)
     if not cause:
       return item
     if self._policy.bad == 'error':
-      self._problems.append(f'{where}: found {shown}{problem}')
+      found = self._behind_end if 'after' in cause else self._problems
+      found.append(f'{where}: found {shown}{problem}')
       return None
     inside = [max(0.0, start), min(end, duration)]
     if self._policy.bad == 'clip' and inside[0] < inside[1]:
@@ -293,7 +298,7 @@ class _Finish:
   def _unannotated(self, database: dict) -> None:
     """Adds the recordings that only the durations name."""
     missing = [name for name in self._lengths if name not in database]
-    if not missing or self._problems:
+    if not missing or self._problems or self._behind_end:
       return
     if self._policy.unannotated == 'drop':
       self._result.notes.append(
@@ -311,6 +316,9 @@ class _Finish:
     )
 
   def _raise(self) -> None:
+    # One unit for all: the end that is farthest behind decides.
+    hint = checks.unit_hint(self._most)
+    self._problems += [problem + hint for problem in self._behind_end]
     if not self._problems:
       return
     instances = any('found [' in problem for problem in self._problems)
@@ -327,6 +335,21 @@ class _Finish:
       f'{self._result.source}: {count} problem{"s"[: count > 1]} found{remedy}',
       tuple(self._problems),
     )
+
+  def _much_lost(self, annotations: activitynet.Annotations) -> list[str]:
+    """A warning where so much was dropped that the file may be misread."""
+    kept = sum(len(video.segments) for video in annotations.videos.values())
+    lost = sum(
+      len(places)
+      for cause, places in self._done.items()
+      if cause.endswith(('dropped', 'clipped')) and 'begin after' not in cause
+    )
+    if lost < 5 or lost < 0.2 * (kept + lost):
+      return []
+    return [
+      f'{self._result.source}: {lost} entries were dropped or clipped, {kept} '
+      f'are there{checks.unit_hint(self._most) if self._most > 2 else ""}'
+    ]
 
   def _tell(self, recordings: Mapping[str, imported.Recording]) -> None:
     notes = self._result.notes
@@ -380,6 +403,6 @@ def _fault(
   if end - duration > tolerance or start >= duration:
     return (
       'that end after the recording',
-      f' in a video of {duration:g} s{checks.unit_hint(end / duration)}',
+      f' in a video of {duration:g} s',
     )
   return '', ''

@@ -236,4 +236,7 @@ def some(names: list[str]) -> str:
 
 def subset_of(text: str) -> str | None:
   """Our name of a subset in any usual spelling; None where it is none."""
-  return checks.SUBSET_NAMES.get(text.strip().lower())
+  text = text.strip().lower()
+  for end in (' set', ' split', '_set', '-set'):
+    text = text.removesuffix(end)
+  return checks.SUBSET_NAMES.get(text)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax.annotations import column_names, imported, sample
 from cmsn_jax.annotations import columns as columns_lib
-from cmsn_jax.annotations import imported, sample
 from cmsn_jax.files import cell_values, csv_tables, json_files
 
 ORDER = 9
@@ -20,7 +20,7 @@ def recognise(file: sample.Sample) -> str | None:
   if file.table is None:
     return None
   found = {
-    columns_lib.understand(k, n).role for k, n in enumerate(file.table.header)
+    column_names.understand(k, n).role for k, n in enumerate(file.table.header)
   }
   if {'start', 'end'} <= found or {'start', 'some_duration'} <= found:
     return 'a table with columns for start and end'

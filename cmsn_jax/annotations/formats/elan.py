@@ -8,8 +8,7 @@ passes on whatever the XML parser does.
 import re
 import xml.etree.ElementTree as ElementTree
 
-from cmsn_jax.annotations import columns as columns_lib
-from cmsn_jax.annotations import imported, sample
+from cmsn_jax.annotations import column_names, imported, sample
 from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables, json_files
 
@@ -66,7 +65,7 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
 def _read_table(file, options) -> imported.Imported:
   """A table with one column a tier, or a column for the text."""
   table = csv_format.filtered(file.table, options.where)
-  named = [columns_lib.understand(k, n) for k, n in enumerate(table.header)]
+  named = [column_names.understand(k, n) for k, n in enumerate(table.header)]
   has_label = any(c.role == 'label' and c.rank == 0 for c in named)
   known = re.compile(
     r'(begin|end) time|duration|participant|file|annotator|tier'

@@ -6,8 +6,8 @@ DeepEthogram, SimBA's targets, Solomon; Breakfast, 50Salads, GTEA.
 import re
 from collections.abc import Sequence
 
+from cmsn_jax.annotations import column_names, frame_labels, imported, sample
 from cmsn_jax.annotations import columns as columns_lib
-from cmsn_jax.annotations import frame_labels, imported, sample
 from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables
 
@@ -35,7 +35,7 @@ def recognise(file: sample.Sample) -> str | None:
   if table is None or len(table.rows) < 2 or len(table.header) < 2:
     return None
   roles = {
-    columns_lib.understand(k, n).role for k, n in enumerate(table.header)
+    column_names.understand(k, n).role for k, n in enumerate(table.header)
   }
   if 'start' in roles:
     return None
@@ -128,8 +128,8 @@ class _Layout:
       (
         k
         for k, name in enumerate(table.header)
-        if columns_lib.understand(k, name).role == 'video'
-        and columns_lib.understand(k, name).rank < 2
+        if column_names.understand(k, name).role == 'video'
+        and column_names.understand(k, name).rank < 2
       ),
       None,
     )
@@ -151,7 +151,7 @@ class _Layout:
       if {cell.lower() for cell in columns[k]} <= _ONE_HOT
       and any(cell != '' for cell in columns[k])
       and not re.search(r'_(x|y|p|likelihood)$', table.header[k].lower())
-      and columns_lib.understand(k, table.header[k]).role in ('', 'label')
+      and column_names.understand(k, table.header[k]).role in ('', 'label')
       and not re.fullmatch(r'-?\d+(\.\d+)?', table.header[k])
     ]
     self.binary_only = bool(self.binary) and len(self.binary) == len(others)
@@ -252,7 +252,7 @@ def _columns(table, layout, result, options) -> list[int]:
         'labelled: taken as nothing happening'
       )
     return kept
-  roles = [columns_lib.understand(k, table.header[k]) for k in layout.text]
+  roles = [column_names.understand(k, table.header[k]) for k in layout.text]
   kept = [c.index for c in roles if c.role == 'label' and c.rank == 0]
   kept = (
     kept or [c.index for c in roles if c.role == 'label'] or list(layout.text)
