@@ -9,6 +9,7 @@ import ml_collections
 from absl import logging
 
 from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.annotations import recording_names
 from cmsn_jax.data import (
   feature_checks,
   feature_timing,
@@ -199,6 +200,12 @@ def _present(videos, ids, allow_missing, path):
     + ', '.join(missing[:5])
     + (' ...' if len(missing) > 5 else '')
   )
+  near = recording_names.alike(missing[0], set(ids) - set(videos))
+  if near:
+    message += (
+      f'; {missing[0]} looks like {near[0]}: launch.convert_annotations with '
+      '--durations and --match=loose takes such names'
+    )
   if not allow_missing or len(missing) == len(videos):
     raise ValueError(
       message + '; add them, or set --config.data.allow_missing=True'

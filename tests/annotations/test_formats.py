@@ -7,6 +7,7 @@ import pytest
 
 from cmsn_jax.annotations import finishing, imported, importers
 from cmsn_jax.annotations import lengths as video_lengths
+from cmsn_jax.files import event_formats
 from tests.annotations import made_files
 
 Length = video_lengths.Length
@@ -282,3 +283,37 @@ def test_thumos14_in_all_its_forms(real_data, tmp_path):
   read = importers.convert(path, lengths=known)
   assert instances(read.annotations) == test
   assert any('startFrame is about' in note for note in read.notes)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'name', 'within'),
+  [
+    ('csv', 'p.csv', 1e-3), ('boris', 'p.boris', 1e-3),
+    ('boris', 'p.tsv', 1e-3), ('elan', 'elan', 1e-3),
+    ('audacity', 'audacity', 1e-3), ('via', 'via', 1e-3),
+    ('deepethogram', 'frames', 0.04),
+  ],
+)  # fmt: skip
+def test_what_is_written_for_other_programs_is_read_back(
+  tmp_path, kind, name, within
+):
+  events = {
+    'v1': [(1.5, 4.2504, 'groom', 0.9), (3.0, 8.125, 'rear', 0.5)],
+    'v2': [(0.0, 59.96, 'groom', 0.7)],
+  }
+  event_formats.write(
+    str(tmp_path / name),
+    kind,
+    {k: [event_formats.Event(*e) for e in v] for k, v in events.items()},
+    {k: event_formats.About(60.0, 25.0, f'{k}.mp4') for k in events},
+  )
+  read = importers.convert(
+    tmp_path / name,
+    lengths={k: Length(60.0, 25.0) for k in events},
+    options=imported.Options(fps=25.0 if kind == 'deepethogram' else None),
+  )
+  for video_id, expected in events.items():
+    video = read.annotations.videos[video_id]
+    assert video.labels == tuple(label for _, _, label, _ in expected)
+    rows = [[start, end] for start, end, _, _ in expected]
+    np.testing.assert_allclose(video.segments, rows, atol=within)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from cmsn_jax.annotations import activitynet as annotations_lib
-from cmsn_jax.data import training_data
+from cmsn_jax.data import opening, training_data
+from cmsn_jax.settings import default
 
 
 def known(**subsets):
@@ -61,3 +62,17 @@ def test_a_subset_without_videos_is_named_with_its_key(
 ):
   with pytest.raises(ValueError, match=message):
     training_data.split(TRAINING_ONLY, train, evaluated, 0.2)
+
+
+def test_names_that_nearly_match_those_of_the_features_are_pointed_out(
+  tmp_path,
+):
+  annotations = known(Rat_1='training')
+  np.save(tmp_path / 'rat_01.npy', np.zeros((100, 4), np.float32))
+  annotations_lib.write(tmp_path / 'a.json', annotations)
+  config = default.get_config()
+  config.data.annotations = str(tmp_path / 'a.json')
+  config.data.features = str(tmp_path)
+  config.data.feature_fps = 5.0
+  with pytest.raises(ValueError, match='Rat_1 looks like rat_01.*--match=loose'):
+    opening.open_data(config, tmp_path)

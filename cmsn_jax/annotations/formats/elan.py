@@ -202,6 +202,13 @@ class _Tiers:
     value = (one.findtext('ANNOTATION_VALUE') or '').strip()
     span = self._spans.get(one.get('ANNOTATION_ID'))
     if one.tag == 'REF_ANNOTATION':
+      if not self._options.where:
+        kind = (
+          'annotations of tiers that describe those of another tier '
+          '(--where=tier=… takes them)'
+        )
+        self._result.left_out[kind].append(f'{where}: {value[:60]}')
+        return
       span = self._spans.get(one.get('ANNOTATION_REF'))
       if span is not None:
         self._spans[one.get('ANNOTATION_ID')] = span
