@@ -74,5 +74,7 @@ def test_names_that_nearly_match_those_of_the_features_are_pointed_out(
   config.data.annotations = str(tmp_path / 'a.json')
   config.data.features = str(tmp_path)
   config.data.feature_fps = 5.0
-  with pytest.raises(ValueError, match='Rat_1 looks like rat_01.*--match=loose'):
+  with pytest.raises(
+    ValueError, match='Rat_1 looks like rat_01.*--match=loose'
+  ):
     opening.open_data(config, tmp_path)

@@ -188,6 +188,28 @@ class _Rows:
       self._decimal = cell_values.decimal_sign(cells, options.decimal)
     except ValueError as problem:
       raise csv_tables.TableError(f'{table.path}: {problem}') from None
+    label = (
+      '+'.join(options.labels_from) or table.header[self._index['behavior']]
+    )
+    times = (
+      {'time': 'time'}
+      if self._log
+      else {'start (s)': 'start', 'stop (s)': 'end'}
+    )
+    shown = {
+      name: role
+      for name, role in (
+        ('source', 'recording'), ('media file name', 'recording'),
+        ('media file path', 'recording'), *times.items(),
+        ('media duration (s)', 'duration'), ('fps (frame/s)', 'fps'), ('fps', 'fps'),
+      )
+      if name in self._index
+    }  # fmt: skip
+    mapped = ', '.join(
+      f'{role} ← {table.header[self._index[name]]}'
+      for name, role in shown.items()
+    )
+    result.notes.append(f'columns: {mapped}, label ← {label}')
     self._observations: dict[tuple, _Observation] = {}
     self._pairs = pairing.Pairs(result)
     self._offsets: set[float] = set()

@@ -64,6 +64,16 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
     )
   except ValueError as problem:
     raise csv_tables.TableError(f'{table.path}: {problem}') from None
+  label = '+'.join(options.labels_from) or 'Behavior'
+  length = (
+    f", the event's duration ← {table.header[index[duration]]}"
+    if duration
+    else ''
+  )
+  result.notes.append(
+    f'columns: recording ← {"Observation" if "observation" in index else "(the file)"}'
+    f', start ← {table.header[index[time]]}{length}, label ← {label}'
+  )
   labels = [
     csv_format.columns_lib.named(table, name, '--labels_from')
     for name in options.labels_from
