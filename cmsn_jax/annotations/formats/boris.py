@@ -199,7 +199,7 @@ class _Rows:
     shown = {
       name: role
       for name, role in (
-        ('source', 'recording'), ('media file name', 'recording'),
+        ('media file name', 'recording'),
         ('media file path', 'recording'), *times.items(),
         ('media duration (s)', 'duration'), ('fps (frame/s)', 'fps'), ('fps', 'fps'),
       )
