@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from absl import logging
+from jaxtyping import Shaped
 
 from cmsn_jax import progress
 from cmsn_jax.annotations import activitynet
@@ -220,17 +221,21 @@ def _is_arrays(path) -> bool:
 class Followed:
   """A source that moves a bar as its videos are read."""
 
-  def __init__(self, source, bar: progress.VideoBar):
+  def __init__(self, source: sources.Source, bar: progress.VideoBar):
     self._source, self._bar = source, bar
     self.feature_fps = source.feature_fps
 
-  def num_snippets(self, video_id):
+  def num_snippets(self, video_id: str) -> int:
+    """Snippets of a video."""
     return self._source.num_snippets(video_id)
 
   def clock(self, video_id):
     return sources.clock(self._source, video_id)
 
-  def read(self, video_id, start, stop):
+  def read(
+    self, video_id: str, start: int, stop: int
+  ) -> Shaped[np.ndarray, 't ...']:
+    """Snippets [start, stop), and moves the bar to their end."""
     snippets = self._source.read(video_id, start, stop)
     self._bar.reached(video_id, start / self.feature_fps)
     return snippets

@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import shutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -69,7 +69,7 @@ class HiddenCache:
 def build(
   directory: pathlib.Path,
   predictor: predictor_lib.Predictor,
-  source,
+  source: Any,
   windows: list[windows_lib.Window],
   segments_sec: dict[str, np.ndarray],
   length: int,

@@ -96,7 +96,7 @@ def stitch(windows: list[WindowScores], total: int) -> WindowScores:
 
 
 def window_places(
-  source,
+  source: Any,
   video_ids: Iterable[str],
   length: int,
   hop: int,

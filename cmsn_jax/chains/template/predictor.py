@@ -116,7 +116,7 @@ class Predictor(prediction.Predictor):
     own = max(settings.most_at_least, round(settings.most_per_snippet * total))
     return self.config.nms.max_proposals or own or None
 
-  def encode(self, source, video_id: str) -> np.ndarray:
+  def encode(self, source: Any, video_id: str) -> np.ndarray:
     """Evaluator features of a video by each member, float32 [m, t, c].
 
     In pieces, which overlap by as much as an output can see: the result is
