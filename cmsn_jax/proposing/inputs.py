@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -229,7 +230,8 @@ class Followed:
     """Snippets of a video."""
     return self._source.num_snippets(video_id)
 
-  def clock(self, video_id):
+  def clock(self, video_id: str) -> Any:
+    """See `sources.clock`."""
     return sources.clock(self._source, video_id)
 
   def read(
