@@ -301,7 +301,7 @@ def pose_hint(path: str) -> str:
   """The command that makes features of a tracker's file."""
   return (
     'python -m launch.pose_features '
-    f'--input={os.path.dirname(path) or "."} --output=features/ makes them'
+    f'--input={os.path.dirname(path) or "."} --fps=RATE --output=features/ makes them'
   )
 
 

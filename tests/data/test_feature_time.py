@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from cmsn_jax.chains import prediction
 from cmsn_jax.data import opening, sources
-from cmsn_jax.files import feature_files, feature_resampled
-from cmsn_jax.proposing import corpus
+from cmsn_jax.files import feature_files, feature_resampled, proposal_files
+from cmsn_jax.proposing import corpus, exported
 from cmsn_jax.runs import trained as trained_lib
 from configs import custom
 
@@ -173,13 +174,13 @@ def test_resampled_rows_are_those_of_their_time(tmp_path):
     assert len(found.read('a', 5, 5)) == 0
 
 
-class _Echo:
-  """Proposes what the first feature says, in the time of the grid."""
+class _Echo(prediction.Predictor):
+  """Proposes what the first feature says."""
+
+  def __init__(self):
+    pass
 
   def propose(self, source, video_ids, on_error=None):
-    from cmsn_jax.chains import prediction
-    from cmsn_jax.files import proposal_files
-
     for video_id in video_ids:
       total = source.num_snippets(video_id)
       inside = source.read(video_id, 0, total)[:, 0] > 0.5
@@ -232,3 +233,24 @@ def test_propose_gives_the_video_s_seconds(make, tmp_path, monkeypatch):
       tmp_path, config.data.features, tmp_path / 'q.json', quiet=True
     )
     assert len(failures) == 4 and 'duration is needed' in failures['v0']
+
+
+def test_an_exported_model_gives_the_video_s_seconds():
+  about = {
+    'file_dim': 2, 'file_fps': 2.0, 'pool': 1, 'rescaled': True,
+    'config': {'data': {'pool_deviation': False}},
+  }  # fmt: skip
+  features = np.zeros((100, 2), np.float32)
+  features[10:30, 0] = 1
+  model = exported.ExportedModel(about, {}, _Echo(), None)
+  segments, _ = model.propose(features, 50.0)
+  np.testing.assert_allclose(segments, [[5, 15]])
+  with pytest.raises(ValueError, match='give duration_sec'):
+    model.propose(features)
+  about = {**about, 'rescaled': False, 'offset_sec': 0.25}
+  model = exported.ExportedModel(about, {}, _Echo(), None)
+  np.testing.assert_allclose(model.propose(features)[0], [[5.25, 15.25]])
+  # Exports of before know nothing of either.
+  del about['rescaled'], about['offset_sec']
+  model = exported.ExportedModel(about, {}, _Echo(), None)
+  np.testing.assert_allclose(model.propose(features)[0], [[5, 15]])
