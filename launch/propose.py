@@ -45,6 +45,12 @@ _APPEND = flags.DEFINE_bool(
 _PLOTS = flags.DEFINE_string(
   'plots', '', 'Folder for a picture of each video: proposals, stages, truth.'
 )
+_KEEP_FEATURES = flags.DEFINE_bool(
+  'keep_features',
+  False,
+  'Keep features extracted from videos in <output>_features/, beside the '
+  'output: a stopped video goes on where it was, another run reads them.',
+)
 _SHARD = flags.DEFINE_string(
   'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
 )
@@ -76,6 +82,7 @@ def main(argv):
     feature_fps=_FEATURE_FPS.value or None,
     phase=None if _PHASE.value == 'all' else _PHASE.value,
     save_stages=_SAVE_STAGES.value or None,
+    keep_features=_features_folder() if _KEEP_FEATURES.value else None,
     shard=sharding.parse(_SHARD.value),
     append=_APPEND.value,
     quiet=cli.quiet(),
@@ -111,6 +118,11 @@ def _convert():
     },
   )
   print(f'wrote {target}')
+
+
+def _features_folder():
+  output = pathlib.Path(_OUTPUT.value)
+  return output.with_name(f'{output.stem}_features')
 
 
 def _draw():

@@ -5,17 +5,18 @@ appears whole or not at all.
 """
 
 import dataclasses
-import json
+import errno
 import pathlib
 import time
 
-import numpy as np
-
 from cmsn_jax import progress, sharding
-from cmsn_jax.features import video_features
-from cmsn_jax.files import feature_files, json_files, replacing
+from cmsn_jax.features import kept_rows, video_features
 from cmsn_jax.video import decoding
 from cmsn_jax.video import reader as video_reader
+
+# Longer videos are extracted by themselves: a stop then loses no more of them
+# than a window, and what packing them with others would gain is little.
+_LONG_SEC = 300.0
 
 
 @dataclasses.dataclass
@@ -60,40 +61,74 @@ def extract(
   Raises:
     ValueError: when the folder holds features of another extractor.
   """
-  claim(output, features.record)
+  kept = kept_rows.KeptRows(output, features)
   if shard[1] > 1:
     # Done ones count too: every part must come to the same split at any time.
     unreadable = {}
     known = _durations(videos, unreadable, allow_damage)
     lengths = {**known, **dict.fromkeys(unreadable, 0.0)}
     videos = {key: videos[key] for key in sharding.share(lengths, *shard)}
-  done = {path.stem for path in output.glob('*.npy')}
-  result = Result([], sorted(set(videos) & done), {}, video_features.Clock())
-  missing = {key: videos[key] for key in videos if key not in done}
+  result = Result([], [], {}, video_features.Clock())
+  missing = _missing(kept, videos, result)
   seconds = _durations(missing, result.failures, allow_damage)
+  missing = {video_id: missing[video_id] for video_id in seconds}
   bar = _Bar(float(sum(seconds.values())), features.extractor, quiet)
   with bar, video_reader.VideoReader() as reader:
+    options = {'reader': reader, 'allow_damage': allow_damage}
+    for video_id, path in list(missing.items()):
+      if seconds[video_id] > _LONG_SEC or kept.is_begun(video_id):
+        _extract_long(kept, video_id, path, result, bar, options)
+        del missing[video_id]
 
     def name(video_id):
       bar.video_id = video_id
 
     extracted = features.extract_all(
-      {video_id: missing[video_id] for video_id in seconds},
-      reader=reader,
-      allow_damage=allow_damage,
+      missing,
       clock=result.clock,
       on_video=name,
       on_frames=bar.add_frames,
+      **options,
     )
     for video_id, rows, error, num_frames in extracted:
       if rows is None:
         result.failures[video_id] = str(error)
         continue
-      with replacing.file(output / f'{video_id}.npy', 'wb') as file:
-        np.save(file, rows)
+      kept.write(video_id, missing[video_id], rows)
       result.done.append(video_id)
       result.video_sec += num_frames / features.extractor.fps
   return result
+
+
+def _extract_long(kept, video_id, path, result, bar, options):
+  """By itself, so that a stop loses a part of it only."""
+  bar.video_id, clock = video_id, video_features.Clock()
+  try:
+    kept.extract(
+      video_id, path, clock=clock, on_frames=bar.add_frames, **options
+    )
+  except (ValueError, OSError) as error:
+    if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+      raise  # no other video would fit either
+    result.failures[video_id] = str(error)
+    return
+  result.done.append(video_id)
+  result.clock.add(clock)
+  result.video_sec += clock.frames / kept.features.extractor.fps
+
+
+def _missing(kept, videos, result):
+  """Videos that have no features yet; fills what is done and what failed."""
+  missing = {}
+  for video_id in sorted(videos):
+    try:
+      if kept.is_done(video_id, videos[video_id]):
+        result.skipped.append(video_id)
+      else:
+        missing[video_id] = videos[video_id]
+    except (ValueError, OSError) as error:
+      result.failures[video_id] = str(error)
+  return {key: missing[key] for key in videos if key in missing}
 
 
 class _Bar:
@@ -125,31 +160,6 @@ class _Bar:
       f'{self._bar.n / passed:.2f} x real time, {self.video_id}',
       refresh=False,
     )
-
-
-def claim(output: pathlib.Path, record: dict) -> None:
-  """Writes the record into a new folder, or checks that it is the same.
-
-  Raises:
-    ValueError: when the folder holds other features.
-  """
-  path = output / feature_files.SIDECAR
-  if path.exists():
-    problems = video_features.differences(json_files.read(path), record)
-    if problems:
-      raise ValueError(
-        f'{output} holds other features; choose another --output, or delete '
-        'it:\n  ' + '\n  '.join(problems)
-      )
-    return
-  if any(output.glob('*.npy')):
-    raise ValueError(
-      f'{output} holds .npy files but no {feature_files.SIDECAR} that says what '
-      'they are; choose another --output'
-    )
-  with replacing.file(path) as file:
-    json.dump(record, file, indent=2, ensure_ascii=False)
-    file.write('\n')
 
 
 def summary(result: Result, features: video_features.VideoFeatures) -> str:

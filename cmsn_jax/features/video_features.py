@@ -105,6 +105,7 @@ class VideoFeatures:
     reader: video_reader.VideoReader | None = None,
     allow_damage: bool | None = None,
     on_frames: Callable[[int], None] | None = None,
+    start_frame: int = 0,
     clock: Clock | None = None,
   ) -> Iterator[UInt8[np.ndarray, '_ h w c']]:
     """Yields what the extractor reads: resized frames, flow, or both.
@@ -114,6 +115,7 @@ class VideoFeatures:
       reader: decodes in its worker process; None decodes here.
       allow_damage: read through damage with a warning.
       on_frames: told the number of frames of each piece decoded.
+      start_frame: first frame, at the extractor's rate.
       clock: gets the times waited for.
     Raises:
       video.VideoError: when the file cannot be decoded.
@@ -125,6 +127,7 @@ class VideoFeatures:
       fps=self.extractor.fps,
       size=self._size(path, allow_damage),
       allow_damage=allow_damage,
+      start_frame=start_frame,
     )
     chunks = _counted(_timed(chunks, clock, 'decode_sec'), clock, on_frames)
     if not self.flow_method:
@@ -157,18 +160,67 @@ class VideoFeatures:
       video.VideoError: when the file cannot be decoded.
       ValueError: when a feature is not finite.
     """
-    own = Clock()
-    start = time.perf_counter()
-    rows = packing.extract(
-      self.extractor, self.frames(path, clock=own, **kwargs)
+    return np.concatenate(list(self.pieces(path, clock=clock, **kwargs)))
+
+  def pieces(
+    self,
+    path: str | os.PathLike,
+    *,
+    start_row: int = 0,
+    clock: Clock | None = None,
+    on_frames: Callable[[int], None] | None = None,
+    **kwargs: Any,
+  ) -> Iterator[Float32[np.ndarray, '_ d']]:
+    """Yields the features of a video file piece by piece.
+
+    Args:
+      path: a video file.
+      start_row: the first row wanted; see `resumable`.
+      clock: gets the times spent.
+      on_frames: as `frames` takes it; also told of the frames left out.
+      **kwargs: `reader`, `allow_damage`, as `frames` takes them.
+    Raises:
+      video.VideoError: when the file cannot be decoded.
+      ValueError: when a feature is not finite.
+    """
+    own, start = Clock(), time.perf_counter()
+    first = max(0, start_row - self._halo())
+    skip = start_row - first
+    first *= self.extractor.stride
+    if first and on_frames is not None:
+      on_frames(first)
+    frames = self.frames(
+      path, clock=own, on_frames=on_frames, start_frame=first, **kwargs
     )
+    for rows in packing.iterate(self.extractor, frames):
+      self._check(path, rows)
+      dropped = min(skip, len(rows))
+      skip -= dropped
+      if dropped < len(rows):
+        yield rows[dropped:]
     own.total_sec = time.perf_counter() - start
     # Decoding happens inside the wait for flow.
     own.flow_sec = max(0.0, own.flow_sec - own.decode_sec)
     if clock is not None:
       clock.add(own)
-    self._check(path, rows)
-    return rows
+
+  def resumable(self, num_rows: int) -> int:
+    """How many of the first rows can be kept when the rest is extracted.
+
+    Whole windows but for the last one, so that those to come are the same as
+    in one go, and at least one is still to come.
+    """
+    size = self.extractor.chunk_snippets
+    windows = (num_rows - self._halo()) // size - 1
+    return windows * size + self._halo() if windows > 0 else 0
+
+  def _halo(self) -> int:
+    """Snippets before the first wanted one that have to be computed."""
+    made = self.extractor
+    frames = made.halo_frames
+    if made.stream is not None:
+      frames = max(frames, made.stream.gap_frames)
+    return -(-frames // made.stride)
 
   def extract_all(
     self,

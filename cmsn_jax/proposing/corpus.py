@@ -15,7 +15,7 @@ from cmsn_jax.data import sources
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.video import finding
+from cmsn_jax.video import finding, identities
 
 
 def propose(
@@ -32,6 +32,7 @@ def propose(
   save_stages: str | None = None,
   shard: tuple[int, int] = (0, 1),
   append: bool = False,
+  keep_features: pathlib.Path | None = None,
   quiet: bool = False,
 ) -> dict[str, str]:
   """Writes proposals of every video at `path`.
@@ -51,6 +52,8 @@ def propose(
     save_stages: folder for `<id>.npz` with stage probabilities.
     shard: (i, n): only the i-th of n parts; whoever finishes last joins them.
     append: keep what `output` holds of other inputs.
+    keep_features: folder that keeps features extracted from videos: what is
+      there is not extracted again, and a video is gone on with where it was.
     quiet: show no progress.
 
   Returns:
@@ -64,10 +67,11 @@ def propose(
   failures = {}
   with contextlib.ExitStack() as stack:
     known = annotations_lib.read(annotations) if annotations else None
-    source, seconds = inputs.open_source(
+    opened = inputs.open_source(
       trained, path, feature_fps, failures, stack, find,
-      known and known.videos,
+      known and known.videos, keep_features,
     )  # fmt: skip
+    source, seconds = opened.source, opened.seconds
     videos = _chosen([*seconds, *failures], known, subset, path)
     failures = {k: v for k, v in failures.items() if k in videos}
     seconds = {k: v for k, v in seconds.items() if k in videos}
@@ -86,13 +90,31 @@ def propose(
 
     def predict(video_ids, bar):
       return trained.predictor.propose(
-        inputs.Followed(source, bar), video_ids, on_error=failures.__setitem__
+        inputs.Followed(opened, bar), video_ids, on_error=failures.__setitem__
       )
 
-    run(own, predict, results, failures, seconds, save_stages, source, quiet)
+    own = _not_of_others(own, opened, results, failures, output)
+    run(own, predict, results, failures, seconds, save_stages, source, quiet,
+        opened.identify)  # fmt: skip
   results.finish()
   result_files.join(output, shard[1], trained.identity, csv)
   return failures
+
+
+def _not_of_others(video_ids, opened, results, failures, output):
+  """Without ids under which the output has proposals of another video."""
+  kept = []
+  for video_id in video_ids:
+    try:
+      if video_id in results.done and not identities.is_done(
+        results.sources.get(video_id), opened.identify(video_id), str(output)
+      ):
+        logging.info('%s has changed since: made again', video_id)
+        results.forget(video_id)
+      kept.append(video_id)
+    except (ValueError, OSError) as error:
+      failures[video_id] = str(error)
+  return kept
 
 
 def _check_durations(source, seconds, known, lost, failures):
@@ -117,6 +139,7 @@ def run(
   save_stages: str | None,
   source: sources.Source | None,
   quiet: bool,
+  identify: Callable[[str], identities.Identity],
 ) -> None:
   """Proposes for what is not done yet, with progress in video seconds.
 
@@ -132,7 +155,7 @@ def run(
       if save_stages and found.probabilities is not None:
         file = os.path.join(save_stages, f'{video_id}.npz')
         _write_stages(file, found.probabilities, source, video_id)
-      results.add(video_id, found.proposals)
+      results.add(video_id, found.proposals, identify(video_id).record())
       bar.done(video_id)
     # Nothing more is to come of these.
     for video_id in set(todo) & set(failures):

@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -21,7 +22,7 @@ from cmsn_jax.files import (
   feature_resampled,
 )
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.video import decoding, finding, video_files
+from cmsn_jax.video import decoding, finding, identities, video_files
 from cmsn_jax.video import reader as video_reader
 
 _TABLES = frozenset(('.csv', '.tsv', '.txt'))
@@ -113,6 +114,22 @@ def _rates(trained, path, store, feature_fps, known) -> dict[str, float]:
   return found
 
 
+class Opened(NamedTuple):
+  """What `open_source` returns.
+
+  Attributes:
+    source: of all videos.
+    seconds: of each that can be read.
+    identify: video id -> which video it is.
+    extracting: makes the features, where the videos are not features.
+  """
+
+  source: sources.Source
+  seconds: dict[str, float]
+  identify: Callable[[str], identities.Identity]
+  extracting: extracting_store.ExtractingStore | None = None
+
+
 def open_source(
   trained: trained_lib.Trained,
   path: str | Sequence[str],
@@ -121,7 +138,8 @@ def open_source(
   stack: contextlib.ExitStack,
   find: Callable[[], finding.Found] | None = None,
   known: Mapping[str, activitynet.Video] | None = None,
-) -> tuple[sources.Source, dict[str, float]]:
+  keep_features: pathlib.Path | None = None,
+) -> Opened:
   """The source at a path, and the seconds of each video in it.
 
   Args:
@@ -132,6 +150,7 @@ def open_source(
     stack: closes what is opened here.
     find: finds the videos, where they are not simply at the path.
     known: annotations of the videos, where there are any.
+    keep_features: folder for features that are extracted from videos.
 
   Raises:
     ValueError: if there is nothing at the path that the run can use.
@@ -155,7 +174,7 @@ def open_source(
         failures[video_id] = str(error)
       else:
         seconds[video_id] = snippets / source.feature_fps
-    return source, seconds
+    return Opened(source, seconds, lambda v: _of_rows(path, source, v))
   found = _videos(texts, find)
   failures.update(found.failures)
   paths, seconds = found.videos, {}
@@ -179,7 +198,7 @@ def open_source(
       paths, reader, fps=settings.fps, size=settings.size,
       stride=c3d.STRIDE_FRAMES, crop=settings.crop,
     )  # fmt: skip
-    return source, seconds
+    return Opened(source, seconds, lambda v: identities.of(paths[v]))
   record = trained.data['sidecar']
   if not record:
     raise ValueError(
@@ -188,8 +207,21 @@ def open_source(
       'folder, or train on features from launch.extract_features'
     )
   extractor = video_features.from_record(record, f'the run of {path}')
-  store = extracting_store.ExtractingStore(extractor, paths, reader)
-  return feature_source(trained, store, feature_fps, known), seconds
+  store = extracting_store.ExtractingStore(
+    extractor, paths, reader, keep_features
+  )
+  source = feature_source(trained, store, feature_fps, known)
+  return Opened(source, seconds, lambda v: identities.of(paths[v]), store)
+
+
+def _of_rows(path, source, video_id) -> identities.Identity:
+  """The identity of features, which may be one of many in a file."""
+  count = source.num_snippets(video_id)
+  rows = sorted({(count - 1) * k // 15 for k in range(16)})
+  parts = (source.read(video_id, k, k + 1).tobytes() for k in rows if k >= 0)
+  return identities.of_parts(
+    os.path.join(path, video_id), [str(count).encode(), *parts]
+  )
 
 
 def _videos(texts, find) -> finding.Found:
@@ -220,11 +252,13 @@ def _is_arrays(path) -> bool:
 
 
 class Followed:
-  """A source that moves a bar as its videos are read."""
+  """A source that moves a bar as its videos are read, or extracted."""
 
-  def __init__(self, source: sources.Source, bar: progress.VideoBar):
-    self._source, self._bar = source, bar
-    self.feature_fps = source.feature_fps
+  def __init__(self, opened: Opened, bar: progress.VideoBar):
+    self._source, self._bar = opened.source, bar
+    self.feature_fps = opened.source.feature_fps
+    if opened.extracting is not None:
+      opened.extracting.on_seconds = bar.reached
 
   def num_snippets(self, video_id: str) -> int:
     """Snippets of a video."""

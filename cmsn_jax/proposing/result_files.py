@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
-from cmsn_jax.files import proposal_files
+from cmsn_jax.files import proposal_files, replacing
 
 
 class Results:
@@ -41,27 +41,48 @@ class Results:
     self._identity = identity
     self._inputs, self._earlier = list(inputs), []
     self.done: dict[str, proposal_files.Proposals] = {}
+    # What each was made of, as far as that is known.
+    self.sources: dict[str, dict] = {}
     self._read_output()
     self._read_partial()
     if not append:
       self._check_inputs()
 
-  def add(self, video_id: str, found: proposal_files.Proposals) -> None:
-    """Keeps one video's proposals on disk."""
+  def add(
+    self,
+    video_id: str,
+    found: proposal_files.Proposals,
+    source: dict | None = None,
+  ) -> None:
+    """Keeps one video's proposals on disk, and what they were made of."""
     line = {
       'model': self._identity,
       'inputs': self._all_inputs(),
       'video': video_id,
+      'source': source,
       'segments': found.segments.tolist(),
       'scores': found.scores.tolist(),
     }
-    with open(self._partial, 'a', encoding='utf-8') as file:
+    with (
+      replacing.named(self._partial),
+      open(self._partial, 'a', encoding='utf-8') as file,
+    ):
       file.write(json.dumps(line) + '\n')
     self.done[video_id] = found
+    self.sources.pop(video_id, None)
+    if source:
+      self.sources[video_id] = source
+
+  def forget(self, video_id: str) -> None:
+    """A video is to be done again."""
+    self.done.pop(video_id, None)
+    self.sources.pop(video_id, None)
 
   def finish(self) -> None:
     """Writes the result file and drops the lines."""
-    _write(self._output, self.done, self._identity, self._all_inputs())
+    _write(
+      self._output, self.done, self._identity, self._all_inputs(), self.sources
+    )
     self._partial.unlink(missing_ok=True)
 
   def _all_inputs(self):
@@ -84,6 +105,7 @@ class Results:
     if _model_of(self._output) == self._identity:
       self.done.update(proposal_files.read(self._output))
       self._earlier += inputs_of(self._output)
+      self.sources.update(_about(self._output).get('sources', {}))
     else:
       logging.info('%s is of another model: made again', self._output)
 
@@ -104,6 +126,8 @@ class Results:
             np.array(line['segments'], np.float64).reshape(-1, 2),
             np.array(line['scores'], np.float64),
           )
+          if line.get('source'):
+            self.sources[line['video']] = line['source']
       except (ValueError, KeyError, TypeError):
         logging.warning('%s: a line cut short is made again', self._partial)
 
@@ -123,12 +147,14 @@ def join(
   if not all(p.exists() and _model_of(p) == identity for p in paths):
     logging.info('%s waits for the other shards', output)
     return
-  results, inputs = {}, []
+  results, inputs, sources = {}, [], {}
   for path in paths:
     results.update(proposal_files.read(path))
     inputs += inputs_of(path)
+    sources.update(_about(path).get('sources', {}))
   if count > 1:
-    _write(output, results, identity, list(dict.fromkeys(inputs)))
+    inputs = list(dict.fromkeys(inputs))
+    _write(output, results, identity, inputs, sources)
   if csv:
     proposal_files.write_csv(csv, results)
   logging.info('wrote %s: %d videos', output, len(results))
@@ -136,19 +162,30 @@ def join(
 
 def inputs_of(path: pathlib.Path) -> list[str]:
   """Where the videos of a result file come from; empty if it does not say."""
+  return _about(path).get('inputs', [])
+
+
+def _about(path) -> dict:
+  """What a result file says of itself, without reading its proposals."""
   with open(path, 'rb') as file:
     # As `proposal_files.write` has them, before the proposals.
     file.readline(2**12)
-    line = file.readline(2**20).strip().rstrip(b',')
+    line = file.readline(2**28).strip().rstrip(b',')
   try:
     about = json.loads(b'{' + line + b'}')
   except ValueError:
-    return []
-  return about.get('external_data', {}).get('inputs', [])
+    return {}
+  return about.get('external_data', {})
 
 
-def _write(path, results, identity, inputs):
-  about = {'used': False, 'details': '', 'model': identity, 'inputs': inputs}
+def _write(path, results, identity, inputs, sources):
+  about = {
+    'used': False,
+    'details': '',
+    'model': identity,
+    'inputs': inputs,
+    'sources': sources,
+  }
   proposal_files.write(path, results, external_data=about)
 
 

@@ -5,7 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, feature_folder, video_features
+from cmsn_jax.features import (
+  extractor,
+  feature_folder,
+  kept_rows,
+  video_features,
+)
 from cmsn_jax.files import feature_files
 from cmsn_jax.video import finding
 from tests.video import made_videos
@@ -61,7 +66,7 @@ def test_folder_is_resumed_and_failures_are_kept_apart(videos, tmp_path):
   assert store.sidecar['weights'] == 'none'
   assert store.sidecar['config'] == {'extractor': 'test'}
   assert sorted(path.name for path in output.iterdir()) == [
-    'a.npy', 'b.npy', 'features.json',
+    'a.npy', 'b.npy', 'features.json', 'sources.jsonl',
   ]  # fmt: skip
 
   (output / 'a.npy').unlink()
@@ -119,6 +124,24 @@ def test_a_stopped_write_leaves_nothing(videos, tmp_path, monkeypatch):
 
 
 def test_record_is_json(tmp_path):
-  feature_folder.claim(tmp_path / 'new', _features().record)
+  kept_rows.claim(tmp_path / 'new', _features().record)
   record = json.loads((tmp_path / 'new' / 'features.json').read_text())
   assert record['stride'] == 5 and record['fps'] == 25.0
+
+
+def test_a_long_video_is_gone_on_with(videos, tmp_path, monkeypatch):
+  monkeypatch.setattr(feature_folder, '_LONG_SEC', 1.0)
+  made_videos.make(videos / 'long.mp4', num_frames=250)
+  output = tmp_path / 'features'
+  kept = kept_rows.KeptRows(output, _features())
+
+  def stop(count):
+    raise KeyboardInterrupt
+
+  with pytest.raises(KeyboardInterrupt):
+    kept.extract('a', videos / 'a.mp4', on_frames=stop)
+  assert kept.is_begun('a')
+  result = _run(videos, output)
+  assert sorted(result.done) == ['a', 'b', 'long']
+  assert result.video_sec == pytest.approx(301 / 25)
+  assert len(np.load(output / 'long.npy')) == 50

@@ -7,6 +7,7 @@ from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import corpus, inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.training import setup
+from cmsn_jax.video import identities
 from configs import rat_social
 
 _STACK = contextlib.ExitStack()
@@ -86,7 +87,9 @@ def test_all_bad_feature_files_are_found_and_the_good_ones_opened(tmp_path):
   data = {'file_fps': 5.0, 'file_dim': 4, 'pool': 1}
   trained = trained_lib.Trained(None, config, data, None, '')
   failures = {}
-  _, seconds = inputs.open_source(trained, str(tmp_path), 5.0, failures, _STACK)
+  _, seconds, *_ = inputs.open_source(
+    trained, str(tmp_path), 5.0, failures, _STACK
+  )
   assert seconds == {'c_good': 10.0, 'f_good': 5.0}
   assert set(failures) == {'a_narrow', 'b_objects', 'd_cube', 'e_text'}
   assert '3-dimensional' in failures['a_narrow']
@@ -116,7 +119,10 @@ def test_a_video_that_fails_on_the_way_ends_at_its_end(monkeypatch, tmp_path):
     failures['a'] = 'no such file'
     return iter(())
 
-  corpus.run(['a'], predict, results, failures, {'a': 9.0}, None, None, True)
+  corpus.run(
+    ['a'], predict, results, failures, {'a': 9.0}, None, None, True,
+    identities.of,
+  )  # fmt: skip
   assert reached == {'a': True}
 
 

@@ -19,7 +19,7 @@ def _open(path, width=4, feature_fps=5.0):
   with contextlib.ExitStack() as stack:
     return inputs.open_source(
       _trained(width), str(path), feature_fps, {}, stack
-    )
+    )[:2]
 
 
 def test_joined_feature_folders_are_opened_as_training_opens_them(tmp_path):
