@@ -8,7 +8,7 @@ the folder and two folders below. Nothing is written.
 
 from absl import flags
 
-from . import cli
+from . import cli, video_flags
 
 _INPUT = flags.DEFINE_string(
   'input', '', 'The folder; may also be given without the flag.'
@@ -19,6 +19,7 @@ def main(argv):
   """Prints."""
   path = _INPUT.value or (argv[1] if len(argv) > 1 else '')
   cli.require(input=path)
+  video_flags.apply()
   from cmsn_jax.data import inspection
 
   report = inspection.inspect(path)
