@@ -74,6 +74,7 @@ _SINCE = (
   Added('train.checkpoint_every_sec', 60.0),
   Added('template.most_per_snippet', 0.2),
   Added('template.most_at_least', 400),
+  Added('template.different_per_snippet', 0.0),
 )
 
 

@@ -110,6 +110,10 @@ TABLES = {
       _plus('borders count no further', **{'template.clear_weight': 0.0}),
       _plus('borders are exact', **{'template.border_error': 0.0}),
       _plus('Soft-NMS', **{'nms.method': 'soft'}),
+      _plus(
+        'only the best fits are candidates',
+        **{'template.different_per_snippet': 0.0},
+      ),
       _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
       _plus('standardised features', {'data.normal_scores': False}),
       _plus('without action labels', {'template.action_weight': 0.0}),

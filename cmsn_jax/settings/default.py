@@ -241,11 +241,14 @@ def _template():
   template.clear_weight = 0.2
   # Snippets by which borders are known at best: short proposals count less.
   template.border_error = 0.5
-  # Per snippet of video: candidates that the evaluator scores, those whose
-  # borders it mends and scores again, and those that reach the NMS.
+  # Per snippet of video: candidates that the evaluator scores; of them, those
+  # that are the best of their place and duration (0: only the best fit counts);
+  # those whose borders it mends and scores again, beside them; and those that
+  # reach the NMS (0: all).
   template.per_snippet = 3.2
+  template.different_per_snippet = 2.0
   template.mend_per_snippet = 0.4
-  template.keep_per_snippet = 1.4
+  template.keep_per_snippet = 0.0
   # Proposals kept of a video at most, where `nms.max_proposals` is 0: so many a
   # snippet, but not fewer than `most_at_least`. Both 0: all that the NMS leaves.
   template.most_per_snippet = 0.2

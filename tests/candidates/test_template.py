@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax.annotations import activitynet
 from cmsn_jax.candidates import template
 from cmsn_jax.stages import targets
 
@@ -199,3 +200,70 @@ def test_borders_outside_the_video_are_not_clear():
   sums = template.StageSums(np.full((9, 6), 1 / 6))
   scores = template.border_scores(sums, np.array([[0.0, 9.0], [3.0, 6.0]]))
   np.testing.assert_allclose(scores, [1 / 144, 1 / 36])
+
+
+def pool_recall(truth, probabilities, feature_fps, durations, **options):
+  """Recall of all candidates at each of the ten tIoUs."""
+  best = []
+  for instances, rows in zip(truth, probabilities):
+    found = template.generate(rows, durations, **options)
+    tiou = segments_lib.tiou(instances, found.segments / feature_fps)
+    best.append(tiou.max(axis=1, initial=0.0))
+  best = np.concatenate(best)
+  return np.mean(best[:, None] >= segments_lib.TIOU_THRESHOLDS, axis=0)
+
+
+# At the rates and durations that the template chain derives. At tIoU .95 the
+# grid of half a snippet is too coarse for short instances (.55, .56).
+@pytest.mark.parametrize(
+  ('data', 'subset', 'feature_fps', 'least'),
+  [
+    ('rat_social', 'validation', 5.0, 0.935),
+    ('gestures', 'testing', 32 / 7, 0.94),
+  ],
+)
+def test_pool_of_perfect_stages(real_data, data, subset, feature_fps, least):
+  annotations = activitynet.read(real_data(data) / 'annotations.json')
+  trained = annotations.subset('training').values()
+  trained = np.concatenate([video.segments for video in trained])
+  lengths = trained[:, 1] - trained[:, 0]
+  videos = annotations.subset(subset).values()
+  truth = [video.segments for video in videos]
+  stages = [
+    one_hot(v.segments, int(v.duration_sec * feature_fps), feature_fps)
+    for v in videos
+  ]
+
+  durations = template.duration_grid(lengths, feature_fps)
+
+  def recall(**options):
+    return pool_recall(truth, stages, feature_fps, durations, **options)
+
+  pool = recall(per_snippet=3.2, different_per_snippet=2.0)
+  assert pool.mean() >= least
+  assert pool[:-1].mean() >= 0.98  # .5 to .9
+  assert pool.mean() >= 0.999 * recall(per_snippet=1e6).mean()
+
+
+def test_unsure_stages_hold_more_where_candidates_differ():
+  # Short instances, about which the stages are sure, beside long ones, about
+  # which they are not.
+  rng = np.random.default_rng(0)
+  truth, stages = [], []
+  for _ in range(4):
+    starts = np.arange(20, 560, 60) + rng.integers(0, 8, 9)
+    lengths = np.where(np.arange(9) % 3, 8, 20)
+    own = np.stack([starts, starts + lengths], axis=1).astype(float)
+    sure = np.full(600, 0.05)
+    for (start, end), length in zip(own.astype(int), lengths):
+      # Both are within the reach of one region.
+      sure[start - length : end + length] = 0.9 if length == 8 else 0.12
+    rows = sure[:, None] * one_hot(own, 600) + (1 - sure[:, None]) / 6
+    truth.append(own)
+    stages.append(rows)
+  durations = np.geomspace(6, 24, 11)
+  crowded = pool_recall(truth, stages, 1.0, durations, per_snippet=0.5)
+  different = pool_recall(
+    truth, stages, 1.0, durations, per_snippet=0.5, different_per_snippet=0.3
+  )
+  assert different.mean() > crowded.mean() + 0.05

@@ -21,8 +21,10 @@ READS = (
   'train.frozen',
 )  # fmt: skip
 AT_INFERENCE = (
-  'template.clear_weight', 'template.border_error',
-  'template.most_per_snippet', 'template.most_at_least', 'nms',
+  'template.clear_weight', 'template.border_error', 'template.per_snippet',
+  'template.different_per_snippet', 'template.mend_per_snippet',
+  'template.keep_per_snippet', 'template.most_per_snippet',
+  'template.most_at_least', 'nms',
 )  # fmt: skip
 
 derive = derive_lib.derive

@@ -83,6 +83,7 @@ class Predictor(prediction.Predictor):
       probabilities,
       np.asarray(settings.durations, np.float64),
       per_snippet=settings.per_snippet,
+      different_per_snippet=settings.different_per_snippet,
     )
     segments, matches = self._mended_and_scored(pooled, candidates.segments)
     # The evaluator is surer of what it learned by heart than of what is to be
@@ -156,7 +157,8 @@ class Predictor(prediction.Predictor):
       more, _ = self._evaluate_region(pooled, mended)
       own = np.concatenate([own, mended])
       match = np.concatenate([match, more])
-      best = _best(match, int(np.ceil(keep * length)))
+      most = int(np.ceil(keep * length)) if keep else len(match)
+      best = _best(match, most)
       found.append(own[best])
       matches.append(match[best])
     return np.concatenate(found), np.concatenate(matches)

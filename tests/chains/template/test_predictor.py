@@ -2,10 +2,12 @@ import jax
 import numpy as np
 import pytest
 
+from cmsn_jax.candidates import template
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.template import chain, networks
 from cmsn_jax.chains.template import predictor as predictor_lib
 from cmsn_jax.settings import default
+from cmsn_jax.suppression import keep as keep_lib
 
 LENGTHS = {'a': 1, 'b': 40, 'c': 300, 'd': 90}
 
@@ -66,6 +68,30 @@ def test_proposals_lie_in_the_video_best_first(predictor):
     )
 
 
+def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
+  asked = []
+  generate = template.generate
+
+  def keep(*args, **options):
+    found = generate(*args, **options)
+    asked.append((options, len(found.scores)))
+    return found
+
+  monkeypatch.setattr(template, 'generate', keep)
+  ((_, found),) = predictor.propose(Source(), ['d'])
+  ((options, count),) = asked
+  assert options['different_per_snippet'] == 2.0
+  # All of them reach the NMS, and so do those with mended borders.
+  seen = []
+  select = keep_lib.select
+  monkeypatch.setattr(
+    keep_lib, 'select',
+    lambda segments, *rest: seen.append(len(segments)) or select(segments, *rest),
+  )  # fmt: skip
+  list(predictor.propose(Source(), ['d']))
+  assert seen[0] > count
+
+
 def test_a_video_gets_the_same_proposals_alone_and_among_others(predictor):
   together = dict(predictor.propose(Source(), LENGTHS))
   ((_, alone),) = predictor.propose(Source(), ['d'])
@@ -124,10 +150,10 @@ def test_the_most_that_is_kept_of_a_video(
   config.nms.max_proposals = most
   config.template.most_per_snippet = per_snippet
   config.template.most_at_least = at_least
+  config.template.keep_per_snippet = 1.4
   other = registry.predictor(config, predictor.params)
   found = other.video(Source(), 'c').proposals
-  # 300 snippets; without a limit all of keep_per_snippet reach the NMS.
-  assert config.template.keep_per_snippet == 1.4
+  # 300 snippets; without a limit all that reach the NMS are kept.
   assert len(found.scores) == expected
 
 
