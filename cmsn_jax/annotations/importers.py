@@ -1,7 +1,7 @@
 """Annotations from whatever people have, to `activitynet.Annotations`.
 
-Recognise the format, read it, then what all formats share: names of recordings
-(`matching`), durations, units, what to do with bad entries, checks.
+Recognise the format, read it, then what all formats share (`finishing`): names of
+recordings, durations, units, what to do with bad entries, checks.
 """
 
 import dataclasses
