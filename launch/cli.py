@@ -255,6 +255,13 @@ def _last_line(error):
   print(f'error: {name}{_readable(error)}', file=sys.stderr)
 
 
+# A damaged video is looked at and then read: one line says so.
+_shown = set()
+
+
 def _show_warning(message, category, filename, lineno, file=None, line=None):
   del filename, lineno, line
+  if (category, str(message)) in _shown:
+    return
+  _shown.add((category, str(message)))
   print(f'{category.__name__}: {message}', file=file or sys.stderr)

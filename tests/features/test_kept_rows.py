@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmsn_jax.features import extractor, kept_rows, video_features
+from cmsn_jax.features import (
+  extracting_store,
+  extractor,
+  kept_rows,
+  video_features,
+)
 from cmsn_jax.video import identities
 from tests.video import made_videos
 
@@ -132,3 +137,22 @@ def test_a_full_disk_names_file_and_disk(video, tmp_path, monkeypatch):
   monkeypatch.setattr(np, 'save', full)
   with pytest.raises(OSError, match=r'free on the disk at /.*long\.npy'):
     kept.extract('long', video)
+
+
+def test_extracted_when_asked_for_kept_and_followed_by_the_second(
+  video, tmp_path
+):
+  paths, features = {'long': video}, _features()
+  store = extracting_store.ExtractingStore(
+    features, paths, folder=tmp_path / 'f'
+  )
+  seconds = []
+  store.on_seconds = lambda video_id, second: seconds.append(second)
+  assert store.num_snippets('long') == 51
+  assert seconds == sorted(seconds) and len(seconds) > 1
+  assert seconds[-1] == pytest.approx(203 / 25)
+  again = extracting_store.ExtractingStore(
+    features, paths, folder=tmp_path / 'f'
+  )
+  again.on_seconds = lambda video_id, second: pytest.fail('decoded again')
+  assert np.array_equal(again.read('long', 3, 9), store.read('long', 3, 9))
