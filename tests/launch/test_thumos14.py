@@ -105,7 +105,10 @@ def test_all_steps_and_again(made):
 
 
 def _check_flags(commands):
-  shared = (_ROOT / 'launch' / 'cli.py').read_text()
+  # Commands share flags by importing each other's modules.
+  shared = ''.join(
+    path.read_text() for path in sorted((_ROOT / 'launch').glob('*.py'))
+  )
   default = (_ROOT / 'cmsn_jax' / 'settings' / 'default.py').read_text()
   for words in commands:
     command = (_ROOT / (words[2].replace('.', '/') + '.py')).read_text()
