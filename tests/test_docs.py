@@ -194,6 +194,23 @@ def test_the_worked_example_prints_what_the_page_says():
   assert printed.getvalue() == expected
 
 
+def test_python_api_prints_what_the_page_says(tmp_path):
+  """Runs the page's blocks in their order, as one script."""
+  text = (_ROOT / 'docs' / 'python_api.md').read_text(encoding='utf-8')
+  blocks = re.findall(r'```(python|text)\n(.*?)```', text, re.S)
+  code = ''.join(
+    block if kind == 'python' else "print('```')\n" for kind, block in blocks
+  )
+  done = subprocess.run(
+    [sys.executable, '-'], input=code, cwd=tmp_path, capture_output=True,
+    text=True, timeout=600, env=os.environ | {'PYTHONPATH': str(_ROOT)},
+  )  # fmt: skip
+  assert done.returncode == 0, done.stderr[-3000:]
+  expected = [block for kind, block in blocks if kind == 'text']
+  assert done.stdout.split('```\n') == [*expected, '']
+  assert (tmp_path / 'video_004.png').stat().st_size > 10_000
+
+
 # Runs commands one after the other in one process, so that what each of them
 # would load and compile anew is there already.
 _RUNNER = """

@@ -3,22 +3,22 @@
 import json
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.evaluation import detection, detection_errors, from_files
-from cmsn_jax.files import proposal_sources, replacing
+from cmsn_jax.files import replacing
 
 # Classes of the table; metrics.json has all.
 _SHOWN = 30
 
 
 def evaluate_files(
-  proposals: str | os.PathLike,
-  annotations: str | os.PathLike,
+  proposals: str | os.PathLike | Mapping[str, Any],
+  annotations: str | os.PathLike | annotations_lib.Annotations,
   subset: str,
   *,
   exclude_labels: Sequence[str] = (),
@@ -32,8 +32,8 @@ def evaluate_files(
 
   Args:
     proposals: ActivityNet result JSON, or what else `proposal_sources` reads, a
-      label in each row; ranked by score.
-    annotations: ActivityNet ground-truth JSON.
+      label in each row; ranked by score; or video id -> `Proposals`.
+    annotations: ActivityNet ground-truth JSON, or what was read of it.
     subset: 'training', 'validation' or 'testing'.
     exclude_labels: ground truth with these labels does not count.
     ambiguous_labels: ground truth with these labels is neither right nor wrong.
@@ -49,13 +49,14 @@ def evaluate_files(
     ValueError: on malformed files, rows without labels, an unknown subset or
       label, no ground truth in the subset, or proposals of other videos only.
   """
-  truth = annotations_lib.read(annotations)
-  if exclude_labels:
-    truth = truth.without_labels(exclude_labels)
+  truth = from_files.read_truth(annotations, exclude_labels)
   videos = truth.subset(subset)
-  clock = proposal_sources.clock_of(truth.videos, proposals_fps, proposals_in)
-  found = proposal_sources.read(proposals, clock)
-  _require_labels(proposals, found, truth.labels)
+  found = from_files.read_proposals(
+    proposals, truth, proposals_in, proposals_fps
+  )
+  _require_labels(
+    from_files.called(proposals, 'proposals'), found, truth.labels
+  )
   from_files.warn_past_end(proposals, found, videos)
   unclear = {
     k: np.array([x in ambiguous_labels for x in v.labels], bool)
@@ -76,8 +77,8 @@ def evaluate_files(
     )
   except ValueError as error:
     raise ValueError(
-      f'{os.fspath(proposals)} against the {subset} subset of '
-      f'{os.fspath(annotations)}: {error}'
+      f'{from_files.called(proposals, "proposals")} against the {subset} subset '
+      f'of {from_files.called(annotations, "annotations")}: {error}'
     ) from error
 
 
@@ -85,7 +86,7 @@ def _require_labels(path, found, known) -> None:
   without = [k for k, v in found.items() if len(v.scores) and v.labels is None]
   if without:
     raise ValueError(
-      f'{os.fspath(path)}: the proposals of {len(without)} of {len(found)} '
+      f'{path}: the proposals of {len(without)} of {len(found)} '
       f'videos have no labels (first: {without[0]}); mAP needs "label" in every '
       'row. Proposals without labels are evaluated by --protocol=top_k, thumos '
       'or anet'
@@ -93,7 +94,7 @@ def _require_labels(path, found, known) -> None:
   labels = {label for v in found.values() for label in v.labels or ()}
   if labels and not labels & set(known):
     raise ValueError(
-      f'{os.fspath(path)}: none of its labels ({", ".join(sorted(labels)[:5])}) '
+      f'{path}: none of its labels ({", ".join(sorted(labels)[:5])}) '
       f'is one of the annotations ({", ".join(known[:5])}); are they numbers of '
       'classes? Give the names'
     )

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.annotations import checks
 from cmsn_jax.evaluation import metrics as metrics_lib
@@ -16,8 +18,8 @@ _NAMED = 10
 
 
 def evaluate_files(
-  proposals: str | os.PathLike,
-  annotations: str | os.PathLike,
+  proposals: str | os.PathLike | Mapping[str, Any],
+  annotations: str | os.PathLike | annotations_lib.Annotations,
   subset: str,
   *,
   exclude_labels: Sequence[str] = (),
@@ -28,8 +30,9 @@ def evaluate_files(
   """AR@AN of a proposals file against a subset of an annotations file.
 
   Args:
-    proposals: ActivityNet result JSON, or what else `proposal_sources` reads.
-    annotations: ActivityNet ground-truth JSON.
+    proposals: ActivityNet result JSON, or what else `proposal_sources` reads;
+      or video id -> `Proposals` or (segments [n, 2] in seconds, scores [n]).
+    annotations: ActivityNet ground-truth JSON, or what was read of it.
     subset: 'training', 'validation' or 'testing'.
     exclude_labels: ground truth with these labels does not count.
     proposals_in: unit of the proposals, one of `proposal_units.UNITS`.
@@ -42,12 +45,9 @@ def evaluate_files(
     ValueError: on malformed files, an unknown subset or label, no ground truth
       in the subset, or proposals of other videos only.
   """
-  truth = annotations_lib.read(annotations)
-  if exclude_labels:
-    truth = truth.without_labels(exclude_labels)
+  truth = read_truth(annotations, exclude_labels)
   videos = truth.subset(subset)
-  clock = proposal_sources.clock_of(truth.videos, proposals_fps, proposals_in)
-  found = proposal_sources.read(proposals, clock)
+  found = read_proposals(proposals, truth, proposals_in, proposals_fps)
   warn_past_end(proposals, found, videos)
   try:
     return metrics_lib.evaluate(
@@ -57,13 +57,77 @@ def evaluate_files(
     )
   except ValueError as error:
     raise ValueError(
-      f'{os.fspath(proposals)} against the {subset} subset of '
-      f'{os.fspath(annotations)}: {error}'
+      f'{called(proposals, "proposals")} against the {subset} subset of '
+      f'{called(annotations, "annotations")}: {error}'
     ) from error
 
 
+def read_truth(
+  annotations: str | os.PathLike | annotations_lib.Annotations,
+  exclude_labels: Sequence[str] = (),
+) -> annotations_lib.Annotations:
+  """Annotations of a file, or as given, without the labels named.
+
+  Raises:
+    TypeError: if they are neither.
+    ValueError: on a malformed file, or an unknown label.
+  """
+  if not isinstance(
+    annotations, (str, os.PathLike, annotations_lib.Annotations)
+  ):
+    raise TypeError(
+      'annotations must be a path, or what annotations.activitynet.read '
+      f'returns, got {type(annotations).__name__}'
+    )
+  if not isinstance(annotations, annotations_lib.Annotations):
+    annotations = annotations_lib.read(annotations)
+  if exclude_labels:
+    annotations = annotations.without_labels(exclude_labels)
+  return annotations
+
+
+def read_proposals(
+  proposals: str | os.PathLike | Mapping[str, Any],
+  truth: annotations_lib.Annotations,
+  unit: str,
+  fps: float | int,
+) -> dict[str, proposal_files.Proposals]:
+  """Proposals of a file, or as given.
+
+  Args:
+    proposals: see `evaluate_files`.
+    truth: whose durations tell units apart.
+    unit: of a file's times, one of `proposal_units.UNITS`.
+    fps: frames a second, where they are in frames.
+  Raises:
+    ValueError: on malformed proposals, or a unit of those that are no file.
+  """
+  if not isinstance(proposals, Mapping):
+    clock = proposal_sources.clock_of(truth.videos, fps, unit)
+    return proposal_sources.read(proposals, clock)
+  if (unit, fps) not in (('auto', 0), ('seconds', 0)):
+    raise ValueError(
+      f'proposals_in={unit!r}, proposals_fps={fps:g}: of files only; give '
+      'segments in seconds'
+    )
+  found = {}
+  for video_id, one in proposals.items():
+    if not isinstance(one, proposal_files.Proposals):
+      segments, scores = (np.asarray(x, np.float64) for x in one)
+      one = proposal_files.Proposals(segments.reshape(-1, 2), scores)
+    found[video_id] = one.best_first()
+  return found
+
+
+def called(given: Any, what: str) -> str:
+  """What messages call proposals or annotations: their file, if there is one."""
+  if isinstance(given, (str, os.PathLike)):
+    return os.fspath(given)
+  return f'the {what} given'
+
+
 def warn_past_end(
-  path: str | os.PathLike,
+  path: str | os.PathLike | Mapping[str, Any],
   found: Mapping[str, proposal_files.Proposals],
   videos: Mapping[str, annotations_lib.Video],
 ) -> None:
@@ -72,7 +136,7 @@ def warn_past_end(
   Another rate, unit or cut of the videos shows there.
 
   Args:
-    path: of the proposals file.
+    path: of the proposals file, if there is one.
     found: its proposals by video id.
     videos: ground truth by video id.
   """
@@ -86,7 +150,7 @@ def warn_past_end(
     return
   worst = max(past, key=lambda video_id: past[video_id][1])
   warnings.warn(
-    f'{os.fspath(path)}: {sum(n for n, _ in past.values())} proposals in '
+    f'{called(path, "proposals")}: {sum(n for n, _ in past.values())} proposals in '
     f'{len(past)} of {len(found.keys() & videos.keys())} videos end past the '
     f'video (most in {worst}: by {past[worst][1]:.1f} s), counted as they are; '
     'are they in seconds, and of the right feature rate?',

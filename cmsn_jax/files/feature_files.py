@@ -245,7 +245,7 @@ def open_features(
   feature_fps: float | int | None = None,
   key: str | None = None,
 ) -> FeatureStore:
-  """The features in a folder or an HDF5 file.
+  """The features in a folder, in an HDF5 file, or of one video's file.
 
   A folder holds one `<id>.npy` (or another kind of `feature_folders.READERS`) a
   video; an .h5 file one array a video, `/<id>` or `/<id>/features`. A
@@ -254,7 +254,8 @@ def open_features(
   `[D, T]`).
 
   Args:
-    path: the folder or the file.
+    path: the folder or the file; a video's own file goes by the `features.json`
+      beside it.
     feature_fps: snippets per second; None takes the sidecar's.
     key: which array of each video's file; None takes the sidecar's, else the
       only one that can be meant.
@@ -268,17 +269,22 @@ def open_features(
   path = os.fspath(path)
   if not os.path.exists(path):
     raise FileNotFoundError(f'{path}: no such file or folder of features')
+  suffix = os.path.splitext(path)[1].lower()
   if os.path.isdir(path):
     openers = feature_folders.scan(path)
     sidecar_path = os.path.join(path, SIDECAR)
-  elif path.lower().endswith(_H5_SUFFIXES):
+  elif suffix in _H5_SUFFIXES:
     file = feature_h5.H5File(path)
     openers = {name: (feature_h5.H5Array, file, name) for name in file.ids()}
     sidecar_path = f'{os.path.splitext(path)[0]}.{SIDECAR}'
+  elif suffix in feature_folders.READERS:
+    name = os.path.splitext(os.path.basename(path))[0]
+    openers = {name: (feature_folders.READERS[suffix], path)}
+    sidecar_path = os.path.join(os.path.dirname(path), SIDECAR)
   else:
     raise FeatureFileError(
       f'{path}: expected a folder of <video id>.npy, .npz, .csv, ... files, or '
-      'one .h5 file'
+      'one of these'
     )
   if not openers:
     raise FeatureFileError(f'{path}: no array in the file')

@@ -63,6 +63,10 @@ class Proposals:
     if self.label_scores is not None and self.labels is None:
       raise ValueError('label_scores without labels')
 
+  def __iter__(self) -> Iterator[np.ndarray]:
+    """`segments, scores = proposals`."""
+    return iter((self.segments, self.scores))
+
   def best_first(self) -> 'Proposals':
     """The same proposals by descending score; ties keep their order."""
     if (self.scores[1:] <= self.scores[:-1]).all():

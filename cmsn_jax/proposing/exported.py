@@ -140,10 +140,7 @@ def load(
     ValueError: if it is of another chain.
   """
   folder = pathlib.Path(folder)
-  if not (folder / 'model.json').is_file():
-    raise FileNotFoundError(f'{folder} holds no exported model (model.json)')
-  description = json.loads((folder / 'model.json').read_text())
-  description['config'] = config_history.current(description['config'])
+  description = describe(folder)
   if chain not in (None, description['config']['chain']):
     raise ValueError(
       f'{folder} is of the chain {description["config"]["chain"]!r}, this loader '
@@ -162,6 +159,19 @@ def load(
     dict.fromkeys(programs),
   )
   return ExportedModel(description, programs, found, statistics)
+
+
+def describe(folder: pathlib.Path) -> dict[str, Any]:
+  """`model.json` of an export, its config as this version has it.
+
+  Raises:
+    FileNotFoundError: if the folder holds no exported model.
+  """
+  if not (folder / 'model.json').is_file():
+    raise FileNotFoundError(f'{folder} holds no exported model (model.json)')
+  description = json.loads((folder / 'model.json').read_text())
+  description['config'] = config_history.current(description['config'])
+  return description
 
 
 def _facts(description):

@@ -139,6 +139,7 @@ def open_source(
   find: Callable[[], finding.Found] | None = None,
   known: Mapping[str, activitynet.Video] | None = None,
   keep_features: pathlib.Path | None = None,
+  in_place: bool = False,
 ) -> Opened:
   """The source at a path, and the seconds of each video in it.
 
@@ -151,6 +152,7 @@ def open_source(
     find: finds the videos, where they are not simply at the path.
     known: annotations of the videos, where there are any.
     keep_features: folder for features that are extracted from videos.
+    in_place: decode in this process.
 
   Raises:
     ValueError: if there is nothing at the path that the run can use.
@@ -191,7 +193,9 @@ def open_source(
         '%s: its picture begins %.2f s after its sound; times count from the '
         "file's beginning, as players' do", file, info.start_sec,
       )  # fmt: skip
-  reader = stack.enter_context(video_reader.VideoReader())
+  reader = None
+  if not in_place:
+    reader = stack.enter_context(video_reader.VideoReader())
   if trained.config.data.input == 'video':
     settings = trained.config.video
     source = frame_source.DecodingSource(
@@ -306,4 +310,4 @@ def _holds_features(path, trained):
       )  # fmt: skip
       return named > 0
     return bool(arrays)
-  return path.lower().endswith(('.h5', '.hdf5'))
+  return os.path.splitext(path)[1].lower() in feature_folders.READERS

@@ -1,5 +1,6 @@
 """A still picture of one video's timeline: truth, stages, proposals."""
 
+import io
 import os
 import pathlib
 from collections.abc import Iterable
@@ -15,6 +16,15 @@ from cmsn_jax.report import palette
 
 _INK, _MUTED, _RULE = '#1c2733', '#5d6b7a', '#d9dee4'
 _TRUTH, _PROPOSAL = '#3a4654', '#5b3fa0'
+
+
+class Timeline(matplotlib.figure.Figure):
+  """A figure that belongs to no window; a notebook shows it as it is."""
+
+  def _repr_png_(self) -> bytes:
+    file = io.BytesIO()
+    self.savefig(file, format='png', dpi=100)
+    return file.getvalue()
 
 
 def lanes(spans: Float[np.ndarray, 'n 2']) -> Int64[np.ndarray, ' n']:
@@ -65,7 +75,7 @@ def figure(
   proposals: Float[np.ndarray, 'n 2'] | None = None,
   scores: Float[np.ndarray, ' n'] | None = None,
   top: int = 20,
-) -> matplotlib.figure.Figure:
+) -> Timeline:
   """Draws the tracks that are given, one above the other, in seconds.
 
   Args:
@@ -79,7 +89,7 @@ def figure(
     scores: of the proposals, `[n]`.
     top: how many proposals to draw.
   Returns:
-    a figure that belongs to no window; save it with `save`.
+    a figure; save it with `save`, or let a notebook show it.
   Raises:
     ValueError: if the duration is not positive, nothing is given to draw, or
       `feature_fps` is missing beside `probabilities`.
@@ -115,11 +125,11 @@ def _strength(
   return np.clip(scores[:count] / max(scores.max(initial=0.0), 1e-9), 0, 1)
 
 
-def _stack(title: str, duration_sec: float | int, tracks: list) -> object:
+def _stack(title: str, duration_sec: float | int, tracks: list) -> Timeline:
   heights = [height for height, _, _ in tracks]
   total = sum(heights) + 0.12 * (len(tracks) - 1)
   above, below = 0.42, 0.42
-  fig = matplotlib.figure.Figure(figsize=(10, total + above + below))
+  fig = Timeline(figsize=(10, total + above + below))
   # Ids come from users: a $ would otherwise start a formula.
   fig.text(0.01, 1 - 0.26 / (total + above + below), title, fontsize=11,
            color=_INK, weight='bold', parse_math=False, va='center')  # fmt: skip

@@ -26,6 +26,10 @@ def _example(**changes):
   return timelines.figure('clip $1$', 10.0, **(arguments | changes))
 
 
+def test_a_notebook_shows_the_picture():
+  assert _example()._repr_png_().startswith(b'\x89PNG')
+
+
 def test_lanes_by_hand():
   # Touching spans share a row; the best stays on top.
   found = timelines.lanes(_spans([0, 2], [1, 3], [2, 4], [0.5, 1], [3, 5]))
