@@ -24,7 +24,7 @@ from cmsn_jax.chains import prediction, registry
 from cmsn_jax.chains import protocol as protocol_lib
 from cmsn_jax.evaluation import detection, detection_files, from_files
 from cmsn_jax.evaluation import metrics as metrics_lib
-from cmsn_jax.files import proposal_files
+from cmsn_jax.files import feature_files, proposal_files
 from cmsn_jax.proposing import exported, exporting, inputs
 from cmsn_jax.runs import config_record
 from cmsn_jax.runs import trained as trained_lib
@@ -380,39 +380,33 @@ def _config_of(given):
   return (make(argument) if argument else make()).lock()
 
 
-class _ArrayStore:
+class _ArrayStore(feature_files.FeatureStore):
   """One array of features, as a folder of one video."""
-
-  sidecar = None
-  ids = ('the array',)
 
   def __init__(self, features):
     rows = np.asarray(features)
     if rows.dtype.kind not in 'fiub':
       raise TypeError(
-        f'{self} must hold numbers, [t, d], got {rows.dtype} of shape '
+        f'the array must hold numbers, [t, d], got {rows.dtype} of shape '
         f'{rows.shape}; a path is a str or an os.PathLike'
       )
     if rows.ndim != 2 or not len(rows):
-      raise ValueError(f'{self} must have shape [t, d], got {rows.shape}')
-    with np.errstate(over='ignore'):
-      self._rows = rows.astype(np.float32)
-    finite = np.isfinite(self._rows)
-    if not finite.all():
-      row, column = np.argwhere(~finite)[0].tolist()
-      raise ValueError(
-        f'{self}: found {rows[row, column]} in row {row}, column {column}, '
-        'expected finite numbers; extract this video again or fill the gap'
-      )
-    self.dim = rows.shape[1]
+      raise ValueError(f'the array must have shape [t, d], got {rows.shape}')
+    super().__init__('the array', {'features': (_Rows, rows)}, None, None)
 
   def __str__(self):
-    return 'the array'
+    return self.path
 
-  def num_snippets(self, video_id):
-    del video_id
-    return len(self._rows)
 
-  def read(self, video_id, start=0, stop=None):
-    del video_id
+class _Rows:
+  """An array as `feature_arrays` has those of files."""
+
+  cached = False
+
+  def __init__(self, rows, key=None):
+    del key
+    self.num_rows, self.dim = rows.shape
+    self._rows = rows
+
+  def read(self, start, stop):
     return self._rows[start:stop]
