@@ -13,6 +13,11 @@ from jaxtyping import Float, Shaped
 # become as those.
 _LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
 _SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in _LEVELS])
+# Of a feature's own size: what varies by less is rounding.
+_ROUNDING = 1e-7
+# Least deviation among pooled rows, in deviations of the whole feature; without
+# statistics, or with those of older runs, in the feature's unit.
+_FLOOR = 1e-3
 
 
 class Clock(NamedTuple):
@@ -96,15 +101,23 @@ class Statistics:
     mean: [d].
     std: deviation, [d].
     quantiles: [65, d]; None: features are standardised, not made normal.
+    floor: least deviation among pooled rows that counts, [d] of the files; None:
+      a thousandth.
+    constant: columns that never change; known while training only.
   """
 
   mean: np.ndarray
   std: np.ndarray
   quantiles: np.ndarray | None = None
+  floor: np.ndarray | None = None
+  constant: tuple[int, ...] = ()
 
   def arrays(self) -> dict[str, np.ndarray]:
     """The attributes that there are, to be saved."""
-    found = {'mean': self.mean, 'std': self.std, 'quantiles': self.quantiles}
+    found = {
+      name: getattr(self, name)
+      for name in ('mean', 'std', 'quantiles', 'floor')
+    }
     return {k: v for k, v in found.items() if v is not None}
 
   def apply(self, rows: Float[np.ndarray, 't d']) -> Float[np.ndarray, 't d']:
@@ -133,8 +146,11 @@ class Statistics:
     hardly ever (a rare event), is standardised.
     """
     knots = []
-    for one in self.quantiles.T:
-      if np.ptp(one) <= _SAME * np.abs(one).max():
+    for one, std in zip(self.quantiles.T, self.std):
+      # Older runs had a limit in the feature's unit, and then took 1 for its
+      # deviation.
+      least = 1e-6 if std == 1 else 0.0
+      if np.ptp(one) <= max(least, _ROUNDING * np.abs(one).max()):
         knots.append(None)
         continue
       at, place, count = np.unique(one, return_inverse=True, return_counts=True)
@@ -190,6 +206,8 @@ class FeatureSource:
         f'give {width}; use the features that the model was trained on'
       )
     self.snippet_shape = (width,)
+    floor = None if statistics is None else statistics.floor
+    self._floor = _FLOOR if floor is None else floor
 
   def clock(self, video_id: str) -> Clock:
     """How the video's time relates to that of the grid.
@@ -217,7 +235,7 @@ class FeatureSource:
     """Returns snippets [start, stop) of a video, float32."""
     stop = self.num_snippets(video_id) if stop is None else stop
     rows = self._store.read(video_id, start * self._pool, stop * self._pool)
-    found = pooled(rows, self._pool, self._deviation)
+    found = pooled(rows, self._pool, self._deviation, self._floor)
     if self.statistics is not None:
       found = self.statistics.apply(found)
     return np.asarray(found, np.float32)
@@ -231,17 +249,21 @@ class FeatureSource:
 
 
 def pooled(
-  rows: Float[np.ndarray, 't d'], pool: int, deviation: bool = False
+  rows: Float[np.ndarray, 't d'],
+  pool: int,
+  deviation: bool = False,
+  floor: float | Float[np.ndarray, ' d'] = _FLOOR,
 ) -> Float[np.ndarray, 'u e']:
   """Means of runs of `pool` rows, and the logarithm of their deviations.
 
-  A shorter last run takes what it has. A deviation below a thousandth counts
-  as that.
+  A shorter last run takes what it has. A deviation below `floor` counts as
+  that.
 
   Args:
     rows: [t, d].
     pool: rows a run.
     deviation: append the deviations.
+    floor: least deviation, above 0, of all features or of each.
 
   Returns:
     [ceil(t / pool), d] or [ceil(t / pool), 2 d], float32.
@@ -256,14 +278,13 @@ def pooled(
     return means.astype(np.float32)
   centred = rows - np.repeat(means, counts[:, 0], axis=0)
   squares = np.add.reduceat(centred**2, starts, axis=0) / counts
-  logs = 0.5 * np.log(squares + 1e-6)
+  logs = 0.5 * np.log(squares + np.asarray(floor, np.float64) ** 2)
   return np.concatenate([means, logs], axis=1).astype(np.float32)
 
 
-# Values that differ by less of their size are one but for float32's rounding.
-_SAME = 1e-7
-# Rows read at a time for statistics: bounds memory on hour-long videos.
-_BLOCK = 1 << 16
+# Values read at a time for statistics: bounds memory, however long a video and
+# wide its features.
+_BLOCK_VALUES = 1 << 21
 # Values that quantiles are taken of: of more snippets, evenly spread ones.
 _MAX_VALUES = 1 << 24
 
@@ -278,7 +299,8 @@ def statistics_of(
 ) -> Statistics:
   """Mean, deviation and quantiles over all snippets of the given videos.
 
-  A feature that never changes has deviation 1.
+  A feature that never changes, but for rounding, has deviation 1. All limits
+  are relative to the feature: its unit makes no difference.
 
   Args:
     store: see `FeatureSource`.
@@ -291,37 +313,70 @@ def statistics_of(
   rows = sum(store.num_snippets(video_id) for video_id in video_ids)
   width = store.dim * (2 if deviation and pool > 1 else 1)
   every = max(1, -(-(-(-rows // pool) * width) // _MAX_VALUES))
-  count, mean, square, sample = 0, 0.0, 0.0, []
-  for found in _blocks(store, video_ids, pool, deviation):
-    if quantiles:
-      sample.append(found[-count % every :: every].astype(np.float32))
-    # Chan et al.: exact for features far from zero, unlike sums of squares.
-    here = found.mean(axis=0)
-    shift, seen = here - mean, count + len(found)
-    square = (
-      square
-      + ((found - here) ** 2).sum(axis=0)
-      + shift**2 * (count * len(found) / seen)
-    )
-    mean, count = mean + shift * (len(found) / seen), seen
-  deviations = np.sqrt(square / max(count, 1))
-  # Against the size of the values: features may be tiny numbers throughout.
-  size = np.sqrt(mean**2 + deviations**2)
-  deviations = np.where(deviations > _SAME * size, deviations, 1.0)
+  floor = None
+  if deviation and pool > 1:
+    _, spread, varies = _moments(_blocks(store, video_ids, 1, None))
+    floor = _FLOOR * np.where(varies, spread, 1.0)
+    floor = floor.astype(np.float32)
+  sample = []
+  blocks = _blocks(store, video_ids, pool, floor)
+  mean, deviations, varies = _moments(
+    _sampled(blocks, every, sample) if quantiles else blocks
+  )
   return Statistics(
     np.asarray(mean, np.float32),
-    deviations.astype(np.float32),
-    np.quantile(np.concatenate(sample), _LEVELS, axis=0).astype(np.float32)
-    if quantiles
-    else None,
+    np.where(varies, deviations, 1.0).astype(np.float32),
+    _quantiles(sample) if quantiles else None,
+    floor,
+    tuple(np.flatnonzero(~varies).tolist()),
   )
 
 
-def _blocks(store, video_ids, pool, deviation):
+def _moments(blocks):
+  """Mean, deviation, and which features vary by more than rounding."""
+  count, mean, square = 0, 0.0, 0.0
+  for found in blocks:
+    # Chan et al.: exact for features far from zero, unlike sums of squares.
+    here = found.mean(axis=0)
+    shift, seen = here - mean, count + len(found)
+    square = square + shift**2 * (count * len(found) / seen)
+    found -= here
+    np.square(found, out=found)
+    square = square + found.sum(axis=0)
+    mean, count = mean + shift * (len(found) / seen), seen
+  deviations = np.sqrt(square / max(count, 1))
+  # Of its root mean square, not its largest value: a rare event varies.
+  size = np.sqrt(np.square(mean) + np.square(deviations))
+  varies = np.atleast_1d(deviations > _ROUNDING * size)
+  return mean, deviations, varies
+
+
+def _sampled(blocks, every, sample):
+  """The blocks; every so many rows of them are appended to `sample`."""
+  count = 0
+  for found in blocks:
+    sample.append(found[-count % every :: every].astype(np.float32))
+    count += len(found)
+    yield found
+
+
+def _quantiles(sample):
+  """Of each feature by itself: sorting them all at once would need copies."""
+  rows = np.concatenate(sample)
+  sample.clear()
+  found = np.empty((len(_LEVELS), rows.shape[1]), np.float32)
+  for column in range(rows.shape[1]):
+    found[:, column] = np.quantile(rows[:, column], _LEVELS)
+  return found
+
+
+def _blocks(store, video_ids, pool, floor):
   """Pooled snippets of the videos, float64, a bounded number at a time."""
-  block = max(1, _BLOCK // pool) * pool
+  block = max(1, _BLOCK_VALUES // (store.dim * pool)) * pool
+  deviation = floor is not None
   for video_id in video_ids:
     total = store.num_snippets(video_id)
     for start in range(0, total, block):
       rows = store.read(video_id, start, min(start + block, total))
-      yield pooled(rows, pool, deviation and pool > 1).astype(np.float64)
+      found = pooled(rows, pool, deviation, floor if deviation else _FLOOR)
+      yield np.array(found, np.float64)

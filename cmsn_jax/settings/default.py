@@ -217,6 +217,10 @@ def _template():
   template.evaluations = 5
   template.width = 128
   template.dilations = (1, 2, 4, 8, 16)
+  # Where more than a hundredth of the training instances is longer than
+  # `windows.length`, windows grow up to so many snippets, and dilations with
+  # them; a step then takes fewer windows. 0: they stay.
+  template.max_window = 4096
   template.dropout = 0.3
   # Channels that the evaluator pools, beside the probabilities of the stages and
   # of the actions.

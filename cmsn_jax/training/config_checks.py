@@ -44,6 +44,7 @@ _AT_LEAST = {
   'template.keep_per_snippet': 0.0,
   'template.most_per_snippet': 0.0,
   'template.most_at_least': 0,
+  'template.max_window': 0,
   'template.typical_duration': 0.0,
   'template.stage_weight': 0.0,
   'template.match_weight': 0.0,

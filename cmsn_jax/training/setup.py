@@ -7,7 +7,7 @@ import ml_collections
 
 from cmsn_jax import processes
 from cmsn_jax.chains import registry
-from cmsn_jax.data import opening, training_data
+from cmsn_jax.data import opening, training_checks, training_data
 from cmsn_jax.training import config_checks, loop
 
 
@@ -27,6 +27,7 @@ def open_run(
   # Frames are decoded, and made-up data written, by one process.
   with processes.first_process_first():
     data = opening.open_data(config, workdir)
+  training_checks.tell(data)
   return registry.load(config.chain).derive(config, data), data
 
 

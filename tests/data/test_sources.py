@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,10 +49,12 @@ def test_pooled_equals_a_loop(length, pool, deviation):
 
 def test_statistics_are_those_of_all_snippets_at_once(tmp_path, monkeypatch):
   store = _store(tmp_path, {'a': 50, 'b': 7, 'c': 31})
+  rows = np.concatenate([store.read(v) for v in ('a', 'c')])
+  floor = 1e-3 * rows.std(axis=0, dtype=np.float64)
   whole = np.concatenate(
-    [sources.pooled(store.read(v), 4, True) for v in ('a', 'c')]
+    [sources.pooled(store.read(v), 4, True, floor) for v in ('a', 'c')]
   )
-  monkeypatch.setattr(sources, '_BLOCK', 12)
+  monkeypatch.setattr(sources, '_BLOCK_VALUES', 36)
   found = sources.statistics_of(store, ['a', 'c'], 4, True)
   np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-5)
   np.testing.assert_allclose(found.std, whole.std(axis=0), rtol=1e-4)
@@ -71,7 +75,7 @@ def test_statistics_in_pieces_of_any_size(lengths, offset, block):
     array[:, 1] = 7  # never varies
   store = _Arrays(arrays)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sources, '_BLOCK', block)
+    patch.setattr(sources, '_BLOCK_VALUES', 2 * block)
     found = sources.statistics_of(store, store.ids, quantiles=True)
   rows = np.concatenate(list(arrays.values())).astype(np.float64)
   np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-5, atol=1e-5)
@@ -119,7 +123,7 @@ def test_quantiles_of_a_large_set_are_of_evenly_spread_snippets(monkeypatch):
   rows = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
   store = _Arrays({f'v{k}': rows[k * 250 : (k + 1) * 250] for k in range(4)})
   monkeypatch.setattr(sources, '_MAX_VALUES', 100)
-  monkeypatch.setattr(sources, '_BLOCK', 33)
+  monkeypatch.setattr(sources, '_BLOCK_VALUES', 33)
   found = sources.statistics_of(store, store.ids, quantiles=True)
   every = np.quantile(rows[::10], sources._LEVELS, axis=0)
   np.testing.assert_allclose(found.quantiles, every, atol=1e-6)
@@ -183,3 +187,44 @@ def test_tiny_features_are_standardised_as_large_ones(quantiles):
     found.append(statistics.apply(store.read('a', 0, 500))[:, :2])
   for other in found[1:]:
     np.testing.assert_allclose(found[0], other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('scale', [1e-7, 1e-12, 1e9])
+@pytest.mark.parametrize('quantiles', [False, True])
+def test_the_unit_of_features_makes_no_difference(scale, quantiles):
+  # Limits of 1e-6 took features x 1e-7 for constant.
+  rng = np.random.default_rng(0)
+  rows = rng.normal(3, 1, (400, 4)).astype(np.float32)
+  rows[:, 2] = 0.25
+  rows[:, 3] = 0
+  rows[17, 3] = 1
+
+  def read(rows):
+    store = _Arrays({'a': rows})
+    found = sources.statistics_of(store, ['a'], 3, True, quantiles=quantiles)
+    source = sources.FeatureSource(
+      store, 30.0, pool=3, deviation=True, statistics=found
+    )
+    return found, source.read('a')
+
+  found, plain = read(rows)
+  # The mean of the third; its deviation has nothing to say either.
+  assert found.constant == (2, 6)
+  scaled = read((rows * scale).astype(np.float32))
+  assert scaled[0].constant == (2, 6)
+  np.testing.assert_allclose(scaled[1], plain, atol=2e-3)
+
+
+def test_statistics_of_wide_features_need_little_memory(monkeypatch):
+  # 65,536 rows of any width at once, in float64 and several copies, were
+  # gigabytes.
+  rows = np.lib.stride_tricks.as_strided(
+    np.random.default_rng(0).normal(size=4096).astype(np.float32),
+    (16_000, 2048), (0, 4),
+  )  # fmt: skip
+  monkeypatch.setattr(sources, '_BLOCK_VALUES', 1 << 20)
+  tracemalloc.start()
+  sources.statistics_of(_Arrays({'a': rows}), ['a'], quantiles=False)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 60 * 2**20

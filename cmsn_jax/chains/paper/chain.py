@@ -18,7 +18,7 @@ from cmsn_jax.chains.paper import (
 from cmsn_jax.chains.paper import (
   programs as programs_lib,
 )
-from cmsn_jax.data import training_data
+from cmsn_jax.data import training_checks, training_data
 
 READS = (
   'video', 'extractor', 'windows.length', 'windows.overlap',
@@ -58,7 +58,9 @@ def derive(
   config: ml_collections.ConfigDict, data: training_data.TrainingData
 ) -> ml_collections.ConfigDict:
   """From video with a weight set: how that set wants its frames."""
-  del data
+  training_checks.tell_longer(
+    data, config.windows.length, 'config.windows.length'
+  )
   return pretrained.describe(config).copy_and_resolve_references().lock()
 
 

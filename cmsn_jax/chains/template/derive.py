@@ -5,10 +5,21 @@ import numpy as np
 from absl import logging
 
 from cmsn_jax.candidates import template
-from cmsn_jax.data import training_data
+from cmsn_jax.data import training_checks, training_data
+from cmsn_jax.stages import dilated
 
 # Snippets: no window is shorter.
 _MIN_WINDOW = 32
+# A multiple of 32 keeps the shapes few.
+_MULTIPLE = 32
+# Windows grow where more than a hundredth of the instances is longer than they
+# are: a few outliers are not worth windows that seldom hold them.
+_COVERED = 0.99
+# Windows to the longest instance: randomly placed, half of them hold it whole.
+_ROOM = 2.0
+# Snippets to either side that a grown encoder sees at most: a quarter of the
+# piece that is encoded in one call, so that half of each is new.
+_MAX_REACH = 512
 # Labels: free text, one for each instance, would widen the evaluator for nothing.
 _MAX_ACTIONS = 300
 
@@ -19,8 +30,8 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   The grid of candidate durations, the typical duration, the number of actions,
-  and a window no longer than the longest training video needs. What the config
-  states is kept.
+  a window that holds the long instances (`_grow`) and is no longer than the
+  longest training video needs. What the config states is kept.
 
   Args:
     config: left as it is.
@@ -40,11 +51,14 @@ def derive(
     grid = template.duration_grid(durations, fps)
     settings.durations = tuple(round(float(value), 4) for value in grid)
   _derive_actions(settings, actions(data))
+  _grow(config, durations * fps)
   longest = max(data.source.num_snippets(name) for name in data.train)
-  # A multiple of 32 keeps the shapes few.
-  needed = max(_MIN_WINDOW, -(-longest // 32) * 32)
+  needed = max(_MIN_WINDOW, _rounded(longest))
   if needed < config.windows.length:
     config.windows.length = needed
+  training_checks.tell_longer(
+    data, config.windows.length, 'config.template.max_window'
+  )
   logging.info(
     'from the training data: windows of %d snippets, %d durations of %.1f to '
     '%.1f snippets, median %.1f; %d actions told apart',
@@ -52,6 +66,50 @@ def derive(
     settings.durations[-1], settings.typical_duration, settings.num_actions,
   )  # fmt: skip
   return config.lock()
+
+
+def _grow(config, durations):
+  """Wider windows and a wider view where instances are longer than windows.
+
+  A step keeps its snippets and proposals, hence its time and memory: of windows
+  that are k times as long there are k times fewer, at least one a member, each
+  with k times the proposals.
+
+  Args:
+    config: changed.
+    durations: of the training instances, in snippets.
+  """
+  settings, length = config.template, config.windows.length
+  if np.quantile(durations, _COVERED) <= length:
+    return
+  long = float(np.quantile(durations, 0.995))
+  grown = min(_rounded(_ROOM * long), settings.max_window)
+  if grown <= length:
+    return
+  batch, members = config.train.batch_per_device, settings.members
+  fewer = max(1, round(batch * length / (grown * members))) * members
+  config.windows.length = grown
+  if fewer < batch:
+    config.train.batch_per_device = fewer
+    settings.proposals = round(settings.proposals * batch / fewer)
+  dilations = list(settings.dilations)
+  # A third of an instance is one stage: as far the next border may be.
+  while dilated.reach(dilations) < long / 3:
+    if dilated.reach([*dilations, 2 * dilations[-1]]) > _MAX_REACH:
+      break
+    dilations.append(2 * dilations[-1])
+  settings.dilations = tuple(dilations)
+  logging.info(
+    'more than %.0f %% of the training instances are longer than the window of '
+    '%d snippets: windows of %d, %d instead of %d a step and device with %d '
+    'proposals each, dilations %s (config.template.max_window=0 leaves them)',
+    100 * (1 - _COVERED), length, grown, config.train.batch_per_device, batch,
+    settings.proposals, settings.dilations,
+  )  # fmt: skip
+
+
+def _rounded(snippets):
+  return int(-(-snippets // _MULTIPLE) * _MULTIPLE)
 
 
 def actions(data: training_data.TrainingData) -> list[str]:

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import flax.traverse_util
@@ -8,7 +9,7 @@ import optax
 import pytest
 
 from cmsn_jax.chains import protocol, registry
-from cmsn_jax.chains.template import derive, joint_phase
+from cmsn_jax.chains.template import chain, derive, joint_phase
 from cmsn_jax.data import opening
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
@@ -69,6 +70,65 @@ def test_derive_fills_in_what_the_config_leaves_open(data):
   kept = derive.derive(given, data)
   assert kept.template.typical_duration == 7.0
   assert kept.template.durations == (2.0, 4.0)
+
+
+def _long(data, seconds):
+  """The same videos with instances of that length."""
+  segments = np.array([[0.0, seconds], [seconds, 2 * seconds]])
+  train = {
+    name: dataclasses.replace(v, segments=segments, labels=('x', 'x'))
+    for name, v in data.train.items()
+  }
+
+  class Source:
+    feature_fps = 10.0
+    snippet_shape = data.source.snippet_shape
+    statistics = None
+
+    def num_snippets(self, video_id):
+      return 6000
+
+  return dataclasses.replace(data, train=train, source=Source())
+
+
+def test_windows_grow_with_the_instances_and_a_step_stays_as_large(data):
+  # 300-s instances among windows of 10 s were never found.
+  config = small()
+  config.train.batch_per_device = 32
+  done = derive.derive(config, _long(data, 40.0))
+  assert done.windows.length == 800
+  # 32 windows of 96 snippets: 4 of 800, two a member.
+  assert done.train.batch_per_device == 4
+  assert done.template.proposals == 16 * 8
+  # A third of 400 snippets lies within the reach of 1 + 1 + 2 + ... + 128.
+  assert done.template.dilations == (1, 2, 4, 8, 16, 32, 64, 128)
+  config.template.max_window = 256
+  done = derive.derive(config, _long(data, 40.0))
+  assert done.windows.length == 256
+  config.template.max_window = 0
+  done = derive.derive(config, _long(data, 40.0))
+  assert done.windows.length == 96 and done.template.dilations == (1, 2)
+  assert done.train.batch_per_device == 32
+
+
+def test_what_no_window_holds_is_said(data, caplog):
+  config = small()
+  config.template.max_window = 256
+  with caplog.at_level('WARNING'):
+    derive.derive(config, _long(data, 40.0))
+  assert 'longer than the window of 256 snippets' in caplog.text
+  assert 'config.template.max_window' in caplog.text
+  caplog.clear()
+  with caplog.at_level('WARNING'):
+    derive.derive(small(), _long(data, 40.0))
+  assert 'longer than' not in caplog.text
+
+
+def test_a_grown_view_leaves_most_of_a_piece(data):
+  done = derive.derive(small(), _long(data, 280.0))
+  assert done.windows.length == 4096
+  assert max(done.template.dilations) == 256
+  assert chain.problems(done) == []
 
 
 def test_derive_counts_actions(data, monkeypatch):

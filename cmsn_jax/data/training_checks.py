@@ -1,0 +1,108 @@
+"""What of the training data cannot be learned, said before a run starts."""
+
+import numpy as np
+from absl import logging
+
+from cmsn_jax.data import training_data
+
+# Snippets: an instance of fewer has no room for Start, Confirm and End.
+_STAGES = 3.0
+
+
+def tell(data: training_data.TrainingData) -> list[str]:
+  """Warns of instances too short for the rate, and of constant features.
+
+  Args:
+    data: training videos and their rate.
+  Returns:
+    what was said.
+  """
+  durations = _durations(data)
+  lines = [
+    *_too_short(durations, data.source.feature_fps, data.pool),
+    *_constant(data),
+  ]
+  for line in lines:
+    logging.warning('%s', line)
+  return lines
+
+
+def tell_longer(
+  data: training_data.TrainingData, window: int, key: str
+) -> list[str]:
+  """Warns of training instances that no window holds.
+
+  Args:
+    data: training videos and their rate.
+    window: snippets a window.
+    key: of the config, which makes windows longer.
+  Returns:
+    what was said.
+  """
+  snippets = _durations(data) * data.source.feature_fps
+  longer = snippets[snippets > window]
+  if not len(longer):
+    return []
+  line = (
+    f'{len(longer)} of {len(snippets)} training instances are longer than the '
+    f'window of {window} snippets (up to {longer.max():.0f}, '
+    f'{longer.max() / data.source.feature_fps:.4g} s): they are never seen '
+    f'whole, and will hardly be found. A larger {key}'
+    f'{" and windows.length" if "max_window" in key else ""} holds them; so '
+    f'does a lower rate (config.data.pool, now {data.pool})'
+  )
+  logging.warning('%s', line)
+  return [line]
+
+
+def _durations(data):
+  found = [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
+  return np.concatenate(found) if found else np.zeros(0)
+
+
+def _too_short(durations, fps, pool):
+  snippets = durations * fps
+  if not len(snippets):
+    return []
+  remedy = (
+    f'a lower config.data.pool (now {pool})'
+    if pool > 1
+    else 'features at a higher rate'
+  )
+  median = float(np.median(snippets))
+  lines = []
+  below = int(np.sum(snippets < 1))
+  if below:
+    lines.append(
+      f'{below} of {len(snippets)} training instances are shorter than a '
+      f'snippet of {1 / fps:.4g} s (median {np.median(durations):.4g} s): they '
+      f'cannot be told apart, nor their borders be found; take {remedy}'
+    )
+  short = int(np.sum(snippets < _STAGES))
+  if short > len(snippets) / 2:
+    lines.append(
+      f'{short} of {len(snippets)} training instances span fewer than '
+      f'{_STAGES:.0f} snippets, too few for a start, a middle and an end: at '
+      f'{fps:.4g} snippets a second their median has {median:.2g}; take '
+      f'{remedy}, about {max(8.0, _STAGES) / np.median(durations):.3g} snippets '
+      'a second'
+    )
+  return lines
+
+
+def _constant(data):
+  statistics = getattr(data.source, 'statistics', None)
+  constant = getattr(statistics, 'constant', ())
+  if not len(constant):
+    return []
+  total = len(statistics.mean)
+  shown = ', '.join(map(str, constant[:10]))
+  return [
+    f'{len(constant)} of {total} features never change in the training videos '
+    f'(columns {shown}{" ..." if len(constant) > 10 else ""} from 0): '
+    + (
+      'there is nothing to learn from; look at the files'
+      if len(constant) == total
+      else 'they tell nothing'
+    )
+  ]
