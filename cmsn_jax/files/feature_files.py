@@ -146,10 +146,11 @@ class FeatureStore:
     finite = np.isfinite(rows)
     if not finite.all():
       row, column = np.argwhere(~finite)[0].tolist()
+      raw = array.read(start + row, start + row + 1)
       raise FeatureFileError(
         f'{self.path}: {video_id}: found {rows[row, column]} in row '
-        f'{start + row}, column {column}, expected finite numbers; extract '
-        'this video again or fill the gap'
+        f'{start + row}, column {column}, expected finite numbers; '
+        + _remedy(rows[row, column], raw[0, column])
       )
     return rows
 
@@ -306,6 +307,21 @@ def open_features(
       for name, opener in openers.items()
     }
   return FeatureStore(path, openers, sidecar, _rate(path, sidecar, feature_fps))
+
+
+def _remedy(value: np.float32, raw: np.generic) -> str:
+  """What makes a value finite, by what the file has in its own type."""
+  if np.isinf(value) and np.isfinite(raw):
+    return (
+      f'the file has {raw:g}, beyond what float32 holds: divide this column by '
+      'a constant'
+    )
+  if np.isinf(value) and raw.dtype == np.float16:
+    return (
+      'it is float16, which ends at 65504: save as float32, or divide the '
+      'features before they are saved'
+    )
+  return 'extract this video again or fill the gap'
 
 
 def _float32(rows: np.ndarray) -> Float32[np.ndarray, 't d']:

@@ -598,3 +598,23 @@ def test_real_features(real_data, folder, rate, dim):
   rows = store.read(store.ids[0], 10, 30)
   raw = np.load(real_data(folder) / 'features' / f'{store.ids[0]}.npy')
   np.testing.assert_array_equal(rows, raw[10:30].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+  ('dtype', 'value', 'remedy'),
+  [
+    ('float16', np.inf, 'it is float16, which ends at 65504: save as float32'),
+    ('float64', 1e300, r'the file has 1e\+300, beyond what float32 holds'),
+    ('float32', np.inf, 'extract this video again or fill the gap'),
+    ('float16', np.nan, 'extract this video again or fill the gap'),
+  ],
+)
+def test_an_overflow_names_the_type(tmp_path, dtype, value, remedy):
+  rows = np.ones((5, 3), dtype)
+  rows[2, 1] = value
+  np.save(tmp_path / 'a.npy', rows)
+  store = feature_files.open_features(str(tmp_path))
+  with pytest.raises(
+    feature_files.FeatureFileError, match=f'row 2, column 1.*{remedy}'
+  ):
+    store.read('a', 1, 5)
