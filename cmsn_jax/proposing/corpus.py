@@ -148,10 +148,13 @@ def run(
   todo = [v for v in video_ids if v not in results.done]
   if len(todo) < len(video_ids):
     logging.info('%d videos are done already', len(video_ids) - len(todo))
+  empty = []
   with progress.VideoBar(
     {v: seconds[v] for v in todo}, 'propose', quiet
   ) as bar:
     for video_id, found in predict(todo, bar):
+      if not len(found.proposals.scores):
+        empty.append(video_id)
       if save_stages and found.probabilities is not None:
         file = os.path.join(save_stages, f'{video_id}.npz')
         _write_stages(file, found.probabilities, source, video_id)
@@ -160,6 +163,13 @@ def run(
     # Nothing more is to come of these.
     for video_id in set(todo) & set(failures):
       bar.done(video_id)
+  if empty:
+    logging.warning(
+      'nothing is proposed for %d of %d videos: %s%s. The model sees nothing like '
+      'what it learned: another kind of recording, another rate or other '
+      'features?', len(empty), len(todo), ', '.join(empty[:10]),
+      ' ...' if len(empty) > 10 else '',
+    )  # fmt: skip
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)
 
