@@ -90,6 +90,34 @@ def _listed(names: Sequence[str]) -> str:
   return (shown or '(none)') + (', …' if len(names) > 12 else '')
 
 
+def _bout_scales(
+  start: column_names.Column,
+  column: column_names.Column,
+  pairs: Sequence[tuple[float, float]],
+) -> list[tuple[int, float]]:
+  """How an event's duration may be counted, beside end - start.
+
+  Args:
+    start: the column of starts.
+    column: that may be the events' duration.
+    pairs: (end - start, duration) of each row.
+  Returns:
+    (how many the last frame adds, times' units in one of the duration's).
+  """
+  if start.unit != 'frames':
+    seconds = cell_values.SECONDS
+    if column.unit not in seconds:
+      return [(0, 1.0)]
+    return [(0, seconds[column.unit] / seconds.get(start.unit or '', 1.0))]
+  scales = [(0, 1.0), (1, 1.0)]
+  length, duration = max(pairs, default=(0.0, 0.0))
+  if len(set(pairs)) > 1 and duration > 0:
+    # Frames beside seconds: of one frame rate in all rows.
+    rates = [(more, (length + more) / duration) for more in (0, 1)]
+    scales += [(more, rate) for more, rate in rates if 4 <= rate <= 1000]
+  return scales
+
+
 class _Choice:
   """Chooses the columns of one table."""
 
@@ -378,7 +406,7 @@ class _Choice:
     """Whether a column is the events' duration, as its values say."""
     if 'end' not in chosen:
       return False
-    count = 0
+    pairs = []
     for row in self._table.rows:
       try:
         start, end, duration = (
@@ -387,10 +415,15 @@ class _Choice:
         )
       except ValueError:
         continue
-      if abs(end - start - duration) > 0.02 * abs(duration) + 0.0501:
-        return False
-      count += 1
-    return count > 0
+      pairs.append((end - start, duration))
+    return bool(pairs) and any(
+      all(
+        abs(length + more - factor * duration)
+        <= 0.02 * factor * abs(duration) + 0.0501
+        for length, duration in pairs
+      )
+      for more, factor in _bout_scales(chosen['start'], column, pairs)
+    )
 
   def _check_bouts(self, chosen, column: column_names.Column) -> None:
     """Refuses a duration that may be the recording's as well."""

@@ -22,6 +22,7 @@ _ID = (
 )  # fmt: skip
 _ITEMS = ('annotations', 'segments', 'actions', 'events', 'instances')
 _LABEL = ('label', 'label_name', 'class', 'class_name', 'action', 'category')
+_LABEL_ID = ('label_id', 'label_idx', 'class_id', 'category_id', 'action_id')
 _FRAMES = ('segment(frames)', 'segment_frames', 'frames', 'frame_segment')
 _PAIRS = (
   ('start', 'end'), ('start_time', 'end_time'), ('start_sec', 'end_sec'),
@@ -197,4 +198,9 @@ def _item(item: Mapping, fps: float | None) -> dict:
     key = next((k for k in _LABEL if isinstance(made.get(k), str)), None)
     if key:
       made['label'] = made[key]
+    else:  # Classes by number only: still classes, not one and the same.
+      key = next((k for k in _LABEL_ID if k in made), None)
+      value = json_files.number(number(made[key])) if key else None
+      if value is not None:
+        made['label'] = f'{value:g}'
   return made

@@ -111,3 +111,28 @@ def test_what_is_missing_is_suggested():
   with pytest.raises(csv_tables.TableError, match='--columns=label=what'):
     chosen('video,start,end,nr,what\na,1,2,1,x')
   assert 'label' not in chosen('video,start,end,nr\na,1,2,1')
+
+
+@pytest.mark.parametrize(
+  'header, rows',
+  [
+    ('video,start,end,duration_ms', ['a,3.5,7.5,4000', 'a,10,12,2000']),
+    ('video,start_ms,end_ms,duration_s', ['a,3500,7500,4', 'a,100,2100,2']),
+    # The last frame counts.
+    ('video,start_frame,end_frame,duration', ['a,10,49,40']),
+    ('video,start_frame,end_frame,duration', ['a,0,50,2', 'b,20,120,4']),
+  ],
+)
+def test_durations_of_events_in_other_units(header, rows):
+  found = columns.choose(
+    table('\n'.join([header, *rows])), needed=('video', 'start', 'end')
+  )
+  assert 'duration' not in found.chosen
+  assert any('of the event' in note for note in found.notes)
+
+
+def test_durations_of_recordings_beside_frames():
+  header = 'video,start_frame,end_frame,duration'
+  rows = '\na,0,50,120\nb,20,120,90'
+  found = columns.choose(table(header + rows), needed=('video', 'start', 'end'))
+  assert found.chosen['duration'].name == 'duration'

@@ -317,3 +317,33 @@ def test_what_is_written_for_other_programs_is_read_back(
     assert video.labels == tuple(label for _, _, label, _ in expected)
     rows = [[start, end] for start, end, _, _ in expected]
     np.testing.assert_allclose(video.segments, rows, atol=within)
+
+
+def test_every_fifth_frame_is_labelled(tmp_path):
+  lines = [f'{5 * k},{int(10 <= k < 20)}' for k in range(60)]
+  path = write(tmp_path, 'rat_1.csv', '\n'.join(['frame,groom', *lines]))
+  found = importers.convert(path, options=imported.Options(fps=25))
+  video = found.annotations.videos['rat_1']
+  np.testing.assert_allclose(video.segments, [[2.0, 4.0]])
+  assert video.duration_sec == pytest.approx(12.0)
+  assert any('5 frames apart' in note for note in found.notes)
+
+
+def test_gaps_between_frames_are_told(tmp_path):
+  lines = [f'{k},1' for k in (*range(10), *range(20, 30))]
+  path = write(tmp_path, 'rat_1.csv', '\n'.join(['frame,groom', *lines]))
+  found = importers.convert(path, options=imported.Options(fps=10))
+  segments = found.annotations.videos['rat_1'].segments
+  np.testing.assert_allclose(segments, [[0.0, 1.0], [2.0, 3.0]])
+  assert any(note.startswith('1 gaps') for note in found.notes)
+
+
+def test_classes_by_number_stay_different(tmp_path):
+  items = [
+    {'segment': [k, k + 0.5], 'label_id': number}
+    for k, number in enumerate((3, '4'))
+  ]
+  entry = {'subset': 'training', 'duration': 9.0, 'annotations': items}
+  path = write(tmp_path, 'a.json', json.dumps({'database': {'v1': entry}}))
+  found = importers.convert(path)
+  assert found.annotations.videos['v1'].labels == ('3', '4')

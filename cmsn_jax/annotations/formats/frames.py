@@ -175,6 +175,11 @@ def _number(text: str) -> float | None:
     return None
 
 
+def _middle_step(places: Sequence[float]) -> float:
+  steps = sorted(b - a for a, b in zip(places, places[1:]))
+  return steps[len(steps) // 2]
+
+
 def _is_regular(places: Sequence[float]) -> bool:
   """Whether moments have one distance, as frames have."""
   steps = sorted(b - a for a, b in zip(places, places[1:]))
@@ -207,6 +212,7 @@ def _read_table(table, result, name, options) -> None:
     key = row.cells[layout.video] if layout.video is not None else name
     groups.setdefault(key, []).append(row)
   parts = [_places(rows, layout, table.path) for rows in groups.values()]
+  result.notes += _steps(parts)
   in_seconds = any(seconds for _, _, seconds in parts)
   if in_seconds:
     result.unit = 'seconds'
@@ -288,13 +294,33 @@ def _places(rows, layout, path: str) -> tuple[list[float], float, bool]:
   if not is_time and all(place == round(place) for place in places):
     # Frames are counted from 0 or from 1.
     shift = 1.0 if places[0] == 1 else 0.0
-    return [place - shift for place in places], 1.0, False
-  steps = sorted(b - a for a, b in zip(places, places[1:]))
-  if not steps:
+    # Every fifth frame may be labelled only: a row lasts until the next one.
+    step = _middle_step(places) if _is_regular(places) else 1.0
+    return [place - shift for place in places], step, False
+  if len(places) < 2:
     raise csv_tables.TableError(
       f'{path}: one row of a recording says nothing of the time between rows'
     )
-  return places, steps[len(steps) // 2], True
+  return places, _middle_step(places), True
+
+
+def _steps(parts: Sequence[tuple[Sequence[float], float, bool]]) -> list[str]:
+  """What to tell of rows that are not one frame apart."""
+  notes = []
+  sparse = sorted({step for _, step, seconds in parts if not seconds} - {1.0})
+  if sparse:
+    notes.append(
+      f'rows are {", ".join(f"{step:g}" for step in sparse)} frames apart: each '
+      'is taken to last until the next'
+    )
+  gaps = sum(
+    b - a > 1.5 * step
+    for places, step, _ in parts
+    for a, b in zip(places, places[1:])
+  )
+  if gaps:
+    notes.append(f'{gaps} gaps between rows; events end at a gap')
+  return notes
 
 
 def _add(result, name, labels, places, step, options) -> None:
