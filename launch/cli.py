@@ -33,6 +33,7 @@ _SHARED = {
   'video_flags': 'How videos are read',
   'feature_flags': 'How features are read',
   'proposal_flags': 'How proposals are read',
+  'final_flags': 'The final list',
 }
 
 

@@ -2,13 +2,15 @@ r"""Writes proposals for features or videos, with a trained run.
 
     python -m launch.propose --workdir=runs/mine --input=features/ \
       --output=proposals.json
+    python -m launch.propose --workdir=runs/mine --input=features/ \
+      --output=final.json --best=f1 --non_overlapping
 """
 
 import pathlib
 
 from absl import flags
 
-from . import cli, distributed, input_flags
+from . import cli, distributed, final_flags, input_flags
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Proposals, ActivityNet JSON.')
@@ -71,8 +73,11 @@ def main(argv):
   from cmsn_jax import sharding
   from cmsn_jax.proposing import corpus
 
+  workdir = pathlib.Path(_WORKDIR.value)
+  phase = None if _PHASE.value == 'all' else _PHASE.value
+  run, settings = final_flags.load(workdir, phase)
   failures = corpus.propose(
-    pathlib.Path(_WORKDIR.value),
+    run,
     input_flags.INPUT.value,
     pathlib.Path(_OUTPUT.value),
     csv=_CSV.value or None,
@@ -80,7 +85,7 @@ def main(argv):
     subset=_SUBSET.value or None,
     find=input_flags.find,
     feature_fps=_FEATURE_FPS.value or None,
-    phase=None if _PHASE.value == 'all' else _PHASE.value,
+    settings=settings,
     save_stages=_SAVE_STAGES.value or None,
     keep_features=_features_folder() if _KEEP_FEATURES.value else None,
     shard=sharding.parse(_SHARD.value),

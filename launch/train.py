@@ -10,7 +10,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, video_flags
+from . import cli, ending, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/.', lock_config=True
@@ -19,6 +19,10 @@ _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of the run.')
 _PHASE = flags.DEFINE_string(
   'phase', 'all', "Which phase of the config's chain to train."
 )
+_INIT_FROM = flags.DEFINE_string(
+  'init_from', '',
+  'Begin with the parameters, by name, of the trained run in this folder.',
+)  # fmt: skip
 _INPUT_PIPELINE = flags.DEFINE_enum(
   'input_pipeline', 'auto', ['auto', 'tf', 'thread'],
   'How batches are loaded: tf.data, a thread, or tf.data where TensorFlow is '
@@ -52,10 +56,13 @@ def main(argv):
   )
   cli.use_compilation_cache()
   distributed.announce_devices(cli.quiet())
-  from cmsn_jax.runs import checkpoints, folder
-  from cmsn_jax.training import config_checks, keeping, phase_run, setup
+  from cmsn_jax.training import config_checks, phase_run, setup
 
   config = _CONFIG.value
+  if _INIT_FROM.value:
+    # As a whole: it is kept with the run, which may go on from elsewhere.
+    path = pathlib.Path(_INIT_FROM.value).expanduser().absolute()
+    config.train.init_from = str(path)
   config_checks.check(config)
   config_checks.check_phase(config, _PHASE.value)
   workdir = pathlib.Path(_WORKDIR.value)
@@ -65,19 +72,13 @@ def main(argv):
   if pipeline is not None:
     extra['batches'] = pipeline
   try:
-    result = setup.run(
-      config, workdir, phase=_PHASE.value, quiet=cli.quiet(), **extra
-    )
+    with ending.explained():
+      result = setup.run(
+        config, workdir, phase=_PHASE.value, quiet=cli.quiet(), **extra
+      )
   except phase_run.Interrupted as stopped:
     print(stopped)
     return 0
-  except (
-    phase_run.NanLossError,
-    keeping.MeasuringError,
-    folder.DiskError,
-    checkpoints.CheckpointError,
-  ) as error:
-    raise cli.Failed(error) from error
   made_up = config.data.annotations.startswith('generated:')
   note = ' (on generated data: no annotations were given)' if made_up else ''
   print(f'trained: {workdir}{note}{_recall(result.metrics)}')

@@ -50,7 +50,8 @@ _MAY_IMPORT = {
   'runs': 'chains/registry chains/protocol chains/prediction data files',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
-  'settings processes sharding progress segments stage_names',
+  'suppression/final_list annotations/activitynet settings processes sharding '
+  'progress segments stage_names',
   'pretraining': 'training/steps training/optimizer training/parallel '
   'training/metric_writer training/stopping runs features video data/windows '
   'data/augmentation progress processes',

@@ -69,6 +69,7 @@ def test_commands_and_their_flags_exist(page):
       'proposal_flags',
       'input_flags',
       'video_flags',
+      'final_flags',
     )
   }
   config = ast.unparse(

@@ -25,7 +25,7 @@ SHARED = (
   'train.batch_per_device', 'train.accumulate', 'train.learning_rate',
   'train.weight_decay', 'train.optimizer', 'train.momentum', 'train.schedule',
   'train.warmup_steps', 'train.clip_norm', 'train.ema', 'train.dtype',
-  'train.checkpoint_every_steps',
+  'train.init_from', 'train.checkpoint_every_steps',
   'train.checkpoint_every_sec', 'train.log_every_steps',
 )  # fmt: skip
 

@@ -32,38 +32,51 @@ def open_data(
 ) -> training_data.TrainingData:
   """Opens what `config.data` names.
 
+  Raises:
+    ValueError: see `open_features` and `with_generated`.
+  """
+  config = with_generated(config, workdir)
+  if config.data.input == 'video':
+    return open_video(config, workdir)
+  return open_features(config)
+
+
+def with_generated(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> ml_collections.ConfigDict:
+  """A copy of a config that names files, made here where it names none.
+
   Annotations "generated:NxS" stand for N generated sequences of S seconds,
   written to the workdir, so that a run needs no files.
 
   Raises:
-    ValueError: see `open_features`.
+    ValueError: if N and S are no numbers.
   """
   config = config.copy_and_resolve_references()
   name = config.data.annotations
-  if name.startswith('generated:'):
-    generated = re.fullmatch(r'generated:(\d+)x(\d+)', name)
-    if not generated:
-      raise ValueError(
-        "config.data.annotations must be a path or 'generated:NxS' (N videos "
-        f'of S seconds), got {name!r}'
-      )
-    count, seconds = (int(text) for text in generated.groups())
-    folder = workdir / 'generated'
-    logging.warning(
-      'no data are given: %d generated sequences of %d s take their place',
-      count, seconds,
-    )  # fmt: skip
-    maker = features
-    if config.data.input == 'video':
-      maker = video
-    config.data.annotations = str(
-      maker.generate(folder, num_videos=count, duration_sec=float(seconds))
+  if not name.startswith('generated:'):
+    return config
+  generated = re.fullmatch(r'generated:(\d+)x(\d+)', name)
+  if not generated:
+    raise ValueError(
+      "config.data.annotations must be a path or 'generated:NxS' (N videos "
+      f'of S seconds), got {name!r}'
     )
-    config.data.features = str(folder / 'features')
-    config.data.videos = str(folder / 'videos')
+  count, seconds = (int(text) for text in generated.groups())
+  folder = workdir / 'generated'
+  logging.warning(
+    'no data are given: %d generated sequences of %d s take their place',
+    count, seconds,
+  )  # fmt: skip
+  maker = features
   if config.data.input == 'video':
-    return open_video(config, workdir)
-  return open_features(config)
+    maker = video
+  config.data.annotations = str(
+    maker.generate(folder, num_videos=count, duration_sec=float(seconds))
+  )
+  config.data.features = str(folder / 'features')
+  config.data.videos = str(folder / 'videos')
+  return config
 
 
 def open_video(

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from cmsn_jax.files import json_files, replacing, video_ids
 
@@ -71,13 +71,16 @@ class Proposals:
     """The same proposals by descending score; ties keep their order."""
     if (self.scores[1:] <= self.scores[:-1]).all():
       return self
-    order = np.argsort(-self.scores, kind='stable')
+    return self.take(np.argsort(-self.scores, kind='stable'))
+
+  def take(self, indices: Int[np.ndarray, ' k']) -> 'Proposals':
+    """Those of the proposals, in the order given."""
     labels, sure = self.labels, self.label_scores
     return Proposals(
-      self.segments[order],
-      self.scores[order],
-      None if labels is None else tuple(labels[k] for k in order),
-      None if sure is None else sure[order],
+      self.segments[indices],
+      self.scores[indices],
+      None if labels is None else tuple(labels[k] for k in indices),
+      None if sure is None else sure[indices],
     )
 
   def rows(self) -> Iterator[dict]:

@@ -1,6 +1,7 @@
 """Proposals for many files: resumable, split over processes, failures kept."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,11 +16,12 @@ from cmsn_jax.data import sources
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
+from cmsn_jax.suppression import final_list
 from cmsn_jax.video import finding, identities
 
 
 def propose(
-  workdir: pathlib.Path,
+  workdir: trained_lib.Trained | pathlib.Path,
   path: str | Sequence[str],
   output: pathlib.Path,
   *,
@@ -29,6 +31,7 @@ def propose(
   subset: str | None = None,
   feature_fps: float | None = None,
   phase: str | None = None,
+  settings: final_list.Settings = final_list.NO_LIMITS,
   save_stages: str | None = None,
   shard: tuple[int, int] = (0, 1),
   append: bool = False,
@@ -38,7 +41,7 @@ def propose(
   """Writes proposals of every video at `path`.
 
   Args:
-    workdir: of a trained run.
+    workdir: of a trained run, or what `trained.load` read of it.
     path: a features folder or .h5 file, or several with commas between as the
       run was trained on; or videos, one or several inputs of `finding.find`.
     output: ActivityNet JSON.
@@ -48,7 +51,8 @@ def propose(
       rate against the durations.
     subset: limits them to this subset of it.
     feature_fps: snippets a second, where the features do not say.
-    phase: see `trained.load`.
+    phase: see `trained.load`, where a folder is given.
+    settings: what each video's list is limited to.
     save_stages: folder for `<id>.npz` with stage probabilities.
     shard: (i, n): only the i-th of n parts; whoever finishes last joins them.
     append: keep what `output` holds of other inputs.
@@ -63,7 +67,10 @@ def propose(
     ValueError: if nothing can be done at all, or `output` holds proposals of
       another input.
   """
-  trained = trained_lib.load(workdir, phase)
+  trained = workdir
+  if isinstance(workdir, pathlib.Path):
+    trained = trained_lib.load(workdir, phase)
+  identity = _identity(trained, settings)
   failures = {}
   with contextlib.ExitStack() as stack:
     known = annotations_lib.read(annotations) if annotations else None
@@ -83,21 +90,26 @@ def propose(
     )
     results = result_files.Results(
       result_files.shard_path(output, *shard),
-      trained.identity,
+      identity,
       [path] if isinstance(path, str) else list(path),
       append,
     )
 
+    left = _Left()
+
     def predict(video_ids, bar):
-      return trained.predictor.propose(
+      for video_id, found in trained.predictor.propose(
         inputs.Followed(opened, bar), video_ids, on_error=failures.__setitem__
-      )
+      ):
+        yield video_id, left.limit(video_id, found, seconds[video_id], settings)
 
     own = _not_of_others(own, opened, results, failures, output)
     run(own, predict, results, failures, seconds, save_stages, source, quiet,
         opened.identify)  # fmt: skip
+  if settings != final_list.NO_LIMITS:
+    left.tell()
   results.finish()
-  result_files.join(output, shard[1], trained.identity, csv)
+  result_files.join(output, shard[1], identity, csv)
   return failures
 
 
@@ -115,6 +127,38 @@ def _not_of_others(video_ids, opened, results, failures, output):
     except (ValueError, OSError) as error:
       failures[video_id] = str(error)
   return kept
+
+
+class _Left:
+  """What the limits of a final list leave, counted."""
+
+  def __init__(self):
+    self._all, self._kept = 0, {}
+
+  def limit(self, video_id, found, duration_sec, settings):
+    proposals = found.proposals
+    kept = final_list.select(
+      proposals.segments, proposals.scores, duration_sec, settings
+    )
+    self._all += len(proposals.scores)
+    self._kept[video_id] = len(kept)
+    return found._replace(proposals=proposals.take(kept))
+
+  def tell(self):
+    none = sorted(name for name, count in self._kept.items() if not count)
+    logging.info(
+      'final list: %d of %d proposals of %d videos%s',
+      sum(self._kept.values()), self._all, len(self._kept),
+      f'; none in {len(none)} of them: {", ".join(none[:5])}' if none else '',
+    )  # fmt: skip
+
+
+def _identity(trained, settings):
+  """Names a run together with the limits of its lists."""
+  if settings == final_list.NO_LIMITS:
+    return trained.identity
+  text = f'{trained.identity} {tuple(settings)}'
+  return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _check_durations(source, seconds, known, lost, failures):

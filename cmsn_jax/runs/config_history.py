@@ -76,6 +76,7 @@ _SINCE = (
   Added('template.most_at_least', 400),
   Added('template.different_per_snippet', 0.0),
   Added('template.max_window', 4096),
+  Added('train.init_from', ''),
 )
 
 

@@ -69,11 +69,13 @@ def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
         + '; '.join(fixed)
         + '. Use another --workdir, or the old values'
       )
+    nms = any(_key(change).startswith('nms.') for change in changes)
     if changes:
       warnings.warn(
         f'continuing {workdir} with a changed config: '
         + '; '.join(changes)
-        + '. Checkpoints that are kept already propose as they did',
+        + '. Checkpoints that are kept already propose as they did'
+        + ('; launch.propose --nms chooses another NMS' if nms else ''),
         ConfigChangedWarning,
         stacklevel=2,
       )

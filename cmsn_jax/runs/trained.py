@@ -23,6 +23,8 @@ class Trained(NamedTuple):
     data: what its snippets were, see `describe_data`.
     statistics: of the training features, or None.
     identity: names the parameters and settings, for what was made with them.
+    phase: whose parameters they are, the last one's.
+    step: of them.
   """
 
   predictor: prediction.Predictor
@@ -30,6 +32,8 @@ class Trained(NamedTuple):
   data: dict[str, Any]
   statistics: sources.Statistics | None
   identity: str
+  phase: str = ''
+  step: int = 0
 
 
 def load(
@@ -45,7 +49,7 @@ def load(
       evaluator out; None: the last one trained.
     changes: config keys that inference shall see otherwise than the run's
       config has them, e.g. {'nms.method': 'soft'}; scores are then not
-      calibrated.
+      calibrated, but by a 'calibration.given' among them.
 
   Raises:
     config_record.RunFolderError: if it holds no trained model.
@@ -61,6 +65,8 @@ def load(
   config.update_from_flattened_dict(changes or {})
   params = found.tree['params']
   identity = hashlib.sha256(json.dumps(found.meta, sort_keys=True).encode())
+  if changes:
+    identity.update(json.dumps(changes, sort_keys=True).encode())
   for leaf in jax.tree.leaves(params):
     identity.update(np.ascontiguousarray(leaf))
   return Trained(
@@ -69,6 +75,8 @@ def load(
     found.meta['data'],
     statistics_of(found.tree.get('statistics', {})),
     identity.hexdigest()[:16],
+    found.meta['phase'],
+    found.step,
   )
 
 

@@ -307,6 +307,9 @@ def _train():
   train.clip_norm = 0.0
   # Decay of the moving average of parameters that is evaluated; 0: off.
   train.ema = 0.0
+  # Folder of a trained run whose parameters, by name, this one begins with;
+  # '': from scratch (launch.train --init_from).
+  train.init_from = ''
   # Regular expressions of parameter paths that stay as they are.
   train.frozen = ()
   # 'float32' or 'bfloat16' computation; parameters stay float32.

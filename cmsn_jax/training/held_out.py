@@ -1,5 +1,7 @@
 """What a run is judged by: proposals and stages of the held-out videos."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +13,7 @@ from cmsn_jax.chains import prediction as prediction_lib
 from cmsn_jax.data import training_data
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.files import proposal_files
+from cmsn_jax.runs import judged_lists
 from cmsn_jax.suppression import calibration
 
 
@@ -24,11 +27,13 @@ class Evaluation(NamedTuple):
     margins: of each held-out snippet, log odds of its true stage against the
       best other one, [t]: s times the cosine margin of Eq. (3), (5).
     example: the first video, for a picture: (video, prediction), or None.
+    lists: calibrated proposals of each held-out video beside its instances.
   """
 
   metrics: dict[str, float]
   margins: np.ndarray
   example: tuple[Any, Any] | None
+  lists: dict[str, judged_lists.Judged] = {}
 
 
 NOTHING = Evaluation({}, np.zeros(0), None)
@@ -61,9 +66,9 @@ def evaluate(
   if not data.held_out:
     return NOTHING
   found, labels, probabilities, example = {}, [], [], None
-  for video_id, prediction in _predictions(data, predictor).items():
+  for video_id, prediction in predictions(data, predictor).items():
     video = data.held_out[video_id]
-    found[video_id] = prediction.proposals
+    found[video_id] = prediction
     if prediction.probabilities is not None:
       labels.append(training_data.stage_labels(video, data.source, label_rule))
       probabilities.append(prediction.probabilities)
@@ -85,22 +90,35 @@ def evaluate(
       'and the newest parameters are kept. Hold others out: '
       '--config.data.eval_subset, --config.data.holdout', len(data.held_out),
     )  # fmt: skip
+  fitted = fit_calibration(data, found) if calibrate else None
   return Evaluation(
     {
       **recall,
       **accuracies,
       'proposals_per_video': float(
-        np.mean([len(p.scores) for p in found.values()])
+        np.mean([len(p.proposals.scores) for p in found.values()])
       ),
-      **(_calibration(data, found) if calibrate else {}),
+      **(
+        {'score_slope': fitted.slope, 'score_offset': fitted.offset}
+        if fitted
+        else {}
+      ),
     },
     margins,
     example,
+    judged(data, found, fitted),
   )
 
 
-def _predictions(data, predictor):
-  """Of all held-out videos, made by all processes."""
+def predictions(
+  data: training_data.TrainingData, predictor: prediction_lib.Predictor
+) -> dict[str, prediction_lib.Prediction]:
+  """Of all held-out videos, made by all processes.
+
+  Args:
+    data: its held-out videos count.
+    predictor: with its parameters.
+  """
   numbers = {video_id: k for k, video_id in enumerate(data.held_out)}
   own = sharding.share(
     {v: data.source.num_snippets(v) for v in data.held_out},
@@ -129,7 +147,7 @@ def _predictions(data, predictor):
 
 def _average_recall(data, found, protocol, ans, best_ans):
   result = metrics.evaluate(
-    {k: (p.segments, p.scores) for k, p in found.items()},
+    {k: (p.proposals.segments, p.proposals.scores) for k, p in found.items()},
     {k: video.segments for k, video in data.held_out.items()},
     protocol=protocol,
     ans=ans,
@@ -144,10 +162,21 @@ def _average_recall(data, found, protocol, ans, best_ans):
   return {**values, 'best_metric': float(np.mean(best))}
 
 
-def _calibration(data, found):
-  """`score_slope` and `score_offset`: see `calibration.Calibration`."""
+def fit_calibration(
+  data: training_data.TrainingData,
+  found: Mapping[str, prediction_lib.Prediction],
+) -> calibration.Calibration | None:
+  """What calibrates the scores of the held-out videos; None: nothing does.
+
+  Args:
+    data: its held-out videos count.
+    found: what is proposed for each of them.
+  """
   fitted = calibration.fit(
-    (p.scores, calibration.gains(p.segments, data.held_out[v].segments))
+    (
+      p.proposals.scores,
+      calibration.gains(p.proposals.segments, data.held_out[v].segments),
+    )
     for v, p in found.items()
   )
   if fitted is None:
@@ -155,8 +184,32 @@ def _calibration(data, found):
       'scores are not calibrated: on the held-out videos too few proposals '
       'match an instance, or better scores match no more often'
     )
-    return {}
-  return {'score_slope': fitted.slope, 'score_offset': fitted.offset}
+  return fitted
+
+
+def judged(
+  data: training_data.TrainingData,
+  found: Mapping[str, prediction_lib.Prediction],
+  calibrated: calibration.Calibration | None = None,
+) -> dict[str, judged_lists.Judged]:
+  """What is proposed for the held-out videos, beside their instances.
+
+  Args:
+    data: its held-out videos count.
+    found: by video id.
+    calibrated: of the scores; None: they stay as they are.
+  """
+  calibrated = calibrated or calibration.Calibration()
+  return {
+    video_id: judged_lists.Judged(
+      dataclasses.replace(
+        one.proposals, scores=calibrated(one.proposals.scores)
+      ),
+      data.held_out[video_id].segments,
+      data.held_out[video_id].duration_sec,
+    )
+    for video_id, one in found.items()
+  }
 
 
 def _accuracies(labels, predicted):

@@ -13,7 +13,7 @@ from cmsn_jax.chains import prediction, protocol
 from cmsn_jax.data import training_data
 from cmsn_jax.files import replacing
 from cmsn_jax.report import timelines
-from cmsn_jax.runs import checkpoints, config_record, trained
+from cmsn_jax.runs import checkpoints, config_record, judged_lists, trained
 from cmsn_jax.training import held_out
 
 _RECORD = 'evaluated.json'
@@ -91,6 +91,8 @@ class Keeper:
     if failure is None or not best.metrics:
       if metric > best.metric or 'best_metric' not in metrics:
         self._save(step, bundle, metrics)
+        if found.lists:
+          judged_lists.write(self._folder, step, 'held-out', found.lists)
         best = Best(step, metric, metrics)
     best = best._replace(step=step)
     if failure is not None:

@@ -27,6 +27,7 @@ from cmsn_jax.training import (
   save_times,
   steps,
   stopping,
+  warm_start,
 )
 
 # (loader, first step, one past the last) -> batches.
@@ -225,18 +226,17 @@ class PhaseRun:
 
   def _restore(self, phase, tx):
     """The newest whole state of a phase, or its first."""
-    key = jax.random.fold_in(jax.random.key(self.config.train.seed), phase.salt)
-    params = phase.init(key)
-    # On the host: of several processes, each places it on its own devices.
-    state = jax.device_get(
-      steps.create_state(params, tx, ema=self.config.train.ema > 0)
-    )
     folder = self.workdir / phase.name / 'resume'
     found = None
     if folder.is_dir():
       manager = checkpoints.Checkpoints(folder)
       found = manager.restore_newest()
       manager.close()
+    params = self._first_params(phase, found is None)
+    # On the host: of several processes, each places it on its own devices.
+    state = jax.device_get(
+      steps.create_state(params, tx, ema=self.config.train.ema > 0)
+    )
     if found is None:
       logging.info(
         '%s: %s parameters', phase.name,
@@ -248,6 +248,22 @@ class PhaseRun:
     logging.info('%s: continues after step %d', phase.name, found.step)
     best = keeping.read(self.workdir / phase.name, found)
     return checkpoints.into(state, found.tree), best
+
+  def _first_params(self, phase, begins):
+    """Of the phase's `init`, or where it begins those of an earlier run."""
+    settings = self.config.train
+    key = jax.random.fold_in(jax.random.key(settings.seed), phase.salt)
+    params = jax.device_get(phase.init(key))
+    if begins and settings.init_from:
+      return warm_start.begin(
+        phase,
+        params,
+        settings.init_from,
+        self.workdir,
+        tuple(settings.frozen),
+        self.data.source.feature_fps,
+      )
+    return params
 
   def _writer(self, phase):
     if jax.process_index():

@@ -8,7 +8,7 @@ import ml_collections
 from cmsn_jax import processes
 from cmsn_jax.chains import registry
 from cmsn_jax.data import opening, training_checks, training_data
-from cmsn_jax.training import config_checks, loop
+from cmsn_jax.training import config_checks, loop, warm_start
 
 
 def open_run(
@@ -21,9 +21,14 @@ def open_run(
     workdir: for decoded frames and made-up data.
 
   Raises:
-    ValueError: of a config that cannot be, or data that do not fit it.
+    ValueError: of a config that cannot be, an earlier run that is none, or data
+      that do not fit it.
   """
   config_checks.check(config)
+  # A run that has begun has no more need of the one that it began with.
+  begun = any(workdir.glob('*/resume/[0-9]*'))
+  if config.train.init_from and not begun:
+    warm_start.check(config.train.init_from, workdir)
   # Frames are decoded, and made-up data written, by one process.
   with processes.first_process_first():
     data = opening.open_data(config, workdir)

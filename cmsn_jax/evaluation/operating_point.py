@@ -1,0 +1,113 @@
+"""Where to cut a ranked list: the least score with the best F1."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from cmsn_jax.evaluation import detection_matching
+
+
+class Video(NamedTuple):
+  """Proposals and ground truth of one video, in seconds.
+
+  Attributes:
+    segments: proposals.
+    scores: of each.
+    instances: the ground truth.
+  """
+
+  segments: Float[np.ndarray, 'n 2']
+  scores: Float[np.ndarray, ' n']
+  instances: Float[np.ndarray, 'm 2']
+
+
+class OperatingPoint(NamedTuple):
+  """A least score, and what it keeps.
+
+  Attributes:
+    min_score: half way between the worst proposal kept and the best one left
+      out.
+    precision: share of the proposals kept that are right.
+    recall: share of the instances that are found.
+    f1: harmonic mean of both.
+    kept: number of proposals.
+    instances: number of them.
+    tiou: with which a proposal is right.
+  """
+
+  min_score: float
+  precision: float
+  recall: float
+  f1: float
+  kept: int
+  instances: int
+  tiou: float
+
+  def __str__(self):
+    return (
+      f'least score {self.min_score:.4g}: precision {self.precision:.3f}, '
+      f'recall {self.recall:.3f}, F1 {self.f1:.3f} at tIoU {self.tiou:g} '
+      f'({self.kept} proposals, {self.instances} instances)'
+    )
+
+
+def best_f1(
+  videos: Sequence[Video], tiou: float = 0.5
+) -> OperatingPoint | None:
+  """The least score with the highest F1 over all videos together.
+
+  Each proposal, best first, finds the instance that it overlaps most among
+  those that no better one has found, if their tIoU reaches `tiou`; one that
+  finds none is wrong. Of equal F1, the highest score.
+
+  Args:
+    videos: with proposals as they shall be used but for the score.
+    tiou: above 0, at most 1.
+
+  Returns:
+    None where no proposal is right.
+
+  Raises:
+    ValueError: on another `tiou`.
+  """
+  if not 0 < tiou <= 1:
+    raise ValueError(f'tiou must be above 0 and at most 1, got {tiou:g}')
+  scores = np.concatenate([np.zeros(0), *(v.scores for v in videos)])
+  order = np.argsort(-scores, kind='stable')
+  none = np.zeros((0, 2))
+  instances = np.concatenate([none, *(v.instances for v in videos)])
+  found = detection_matching.pairs(
+    np.concatenate([none, *(v.segments for v in videos)])[order],
+    _numbers([len(v.scores) for v in videos])[order],
+    instances,
+    _numbers([len(v.instances) for v in videos]),
+    tiou,
+  )
+  right, _ = detection_matching.match(found, tiou, len(order), len(instances))
+  if not right.any():
+    return None
+  scores = scores[order]
+  # A cut is possible where the score changes.
+  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+  hits = np.cumsum(right)[last]
+  f1 = 2 * hits / (last + 1 + len(instances))
+  best = int(f1.argmax())
+  cut = scores[last[best]]
+  if best + 1 < len(last):
+    cut = (cut + scores[last[best + 1]]) / 2
+  kept = int(last[best]) + 1
+  return OperatingPoint(
+    float(cut),
+    float(hits[best] / kept),
+    float(hits[best] / len(instances)),
+    float(f1[best]),
+    kept,
+    len(instances),
+    tiou,
+  )
+
+
+def _numbers(counts):
+  return np.repeat(np.arange(len(counts)), counts)

@@ -1,0 +1,164 @@
+"""Grouped folds: who is in which, and whole small runs of them."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmsn_jax.files import proposal_files
+from cmsn_jax.runs import config_record, judged_lists, trained
+from cmsn_jax.suppression import final_list
+from cmsn_jax.training import cross_validation, final_choices, loop, setup
+from tests.chains.toy import recipe
+
+
+def test_what_the_brackets_match_is_the_group():
+  ids = ['m1_day1', 'm1_day2', 'm12_day1']
+  groups = cross_validation.groups_of
+  assert list(groups(ids, r'^(m\d+)_').values()) == ['m1', 'm1', 'm12']
+  assert list(groups(ids, r'day\d').values()) == ['day1', 'day2', 'day1']
+  assert groups(ids, r'(m\d+)_day(\d)')['m1_day2'] == 'm1-2'
+  assert list(groups(ids, '').values()) == ids
+  with pytest.raises(
+    ValueError, match=r'matches 2 rec.* not 1: m12_day1; each'
+  ):
+    groups(ids, r'^m1_')
+  with pytest.raises(ValueError, match='is no regular expression'):
+    groups(ids, '(')
+
+
+def test_groups_may_stand_in_a_table(tmp_path):
+  path = tmp_path / 'groups.csv'
+  path.write_text('video,animal\na,m1\nb,m2\nc,m1\nc,m1\n')
+  groups = cross_validation.groups_of
+  assert groups(['c', 'a'], f'{path}:animal') == {'c': 'm1', 'a': 'm1'}
+  with pytest.raises(
+    ValueError, match="no column 'cage', it has video, animal"
+  ):
+    groups(['a'], f'{path}:cage')
+  with pytest.raises(ValueError, match="has no 'animal' of 1 recordings: d"):
+    groups(['a', 'd'], f'{path}:animal')
+  path.write_text('video,animal\na,m1\na,m2\n')
+  with pytest.raises(ValueError, match="a in two groups, 'm1' and 'm2'"):
+    groups(['a'], f'{path}:animal')
+
+
+def test_folds_are_about_equally_long():
+  groups = {'a1': 'a', 'a2': 'a', 'b': 'b', 'c': 'c', 'd': 'd'}
+  seconds = {'a1': 50.0, 'a2': 50.0, 'b': 60.0, 'c': 30.0, 'd': 10.0}
+  # a has 100 s, and so have the others together.
+  assert cross_validation.deal(groups, seconds, 2) == (('a',), ('b', 'c', 'd'))
+  for count in (1, 5):
+    with pytest.raises(
+      ValueError, match=f'--folds={count}: there are 4 groups'
+    ):
+      cross_validation.deal(groups, seconds, count)
+
+
+@given(st.lists(st.integers(0, 9), min_size=10, max_size=30), st.integers(2, 5))
+def test_every_group_is_in_one_fold_and_no_fold_is_empty(numbers, count):
+  groups = {f'v{k}': f'g{n}' for k, n in enumerate(numbers)}
+  names = set(groups.values())
+  if len(names) < count:
+    return
+  folds = cross_validation.deal(groups, dict.fromkeys(groups, 10.0), count)
+  assert sorted(g for fold in folds for g in fold) == sorted(names)
+  assert all(folds) and len(folds) == count
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """Two folds over six recordings in three groups, and the final run."""
+  workdir = tmp_path_factory.mktemp('folds')
+  config = recipe.get_config()
+  config.data.annotations = 'generated:8x60'
+  config.calibration.fit = True
+  chosen = cross_validation.plan(config, workdir, 2, r'_00[0-9]')
+  folds = [
+    cross_validation.run_fold(chosen, k, workdir, quiet=True) for k in range(2)
+  ]
+  whole = cross_validation.finish(chosen, folds, workdir, quiet=True)
+  return workdir, chosen, folds, whole
+
+
+def test_no_run_learned_from_what_it_proposes_for(done):
+  workdir, chosen, folds, _ = done
+  assert not set(folds[0].groups) & set(folds[1].groups)
+  for fold in folds:
+    own = workdir / f'fold_{fold.number}'
+    document = json.loads((own / 'annotations.json').read_text())
+    subsets = {k: v['subset'] for k, v in document['database'].items()}
+    learned = {k for k, name in subsets.items() if name == 'training'}
+    assert learned and not learned & set(fold.videos)
+    assert learned | set(fold.videos) == set(chosen.videos)
+    # Nor were its best parameters chosen on them: the last ones are kept.
+    text = (own / 'metrics.jsonl').read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert not any('held_out' in key for line in lines for key in line)
+    # Its statistics are of the training recordings alone.
+    config = config_record.from_json(
+      json.loads((own / 'config.json').read_text())
+    )
+    _, data = setup.open_run(config, own)
+    assert set(data.train) == learned
+    np.testing.assert_array_equal(
+      trained.load(own).statistics.mean, data.source.statistics.mean
+    )
+
+
+def test_all_recordings_are_in_one_file_and_in_the_table(done):
+  workdir, chosen, folds, whole = done
+  found = proposal_files.read(workdir / 'proposals.json')
+  assert list(found) == list(chosen.videos)
+  text = cross_validation.table(chosen.config, folds, whole)
+  rows = [line.split('|')[1:-1] for line in text.splitlines()[3:]]
+  assert [row[0].strip() for row in rows] == ['0', '1', 'mean', 'all']
+  at = list(chosen.config.evaluation.ans).index(10)
+  values = [fold.ar_at_an[10] for fold in folds]
+  if None not in values:
+    assert f'{np.mean(values):.3f} ±{np.std(values):.3f}' in rows[2][4 + at]
+
+
+def test_the_final_run_has_learned_from_all_and_is_calibrated_on_them(done):
+  workdir, chosen, folds, _ = done
+  final = trained.load(workdir / 'final')
+  document = json.loads((workdir / 'final' / 'annotations.json').read_text())
+  assert {v['subset'] for v in document['database'].values()} == {'training'}
+  kind, lists = judged_lists.read(workdir / 'final' / final.phase, final.step)
+  assert kind == 'out-of-fold' and list(lists) == list(chosen.videos)
+  given_ = tuple(final.config.calibration.given)
+  raw = folds[0].proposals
+  joined = proposal_files.read(workdir / 'proposals.json')
+  for video_id, proposals in raw.items():
+    scores = proposals.scores
+    if given_:
+      log_odds = np.log(scores / (1 - scores)) * given_[0] + given_[1]
+      scores = 1 / (1 + np.exp(-log_odds))
+    np.testing.assert_allclose(joined[video_id].scores, scores, atol=1e-9)
+  point, where = final_choices.least_score(
+    workdir / 'final', final, final_list.NO_LIMITS,
+    stored=True, tiou=0.3,
+  )  # fmt: skip
+  assert where == f'{len(chosen.videos)} out-of-fold videos'
+  assert 0 < point.f1 <= 1
+
+
+def test_what_is_done_is_not_done_again(done, monkeypatch):
+  workdir, chosen, folds, whole = done
+  monkeypatch.setattr(cross_validation.held_out, 'predictions', None)
+  again = [
+    cross_validation.run_fold(chosen, k, workdir, quiet=True) for k in range(2)
+  ]
+  assert [f.ar_at_an for f in again] == [f.ar_at_an for f in folds]
+  monkeypatch.setattr(loop.phase_run.PhaseRun, '_steps', None)
+  assert cross_validation.finish(chosen, again, workdir, quiet=True) == whole
+
+
+def test_folds_of_another_grouping_are_refused(done):
+  workdir, chosen, _, _ = done
+  other = chosen._replace(folds=(chosen.folds[0] + chosen.folds[1][:1], ()))
+  with pytest.raises(ValueError, match='has other recordings .* old --folds'):
+    cross_validation.read_fold(other, 0, workdir)
+  assert cross_validation.read_fold(chosen, 7, workdir) is None
