@@ -100,6 +100,12 @@ def test_what_inference_alone_sees_may_change(tmp_path):
     config_record.ConfigChangedWarning, match='template.clear_weight: 0.2 -> 0'
   ):
     config_record.claim(tmp_path, config)
+  config.nms.method = 'greedy'
+  with pytest.warns(
+    config_record.ConfigChangedWarning,
+    match='propose as they did; launch.propose --nms chooses',
+  ):
+    config_record.claim(tmp_path, config)
   config.template.steps = 5
   with pytest.raises(config_record.RunFolderError, match='template.steps'):
     config_record.claim(tmp_path, config)
