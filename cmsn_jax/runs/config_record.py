@@ -13,7 +13,7 @@ from cmsn_jax.chains import protocol, registry
 from cmsn_jax.runs import config_history
 
 # Keys that may differ when a run is continued: what they change lies ahead.
-# Moved data are no exception: other data under an old run would go unnoticed.
+# Moved data are no exception unless `data_record` knows them to be the same.
 _MAY_CHANGE = (
   'data.frames_cache',
   # On another number of devices; the windows a step must stay as many.
@@ -40,22 +40,35 @@ class ConfigChangedWarning(UserWarning):
   """A run is continued with another config than it was started with."""
 
 
-def claim(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+def begun(workdir: pathlib.Path) -> bool:
+  """Whether a run came to a checkpoint; one that never did binds nobody."""
+  return any(
+    any(workdir.glob(pattern))
+    for pattern in ('resume/[0-9]*', '*/resume/[0-9]*', '*/best/[0-9]*')
+  )
+
+
+def claim(
+  workdir: pathlib.Path,
+  config: ml_collections.ConfigDict,
+  free: tuple[str, ...] = (),
+) -> None:
   """Writes the run's config, or checks it against the one that is there.
+
+  Args:
+    workdir: of the run.
+    config: of it.
+    free: further keys that may differ: where data lie that are known to be the
+      same.
 
   Raises:
     RunFolderError: if a key differs that cannot change within a run.
   """
   path = workdir / 'config.json'
-  # A run that never came to its first checkpoint binds nobody.
-  begun = any(
-    any(workdir.glob(pattern))
-    for pattern in ('resume/[0-9]*', '*/resume/[0-9]*', '*/best/[0-9]*')
-  )
-  if path.exists() and begun:
+  if path.exists() and begun(workdir):
     saved = config_history.current(json.loads(path.read_text()))
     changes = differences(saved, to_json(config))
-    may_change = _MAY_CHANGE
+    may_change = (*_MAY_CHANGE, *free)
     if 'chain' in config:
       chain = registry.load(config.chain)
       may_change += chain.AT_INFERENCE

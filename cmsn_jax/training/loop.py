@@ -10,7 +10,7 @@ from absl import logging
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
-from cmsn_jax.runs import config_record, folder
+from cmsn_jax.runs import config_record, data_record, folder
 from cmsn_jax.training import config_checks, phase_run, stopping
 
 
@@ -46,7 +46,7 @@ def train_and_evaluate(
     phase_run.Interrupted: after SIGTERM or SIGINT, once the state is saved.
     folder.DiskError: when the disk is full.
     config_record.RunFolderError: when another run holds the workdir, or it was
-      started with another config.
+      started with another config or on other data.
     ValueError: of a config that cannot be, or another phase.
   """
   config_checks.check(config)
@@ -58,7 +58,8 @@ def train_and_evaluate(
     folder.locked(workdir),
     stopping.StopSignal() as stop,
   ):
-    config_record.claim(workdir, config)
+    same = data_record.claim(workdir, data)
+    config_record.claim(workdir, config, data_record.PATHS if same else ())
     predictor = registry.predictor(config, {})
     run = phase_run.PhaseRun(
       config, workdir, data, predictor, batches, stop, quiet

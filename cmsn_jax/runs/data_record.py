@@ -1,0 +1,115 @@
+"""What a run was trained on, known by its contents and not by its path.
+
+`<workdir>/data.json` holds a short hash of each recording, so that what changed
+can be named.
+"""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from cmsn_jax.data import training_data
+from cmsn_jax.files import replacing
+from cmsn_jax.runs import config_record
+
+# Config keys that say where the data lie.
+PATHS = ('data.annotations', 'data.features', 'data.videos')
+
+_NAME = 'data.json'
+_SHOWN = 3
+
+
+def describe(data: training_data.TrainingData) -> dict[str, Any]:
+  """Ids, segments, labels, lengths, width and rate, as JSON values."""
+  source = data.source
+  return {
+    'feature_fps': source.feature_fps,
+    'snippet_shape': list(source.snippet_shape),
+    'train': _hashes(data.train, source),
+    'held_out': _hashes(data.held_out, source),
+  }
+
+
+def claim(workdir: pathlib.Path, data: training_data.TrainingData) -> bool:
+  """Checks the data against those that a begun run knows, and writes them.
+
+  Args:
+    workdir: of the run.
+    data: what it is to be trained on.
+
+  Returns:
+    whether they were known and are the same: then their paths may differ.
+
+  Raises:
+    config_record.RunFolderError: if they are others, saying what changed and
+      what can be done.
+  """
+  path, now = workdir / _NAME, describe(data)
+  known = False
+  if path.is_file() and config_record.begun(workdir):
+    changes = differences(json.loads(path.read_text()), now)
+    if changes:
+      raise config_record.RunFolderError(
+        f'{workdir} was trained on other data: {"; ".join(changes)}. Give it '
+        'the data that it was begun with; or train on these from what was '
+        f'learned, --init_from={workdir} with another --workdir; or from the '
+        'beginning, with another --workdir'
+      )
+    known = True
+  if jax.process_index() == 0:
+    with replacing.file(path) as file:
+      json.dump(now, file, indent=1)
+  return known
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+  """What changed between two `describe`s, a phrase each; [] if nothing did."""
+  found = []
+  for key, text in (('feature_fps', 'snippets a second'),
+                    ('snippet_shape', 'numbers a snippet')):  # fmt: skip
+    if old[key] != new[key]:
+      found.append(f'{text}: {_plain(old[key])} -> {_plain(new[key])}')
+  for part, text in (('train', 'training'), ('held_out', 'held-out')):
+    before, after = old[part], new[part]
+    added = [name for name in after if name not in before]
+    gone = [name for name in before if name not in after]
+    both = [name for name in after if name in before]
+    labels = [n for n in both if before[n][0] != after[n][0]]
+    lengths = [n for n in both if before[n][1] != after[n][1]]
+    for names, what in (
+      (added, 'new'),
+      (gone, 'missing'),
+      (labels, 'with other annotations'),
+      (lengths, 'of another length'),
+    ):
+      if names:
+        found.append(
+          f'{len(names)} {text} recordings {what} ({_some(sorted(names))})'
+        )
+  return found
+
+
+def _hashes(videos, source):
+  """Id -> (hash of its annotations, its snippets)."""
+  return {
+    name: [
+      hashlib.sha256(
+        json.dumps([video.segments.tolist(), list(video.labels)]).encode()
+      ).hexdigest()[:12],
+      int(source.num_snippets(name)),
+    ]
+    for name, video in sorted(videos.items())
+  }
+
+
+def _plain(value):
+  return ' x '.join(map(str, value)) if isinstance(value, list) else value
+
+
+def _some(names):
+  more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+  return ', '.join(names[:_SHOWN]) + more
