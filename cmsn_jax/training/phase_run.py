@@ -21,6 +21,7 @@ from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import checkpoints, config_record
 from cmsn_jax.training import (
   keeping,
+  memory,
   metric_writer,
   optimizer,
   parallel,
@@ -98,6 +99,7 @@ class PhaseRun:
     Raises:
       NanLossError: when the loss stops being finite.
       Interrupted: when asked to stop, once the state is saved.
+      memory.OutOfMemoryError: where a step does not fit, with what to turn.
     """
     per_epoch = windows_lib.steps_per_epoch(
       len(phase.windows), batch_size(self.config)
@@ -136,6 +138,10 @@ class PhaseRun:
         # All steps were done before, but not measured.
         return self._keep(work, state, best).metrics
       return self._steps(work, state, best).metrics
+    except Exception as error:
+      if memory.is_out_of_memory(error):
+        raise memory.explained(self.config, error) from error
+      raise
     finally:
       work.progress.close()
       work.writer.close()
