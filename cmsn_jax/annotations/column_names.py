@@ -20,7 +20,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     'recording name|recording file|media|media file|media file name|media id|'
     'media filename|media name|videos',
     'file|filename|file name|filepath|file path|clip|clip id|clip name|'
-    'clip uid|path|source file|datei',
+    'clip uid|path|source file|datei|aufnahme|fichier|enregistrement|archivo|'
+    'grabacion',
     'id|name|session|session id|session name|trial|trial id|observation|'
     'observation id|sample|sequence',
   ),
@@ -36,7 +37,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     'label|labels|label name|behavior|behaviour|behaviors|behaviours|'
     'behavior name|behaviour name|action|actions|action name|activity|'
     'activity name|class|class name|classname|label text|event label|'
-    'event name|verhalten|comportement|comportamiento|labelname|action label|'
+    'event name|verhalten|comportement|comportamiento|conducta|labelname|action label|'
     'gesture|gesture name',
     'category|category name|type|type name|event|event type|annotation|code|'
     'trial type|value|tag|text|state|description|verb|kind|sentence|phase|'

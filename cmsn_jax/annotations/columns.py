@@ -179,6 +179,8 @@ class _Choice:
       other = (close or texts or [c.name for c in free] or ['NAME'])[0]
       hint = f'; is {other!r} the {missing[0]}?' if close else '.'
       hint += f' Say it with --columns={missing[0]}={other}'
+      if missing[0] == 'video':
+        hint += ', or --recording=NAME if the file is about one recording'
     raise csv_tables.TableError(
       f'{self._table.path}: found the columns {_listed(header)}, expected a '
       f'header row with {", ".join(self._needed)}: no {", ".join(missing)}{hint}'
@@ -349,7 +351,9 @@ class _Choice:
     ratios = []
     for row in self._table.rows[:5000]:
       try:
-        time = cell_values.parse(row.cells[plain.index]).number
+        time, unit = cell_values.parse(row.cells[plain.index])
+        if unit:  # 00:00:03.5, or 3.5 s: it says so itself.
+          return unit
         frame = cell_values.parse(row.cells[frames.index]).number
       except ValueError:
         continue

@@ -111,6 +111,8 @@ def _database(document: object) -> object:
     return inner
   if not inner or not all(isinstance(entry, dict) for entry in inner):
     return None
+  if all(_is_event(entry) for entry in inner):
+    return None  # A row an event: a table.
   if any('clips' in entry for entry in inner):
     inner = [clip for video in inner for clip in _ego4d_clips(video)]
   found = {}
@@ -122,6 +124,14 @@ def _database(document: object) -> object:
       raise checks.AnnotationError(f'two entries are called {name[:80]!r}')
     found[name] = entry
   return found
+
+
+def _is_event(entry: Mapping) -> bool:
+  """Whether an entry of a list is an event, not a recording with events."""
+  has_times = 'segment' in entry or any(
+    start in entry and end in entry for start, end in _PAIRS
+  )
+  return has_times and not any(key in entry for key in (*_ITEMS, 'clips'))
 
 
 def _ego4d_clips(video: dict) -> list[dict]:

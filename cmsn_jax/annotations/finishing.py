@@ -317,7 +317,7 @@ class _Finish:
 
   def _raise(self) -> None:
     # One unit for all: the end that is farthest behind decides.
-    hint = checks.unit_hint(self._most)
+    hint = self._hint()
     self._problems += [problem + hint for problem in self._behind_end]
     if not self._problems:
       return
@@ -348,8 +348,18 @@ class _Finish:
       return []
     return [
       f'{self._result.source}: {lost} entries were dropped or clipped, {kept} '
-      f'are there{checks.unit_hint(self._most) if self._most > 2 else ""}'
+      f'are there{self._hint() if self._most > 2 else ""}'
     ]
+
+  def _hint(self) -> str:
+    """What the times may be, of which some end behind the recording."""
+    if self._result.unit != 'seconds' or self._most < 10:
+      return checks.unit_hint(self._most)
+    # The file states the unit: another one is no explanation.
+    return (
+      ': are they times of day, or of another recording? Expected times from '
+      'the beginning of the recording'
+    )
 
   def _tell(self, recordings: Mapping[str, imported.Recording]) -> None:
     notes = self._result.notes

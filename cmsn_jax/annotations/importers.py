@@ -176,7 +176,9 @@ def recognise(file: sample_lib.Sample) -> tuple[str, str]:
 def _unknown(file: sample_lib.Sample) -> str:
   problem = file.problem
   # What cannot be read at all, or is JSON or CSV but for a slip.
-  slips = ('not a CSV file', 'not valid JSON', 'spreadsheet')
+  slips = ['not a CSV file', 'not valid JSON', 'spreadsheet']
+  if any(sign in line for line in file.lines[:1] for sign in ',;\t'):
+    slips.append('no rows')
   if problem is not None and (
     not file.text or any(slip in str(problem) for slip in slips)
   ):

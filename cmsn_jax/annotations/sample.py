@@ -68,6 +68,8 @@ class Sample:
     """The table whose first row is its header; None where it is none."""
     if self.is_folder or self.text.lstrip('\ufeff').startswith(('{', '<')):
       return None
+    if isinstance(self.document, list):
+      return _records(self.path, self.document)
     try:
       return csv_tables.read(self.path)
     except csv_tables.TableError as problem:
@@ -80,3 +82,23 @@ class Sample:
     if self.table is None:
       return set()
     return {name.lower() for name in self.table.header}
+
+
+def _records(path: str, document: list) -> csv_tables.Table | None:
+  """A JSON list of flat objects, as pandas writes tables; else None."""
+  if not document or not all(isinstance(one, dict) for one in document):
+    return None
+  header = list(dict.fromkeys(key for one in document for key in one))
+  plain = (str, int, float, type(None))
+  if any(not isinstance(v, plain) for one in document for v in one.values()):
+    return None
+  rows = tuple(
+    csv_tables.Row(
+      k + 1,
+      tuple(
+        '' if one.get(key) is None else str(one[key]).strip() for key in header
+      ),
+    )
+    for k, one in enumerate(document)
+  )
+  return csv_tables.Table(path, tuple(header), rows, '')

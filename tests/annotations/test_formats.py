@@ -347,3 +347,81 @@ def test_classes_by_number_stay_different(tmp_path):
   path = write(tmp_path, 'a.json', json.dumps({'database': {'v1': entry}}))
   found = importers.convert(path)
   assert found.annotations.videos['v1'].labels == ('3', '4')
+
+
+_BORIS_7 = (
+  'Observation id;Media file;Total length;FPS;Subject;Behavior;Behavior type;'
+  'Start (s);Stop (s)'
+)
+
+
+def test_boris_7_with_decimal_commas_in_times_only(tmp_path):
+  rows = [
+    _BORIS_7,
+    'o1;rat_1.mp4;120.0;25;r;groom;STATE;3,5;7,25',
+    'o1;rat_1.mp4;120.0;25;r;jump;POINT;9,5;9,5',
+  ]
+  found = importers.convert(write(tmp_path, 'a.csv', '\n'.join(rows)))
+  assert found.format == 'boris'
+  video = found.annotations.videos['rat_1']
+  assert video.duration_sec == 120
+  np.testing.assert_allclose(video.segments, [[3.5, 7.25]])
+  assert any('1 events without duration' in note for note in found.notes)
+
+
+def test_a_table_a_recording_named_by_its_file(tmp_path):
+  for k in (1, 2):
+    write(tmp_path, f'rat_{k}.csv', f'start,end,label\n{k}.5,4.25,groom\n')
+  lengths = {f'rat_{k}': Length(9.0) for k in (1, 2)}
+  found = importers.convert(tmp_path, lengths=lengths)
+  for k in (1, 2):
+    segments = found.annotations.videos[f'rat_{k}'].segments
+    np.testing.assert_allclose(segments, [[k + 0.5, 4.25]])
+  assert any('the name of the file' in note for note in found.notes)
+
+
+def test_another_text_column_may_name_the_recording(tmp_path):
+  path = write(tmp_path, 'a.csv', 'start,end,label,tape\n1,2.5,groom,t7\n')
+  with pytest.raises(ValueError, match='video=tape, or --recording=NAME'):
+    importers.convert(path, lengths={'a': Length(9.0)})
+
+
+def test_a_json_list_of_events(tmp_path):
+  events = [
+    {'video': 'a.mp4', 'start': 3.5, 'end': 7.5, 'label': 'x', 'duration': 4},
+    {'video': 'b.mp4', 'start': 5, 'end': 7.5, 'label': 'y', 'duration': 2.5},
+  ]
+  path = write(tmp_path, 'a.json', json.dumps(events))
+  # The duration is the event's: it says nothing of the recording's.
+  with pytest.raises(ValueError) as raised:
+    importers.convert(path)
+  assert any('no duration' in text for text in raised.value.problems)
+  lengths = {name: Length(9.0) for name in 'ab'}
+  found = importers.convert(path, lengths=lengths).annotations.videos
+  np.testing.assert_allclose(found['a'].segments, [[3.5, 7.5]])
+  assert found['b'].labels == ('y',)
+
+
+def test_times_of_day(tmp_path):
+  text = 'video,start,end,label\na,14:03:05,14:03:09,x\na,14:04:05,14:04:09,x\n'
+  path = write(tmp_path, 'a.csv', text)
+  with pytest.raises(ValueError) as raised:
+    importers.convert(path, lengths={'a': Length(120.0)})
+  assert all('times of day' in text for text in raised.value.problems)
+
+
+def test_a_table_without_rows(tmp_path):
+  path = write(tmp_path, 'a.csv', 'video,start,end,label\n')
+  with pytest.raises(ValueError, match='a header but no rows'):
+    importers.convert(path)
+
+
+def test_clock_times_beside_frames(tmp_path):
+  text = (
+    'video_id,start_timestamp,stop_timestamp,start_frame,stop_frame,verb\n'
+    'P01,00:00:00.14,00:00:03.37,8,202,open\n'
+  )
+  path = write(tmp_path, 'a.csv', text)
+  found = importers.convert(path, lengths={'P01': Length(9.0)})
+  segments = found.annotations.videos['P01'].segments
+  np.testing.assert_allclose(segments, [[0.14, 3.37]])

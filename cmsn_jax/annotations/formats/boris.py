@@ -12,7 +12,10 @@ from cmsn_jax.annotations import imported, pairing, sample
 from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables, json_files, video_ids
 
-_MARKS = {'media file name', 'media file path', 'source', 'observation type'}
+_MARKS = {
+  'media file name', 'media file path', 'media file', 'source',
+  'observation type',
+}  # fmt: skip
 
 
 def _is_header(cells: Sequence[str]) -> bool:
@@ -200,8 +203,9 @@ class _Rows:
       name: role
       for name, role in (
         ('media file name', 'recording'),
-        ('media file path', 'recording'), *times.items(),
-        ('media duration (s)', 'duration'), ('fps (frame/s)', 'fps'), ('fps', 'fps'),
+        ('media file path', 'recording'), ('media file', 'recording'),
+        *times.items(),
+        ('media duration (s)', 'duration'), ('total length', 'duration'), ('fps (frame/s)', 'fps'), ('fps', 'fps'),
       )
       if name in self._index
     }  # fmt: skip
@@ -298,7 +302,7 @@ class _Rows:
   def _observation(self, row, where: str) -> _Observation | None:
     source = self._cell(row, 'source')
     name = self._cell(row, 'observation id')
-    shown = self._cell(row, 'media file name', 'media file path')
+    shown = self._cell(row, 'media file name', 'media file path', 'media file')
     if shown.lower() == 'not found':
       shown = ''
     names = _files(source)
@@ -340,8 +344,10 @@ class _Rows:
     separator = r'[;\s]+' if self._decimal == ',' else r'[;,\s]+'
     numbers: list[float | None] = []
     for part in re.split(separator, text.strip()):
+      # A list of numbers is text: its points stay where times have commas.
+      decimal = ',' if ',' in part else '.'
       try:
-        number = cell_values.parse(part, self._decimal).number
+        number = cell_values.parse(part, decimal).number
       except ValueError:
         number = 0.0
       numbers.append(number if number > 0 else None)

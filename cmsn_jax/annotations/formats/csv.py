@@ -1,6 +1,8 @@
 """Tables with a row an event: recording, start, end, label, in any columns."""
 
 import collections
+import dataclasses
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +15,7 @@ from cmsn_jax.files import cell_values, csv_tables, json_files
 ORDER = 9
 TRIES = True
 _MAX_NAMED = 8
+_REMARKS = re.compile('comment|note|remark|bemerkung|kommentar|comentario')
 
 
 def recognise(file: sample.Sample) -> str | None:
@@ -41,6 +44,12 @@ def read_rows(
 ) -> imported.Imported:
   """The annotations in a table whose rows are all wanted."""
   needed = ('video', 'start', 'end', 'label')
+  named_by_file = not options.recording and not _names_recordings(
+    table, options
+  )
+  if named_by_file:
+    stem = sample.Sample(table.path).stem
+    options = dataclasses.replace(options, recording=stem)
   if options.recording:
     needed = needed[1:]
   chosen = columns_lib.choose(
@@ -48,6 +57,11 @@ def read_rows(
   )
   result = imported.Imported(table.path)
   result.notes = [*table.notes, f'columns: {chosen.shown()}', *chosen.notes]
+  if named_by_file:
+    result.notes.append(
+      'no column names the recording: it is the name of the file (another: '
+      '--recording=)'
+    )
   result.duration_hint = next(
     (n for n in chosen.notes if 'end - start' in n), ''
   )
@@ -65,6 +79,28 @@ def read_rows(
       )
   _check_raters(table.path, table, chosen, result, options)
   return result
+
+
+def _names_recordings(
+  table: csv_tables.Table, options: imported.Options
+) -> bool:
+  """Whether some column names the recordings, or might."""
+  if 'video' in options.columns:
+    return True
+  others = {*options.columns.values(), *options.labels_from, *options.where}
+  for k, name in enumerate(table.header):
+    role = column_names.understand(k, name).role
+    if role == 'video':
+      return True
+    if role or name in others or _REMARKS.search(name.lower()):
+      continue
+    cells = [row.cells[k] for row in table.rows]
+    if any(
+      not cell_values.is_missing(c) and not re.fullmatch(r'[-+\d.,:e ]*', c)
+      for c in cells
+    ):
+      return True
+  return False
 
 
 def filtered(
