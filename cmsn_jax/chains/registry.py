@@ -24,6 +24,10 @@ def load(name: str) -> protocol.Chain:
     ValueError: if there is no such module, or it lacks a name that
       `protocol.Chain` has.
   """
+  if not all(part.isidentifier() for part in name.split('.')):
+    raise ValueError(
+      f"config.chain must be 'paper', 'template' or an import path, got {name!r}"
+    )
   path = name if '.' in name else f'cmsn_jax.chains.{name}.chain'
   try:
     found = importlib.import_module(path)

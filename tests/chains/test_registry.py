@@ -20,6 +20,12 @@ def test_no_such_chain_is_named(name):
     registry.load(name)
 
 
+@pytest.mark.parametrize('name', ['', '.x', 'a..b', 'a/b', 'my chain'])
+def test_what_is_no_name_is_said_so(name):
+  with pytest.raises(ValueError, match='config.chain must be'):
+    registry.load(name)
+
+
 def test_a_fault_inside_a_chain_is_not_taken_for_a_missing_one(
   tmp_path, monkeypatch
 ):
