@@ -8,6 +8,7 @@ import ml_collections
 from cmsn_jax import processes
 from cmsn_jax.chains import registry
 from cmsn_jax.data import opening, training_checks, training_data
+from cmsn_jax.runs import config_record
 from cmsn_jax.training import config_checks, loop, warm_start
 
 
@@ -26,8 +27,7 @@ def open_run(
   """
   config_checks.check(config)
   # A run that has begun has no more need of the one that it began with.
-  begun = any(workdir.glob('*/resume/[0-9]*'))
-  if config.train.init_from and not begun:
+  if config.train.init_from and not config_record.begun(workdir):
     warm_start.check(config.train.init_from, workdir)
   # Frames are decoded, and made-up data written, by one process.
   with processes.first_process_first():
