@@ -87,9 +87,9 @@ def _run(row, seed, folder, ans):
     source = data.source
     if _SUBSET.value and config.data.input == 'video':
       # Frames are kept of the videos that are trained and chosen on.
-      source, _ = inputs.open_source(
+      source = inputs.open_source(
         trained, config.data.videos, None, {}, stack
-      )
+      ).source
     found = {
       video_id: (p.proposals.segments, p.proposals.scores)
       for video_id, p in trained.predictor.propose(source, videos)
