@@ -10,10 +10,12 @@ import contextlib
 import fractions
 import functools
 import warnings
+from collections.abc import Iterator
 
 import av
 import numpy as np
 from av.video import reformatter as av_reformatter
+from jaxtyping import UInt8
 
 from cmsn_jax.video import file_ends, image_sequences, video_files
 
@@ -27,7 +29,11 @@ _LATE_SEC = 0.1
 _SEEK_FROM_SEC = 5.0
 
 
-def timed_frames(path, start_sec, allow_damage):
+def timed_frames(
+  path: str | image_sequences.ImageSequence,
+  start_sec: float,
+  allow_damage: bool,
+) -> Iterator[tuple[float, float, av.VideoFrame]]:
   """(start, end, frame) from at or before `start_sec` to the end."""
   if isinstance(path, image_sequences.ImageSequence):
     yield from path.timed_frames(start_sec, allow_damage)
@@ -51,7 +57,7 @@ ROTATIONS = {
 }
 
 
-def orientation(frame) -> tuple[bool, bool, bool]:
+def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
   """(swap rows and columns, then mirror columns, then mirror rows)."""
   data = frame.side_data.get('DISPLAYMATRIX')
   if data is None:
@@ -81,13 +87,14 @@ def reformatter():
 class Painter:
   """Decoded frames -> upright RGB arrays of one size."""
 
-  def __init__(self, size):
+  def __init__(self, size: tuple[int, int] | None):
     self._size = size
     self._convert = reformatter()
     self._rotation = None
     self._orientation = False, False, False
 
-  def paint(self, frame) -> np.ndarray:
+  def paint(self, frame: av.VideoFrame) -> UInt8[np.ndarray, 'h w 3']:
+    """A frame as it is displayed, at the size of the first."""
     # Looking at a frame's side data ties the frame into a reference cycle, so
     # that all would wait in memory for the garbage collector.
     if frame.rotation != self._rotation:
@@ -119,7 +126,13 @@ class Decoder:
     damaged: whether damage was found so far (and allowed).
   """
 
-  def __init__(self, path, container, stream, allow_damage=False):
+  def __init__(
+    self,
+    path: str,
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    allow_damage: bool = False,
+  ):
     self._path = path
     self._container = container
     self._stream = stream
@@ -134,7 +147,7 @@ class Decoder:
     self._begun = self._intact = False
     self._zero = self._last = None
     self._end_sec = 0.0
-    rate = stream.average_rate or stream.guessed_rate or 25
+    rate = _rate_of(stream) or 25
     self._step = max(1, round(1 / (rate * stream.time_base)))
     missing = file_ends.cut_off(path, container.format.name)
     if missing:
@@ -147,13 +160,15 @@ class Decoder:
         stacklevel=2,
       )
 
-  def timed_frames(self):
+  def timed_frames(self) -> Iterator[tuple[float, float, av.VideoFrame]]:
     """(start_sec, end_sec, frame), to the end, where more is checked."""
     for frame in self._frames():
       yield self._timed(frame)
     self._check_end()
 
-  def timed_frames_from(self, start_sec):
+  def timed_frames_from(
+    self, start_sec: float
+  ) -> Iterator[tuple[float, float, av.VideoFrame]] | None:
     """The same from the key frame before `start_sec`; None if that fails."""
     first = next(self.timed_frames(), None)
     if first is None:
@@ -352,7 +367,12 @@ def _reach_sec(path: str) -> float:
   return float(end - begin)
 
 
-def stated_length(path, container, stream, decoder) -> tuple[float, int, float]:
+def stated_length(
+  path: str,
+  container: av.container.InputContainer,
+  stream: av.VideoStream,
+  decoder: Decoder,
+) -> tuple[float, int, float]:
   """(duration in seconds, source frames, average fps) without decoding.
 
   The duration ends with the last picture and begins at time 0, be the first
@@ -365,14 +385,14 @@ def stated_length(path, container, stream, decoder) -> tuple[float, int, float]:
     decoder: of this stream, which has given a frame.
   """
   base = stream.time_base
-  rate = stream.average_rate or stream.guessed_rate
+  rate = _rate_of(stream)
   end, count = None, stream.frames
   name, alone = container.format.name, len(container.streams) == 1
   if decoder.damaged or (name == 'avi' and not decoder.has_duration()):
     # What the header announces is not what is there.
     end, count = _counted_length(path)
-  elif name in ('mpeg', 'flv') or (name == 'asf' and not alone):
-    pass  # a guess from the bit rate, counted from elsewhere, or the sound's
+  elif name in ('mpeg', 'flv', 'nut') or (name == 'asf' and not alone):
+    pass  # a guess, counted from elsewhere, up to the last key, or the sound's
   elif 'DURATION' in stream.metadata:  # Matroska; the container's has sound
     end = _clock_sec(stream.metadata['DURATION']) / base
   elif stream.duration:
@@ -389,6 +409,13 @@ def stated_length(path, container, stream, decoder) -> tuple[float, int, float]:
   return duration_sec, count or max(1, round(shown_sec * fps)), fps
 
 
+def _rate_of(stream) -> fractions.Fraction | None:
+  """Frames a second; of raw DV the average is that of the clock's ticks."""
+  if stream.container.format.name == 'dv':
+    return stream.guessed_rate
+  return stream.average_rate or stream.guessed_rate
+
+
 def _clock_sec(text: str) -> float:
   """'00:01:02.500000000' -> 62.5; 0 where it is anything else."""
   try:
@@ -402,7 +429,7 @@ def _counted_length(path: str) -> tuple[int, int]:
   """(end in ticks, frames) by reading all packets, decoding none."""
   end, count = 0, 0
   with video_files.opened(path) as (container, stream):
-    rate = stream.average_rate or stream.guessed_rate
+    rate = _rate_of(stream)
     step = round(1 / (rate * stream.time_base)) if rate else 0
     with contextlib.suppress(av.FFmpegError):
       for packet in container.demux(stream):

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -206,7 +207,9 @@ def frames(
     yield chunk[:filled]
 
 
-def read(path: str | os.PathLike, **kwargs) -> UInt8[np.ndarray, 'n h w 3']:
+def read(
+  path: str | os.PathLike, **kwargs: Any
+) -> UInt8[np.ndarray, 'n h w 3']:
   """All frames that `frames(path, **kwargs)` streams, in one array."""
   chunks = list(frames(path, **kwargs))
   if not chunks:

@@ -16,6 +16,10 @@ _MATROSKA = frozenset(
   for text in '1a45dfa3 18538067 ec bf 114d9b74 1549a966 1654ae6b 1f43b675 '
   '1c53bb6b 1941a469 1043a770 1254c367 e7 a3 a0 a7 ab 5854'.split()
 )
+# What every key begins with, and how those of partitions go on.
+_MXF_KEY = bytes.fromhex('060e2b34')
+_MXF_PARTITION = bytes.fromhex('020501010d01020101')
+_MXF_RUN_IN_BYTES = 2**16
 _ASF_HEADER = bytes.fromhex('3026b2758e66cf11a6d900aa0062ce6c')
 
 
@@ -44,6 +48,10 @@ def cut_off(path: str, container_format: str) -> str | None:
       return _transport_stream(file, total)
     if container_format == 'gif':
       return _gif(file)
+    if container_format == 'mxf':
+      return _beyond(_mxf_end(file, total), total)
+    if container_format == 'dv':
+      return _dv(file, total)
   return None
 
 
@@ -124,6 +132,37 @@ def _asf_end(file, total: int) -> int:
       break
     at += length
   return at
+
+
+def _mxf_end(file, total: int) -> int:
+  """End of the last key, length, value that begins within the file.
+
+  Also where the footer begins, which a recording that was ended points to.
+  """
+  file.seek(0)
+  at = first = max(0, file.read(_MXF_RUN_IN_BYTES).find(_MXF_KEY))
+  footer = 0  # 0 as long as it is not known
+  while at + 17 <= total:
+    file.seek(at)
+    header = file.read(64)
+    if not header.startswith(_MXF_KEY):
+      return at  # bytes behind the last one
+    # Up to 127 the byte is the length, else says how many bytes state it.
+    wide = header[16] & 127 if header[16] & 128 else 0
+    begin = 17 + wide
+    length = int.from_bytes(header[17:begin], 'big') if wide else header[16]
+    if header[4:13] == _MXF_PARTITION and header[13] in (2, 3, 4):
+      offset = int.from_bytes(header[begin + 24 : begin + 32], 'big')
+      footer = max(footer, first + offset if offset else 0)
+    at += begin + length
+  return max(at, footer + 1 if footer else 0)
+
+
+def _dv(file, total: int) -> str | None:
+  """All frames have one length, by the lines of the television system."""
+  file.seek(0)
+  frame_bytes = 144000 if file.read(4)[3] & 128 else 120000
+  return 'its last frame is cut off' if total % frame_bytes else None
 
 
 def _flv(file, total: int) -> str | None:

@@ -137,15 +137,20 @@ def _at(text, recursive, fps, found):
   return _matching(text, recursive, fps, found)
 
 
-def _in_folder(folder, recursive, fps, found):
+def _in_folder(folder, recursive, fps, found, above=()):
   inside, left = [], collections.defaultdict(list)
   children = sorted(folder.iterdir())
   if image_sequences.holds_pictures(children):
     return [(image_sequences.of_folder(folder, fps), folder)]
-  folders = []
+  folders, above = [], (*above, os.path.realpath(folder))
   for child in children:
     if child.is_dir():
-      folders.append(child)
+      round_about = recursive and os.path.realpath(child) in above
+      (left['links to a folder above'] if round_about else folders).append(
+        child
+      )
+    elif child.name.startswith('._'):
+      left['files that macOS keeps beside others'].append(child)
     elif child.suffix.lower() in video_files.SUFFIXES:
       kind = 'dangling links' if child.is_symlink() else 'odd files'
       (inside if child.is_file() else left[kind]).append(child)
@@ -154,7 +159,7 @@ def _in_folder(folder, recursive, fps, found):
   pairs = [(path, folder) for path in inside]
   if recursive:
     for child in folders:
-      below = _in_folder(child, recursive, fps, found)
+      below = _in_folder(child, recursive, fps, found, above)
       pairs += [(path, folder) for path, _ in below]
   elif folders:
     left['folders (--recursive takes them in)'] = folders
@@ -178,6 +183,8 @@ def _listed(path, recursive, fps, found):
   data = path.read_bytes()
   for line in data.decode('utf-8-sig', 'surrogateescape').splitlines():
     line = line.strip()
+    if len(line) > 2 and line[0] == line[-1] and line[0] in '"\'':
+      line = line[1:-1]
     if not line or line.startswith('#'):
       continue
     there = path.parent / os.path.expanduser(line)
@@ -188,6 +195,21 @@ def _listed(path, recursive, fps, found):
     except video_files.VideoError as error:
       found.failures[line] = f'{path}: {error}'
   return pairs
+
+
+def _remedy(paths):
+  if not image_sequences.holds_pictures(paths):
+    return ''
+  return '; pictures are given by their folder, or as img_%05d.jpg'
+
+
+def _once(names):
+  """Sorted; of a file that links to folders lead to again, the shortest."""
+  places = {}
+  for name in sorted(names, key=lambda name: (name.count(os.sep), name)):
+    head, tail = os.path.split(name)
+    places.setdefault((os.path.realpath(head), tail), name)
+  return sorted(places.values())
 
 
 def _matching(pattern, recursive, fps, found):
@@ -202,7 +224,7 @@ def _matching(pattern, recursive, fps, found):
   rest = os.path.join(*parts[literal:])
   if not glob.has_magic(rest):
     raise video_files.VideoError(f'{pattern}: no such file or folder')
-  names = sorted(
+  names = _once(
     glob.glob(os.path.join(glob.escape(str(root)), rest), recursive=True)
   )
   pairs, left = [], collections.defaultdict(list)
@@ -226,6 +248,7 @@ def _matching(pattern, recursive, fps, found):
     raise video_files.VideoError(
       f'no video at {pattern}'
       + (f' ({found.notes[-1]})' if left else '')
+      + _remedy(left['other files'])
       + '; looked for '
       + ' '.join(sorted(video_files.SUFFIXES))
     )

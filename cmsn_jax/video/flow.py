@@ -19,6 +19,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -111,7 +112,7 @@ def with_flow(
 def for_modality(
   chunks: Iterable[UInt8[np.ndarray, '_ h w 3']],
   modality: str,
-  **kwargs,
+  **kwargs: Any,
 ) -> Iterator[UInt8[np.ndarray, '_ h w c']]:
   """Yields what an extractor's modality asks for; other arguments: `stream`.
 

@@ -21,7 +21,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from multiprocessing import connection as connection_lib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -87,7 +87,9 @@ class VideoReader:
     self._process = self._connection = None
     self._busy = False
 
-  def frames(self, path, **kwargs) -> Iterator[UInt8[np.ndarray, 'n h w 3']]:
+  def frames(
+    self, path: str | os.PathLike, **kwargs: Any
+  ) -> Iterator[UInt8[np.ndarray, 'n h w 3']]:
     """What `video.frames(path, **kwargs)` yields, decoded by the worker.
 
     Stopping early ends the worker; the next call starts another.
@@ -127,7 +129,11 @@ class VideoReader:
         self.close()
 
   def windows(
-    self, path, window_frames: int, hop_frames: int, **kwargs
+    self,
+    path: str | os.PathLike,
+    window_frames: int,
+    hop_frames: int,
+    **kwargs: Any,
   ) -> Iterator[Window]:
     """Overlapping windows of `frames(path, **kwargs)`, the tail zero-padded."""
     first = kwargs.get('start_frame', 0)

@@ -14,11 +14,11 @@ import av
 
 # Containers that hold the media themselves. Playlists (hls, dash, concat) and
 # image sequences (image2) are left out on purpose.
-FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif'
+FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif,dv'
 SUFFIXES = frozenset(
   '.mp4 .m4v .mov .qt .3gp .3g2 .f4v .mkv .webm .avi .divx .ts .m2ts .mts .m2t '
   '.mpg .mpeg .mpe .m2v .vob .mod .tod .flv .wmv .asf .ogv .ogg .nut .mxf '
-  '.gif'.split()
+  '.gif .dv .dif'.split()
 )
 
 
@@ -57,7 +57,10 @@ def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     raise VideoError(f'{folder}: not a folder; give a folder of video files')
   found = {}
   for file in sorted(folder.iterdir()):
-    if file.suffix.lower() not in SUFFIXES or not file.is_file():
+    # macOS keeps ._a.mp4 beside a.mp4 on the disks of other systems.
+    if file.name.startswith('._') or not file.is_file():
+      continue
+    if file.suffix.lower() not in SUFFIXES:
       continue
     if file.stem in found:
       raise VideoError(
@@ -132,7 +135,9 @@ def opened(path: str):
     yield container, stream
 
 
-def picture_streams(container) -> list:
+def picture_streams(
+  container: av.container.InputContainer,
+) -> list[av.VideoStream]:
   """The video streams that are films, not cover art or thumbnails."""
   still = av.stream.Disposition.attached_pic
   still |= av.stream.Disposition.timed_thumbnails

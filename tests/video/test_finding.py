@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cmsn_jax.video import decoding, finding
+from cmsn_jax.video import decoding, finding, reader, video_files
 from tests.video import made_videos
 
 
@@ -171,8 +171,6 @@ def test_grey_of_16_bits_is_not_clipped(tmp_path):
 
 
 def test_the_worker_reads_pictures_and_knows_of_allowed_damage(tmp_path):
-  from cmsn_jax.video import reader, video_files
-
   write_pictures(tmp_path / 'frames', range(4))
   (tmp_path / 'frames' / 'img_00003.png').write_bytes(b'none')
   (sequence,) = finding.find(tmp_path / 'frames', fps=1.0).videos.values()
@@ -184,3 +182,36 @@ def test_the_worker_reads_pictures_and_knows_of_allowed_damage(tmp_path):
   finally:
     video_files.allow_damage(False)
   assert sum(map(len, frames)) == 3
+
+
+def test_links_that_lead_back_are_followed_once(tmp_path):
+  (tmp_path / 'in').mkdir()
+  (tmp_path / 'in' / 'a.mp4').touch()
+  (tmp_path / 'in' / 'self').symlink_to(tmp_path / 'in')
+  found = finding.find(tmp_path / 'in', recursive=True)
+  assert list(found.videos) == ['a']
+  assert 'links to a folder above: self' in found.notes[0]
+  found = finding.find(f'{tmp_path}/**/*.mp4', ids='path')
+  assert list(found.videos) == ['in__a']
+
+
+def test_what_macos_keeps_beside_videos_is_no_video(tmp_path):
+  (tmp_path / 'a.mp4').touch()
+  (tmp_path / '._a.mp4').touch()
+  found = finding.find(tmp_path)
+  assert list(found.videos) == ['a']
+  assert '._a.mp4' in found.notes[0]
+  assert list(video_files.find_videos(tmp_path)) == ['a']
+
+
+def test_quoted_paths_in_a_list(tmp_path):
+  (tmp_path / 'a b.mp4').touch()
+  (tmp_path / 'list.txt').write_text('"a b.mp4"\n', encoding='utf-8')
+  found = finding.find(tmp_path / 'list.txt')
+  assert list(found.videos) == ['a b'] and not found.failures
+
+
+def test_a_pattern_of_pictures_has_a_remedy(tmp_path):
+  write_pictures(tmp_path / 'frames', range(3))
+  with pytest.raises(video_files.VideoError, match=r'img_%05d\.jpg'):
+    finding.find(tmp_path / 'frames' / 'img_*.png', fps=1.0)

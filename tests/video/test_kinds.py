@@ -140,7 +140,23 @@ _CUT = {
   'a.wmv': {'codec': 'msmpeg4v3'},
   'a.ogv': {'codec': 'libvpx', 'options': {'deadline': 'realtime'}},
   'a.gif': {'codec': 'gif', 'pixel_format': 'rgb8'},
+  'a.mxf': {'codec': 'mpeg2video'},
 }
+
+
+def test_tapes_of_dv(tmp_path):
+  path = made_videos.make(
+    tmp_path / 'a.dv', num_frames=6, codec='dvvideo', size=(576, 720)
+  )
+  assert len(decoding.read(path, size=(36, 45))) == 6
+  info = decoding.probe(path)
+  assert (info.num_frames, info.fps, info.duration_sec) == (6, 25, 0.24)
+  path.write_bytes(path.read_bytes()[: 4 * 144000 - 1])
+  with pytest.raises(decoding.VideoError, match='last frame is cut off'):
+    decoding.read(path)
+  with pytest.warns(decoding.VideoWarning, match='last frame is cut off'):
+    found = decoding.read(path, size=(36, 45), allow_damage=True)
+  assert len(found) in (3, 4)  # with what is there of the last one, or without
 
 
 @pytest.mark.parametrize('name', _CUT)
