@@ -1,4 +1,5 @@
 import pathlib
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -235,3 +236,49 @@ def test_what_fits_takes_the_place():
   np.testing.assert_array_equal(found['b']['c'], [3.0])
   # The target itself is as it was.
   assert not target['a'].any()
+
+
+def test_a_checksum_by_hand():
+  value = np.array([[1, 2]], np.int16)
+  expected = zlib.crc32(b'int16(1, 2)' + value.tobytes())
+  assert checkpoints.checksums({'a|b': value}) == {'a|b': expected}
+
+
+def test_of_many_parts_that_do_not_fit_eight_are_shown():
+  target = {f'w{k}': np.zeros(1) for k in range(11)}
+  with pytest.raises(checkpoints.CheckpointError) as error:
+    checkpoints.into(target, {})
+  text = str(error.value)
+  assert 'w7 is missing' in text and 'w8' not in text
+  assert text.endswith('; and 3 more')
+
+
+def test_what_was_off_stays_off():
+  # A run without a moving average has none to restore.
+  target = {'w': np.zeros(1), 'ema': None, 'empty': {}}
+  found = checkpoints.into(target, {'w': np.ones(1)})
+  assert found['ema'] is None and found['empty'] == {}
+  np.testing.assert_array_equal(found['w'], [1.0])
+
+
+def test_nested_names_come_back_nested(manager):
+  tree = {'a': {'b': {'c': np.arange(2.0)}}, 'd/e': np.ones(1)}
+  manager.save(1, tree, {})
+  manager.wait()
+  found = manager.restore(1).tree
+  np.testing.assert_array_equal(found['a']['b']['c'], [0.0, 1.0])
+  assert set(found) == {'a', 'd/e'}
+
+
+def test_other_metadata_than_were_saved_are_damage(manager):
+  manager.save(1, {'w': np.ones(2)}, {'step': 1})
+  manager.wait()
+  records = list((manager.directory / '1' / 'record').rglob('*'))
+  (path,) = [p for p in records if p.is_file() and b'crc32' in p.read_bytes()]
+  text = path.read_text()
+  assert '"step": 1' in text
+  path.write_text(text.replace('"step": 1', '"step": 2'))
+  with pytest.raises(
+    checkpoints.CheckpointError, match='checksum of the metadata differs'
+  ):
+    manager.restore(1)

@@ -2,8 +2,10 @@ import json
 import pathlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cmsn_jax.runs import config_history, config_record
+from cmsn_jax.runs import config_history, config_record, data_record
 from configs import custom, rat_social
 
 # What the version before chains had folders saved of both chains.
@@ -109,3 +111,106 @@ def test_what_inference_alone_sees_may_change(tmp_path):
   config.template.steps = 5
   with pytest.raises(config_record.RunFolderError, match='template.steps'):
     config_record.claim(tmp_path, config)
+
+
+def test_differences_are_sorted_by_key_with_both_values():
+  old = {'b': {'y': 1, 'x': 2}, 'a': 0, 'gone': 'was'}
+  new = {'b': {'y': 1, 'x': 3}, 'a': 0.0, 'came': [1]}
+  assert config_record.differences(old, new) == [
+    'b.x: 2 -> 3',
+    'came: None -> [1]',
+    "gone: 'was' -> None",
+  ]
+  assert config_record.differences(old, old) == []
+  # A section in the place of a value is one difference.
+  assert config_record.differences({'a': 1}, {'a': {'b': 1}}) == [
+    "a: 1 -> {'b': 1}"
+  ]
+
+
+_VALUES = st.recursive(
+  st.one_of(st.integers(-3, 3), st.text('ab', max_size=2), st.booleans()),
+  lambda inner: st.dictionaries(st.sampled_from('xyz'), inner, min_size=1),
+  max_leaves=6,
+)
+_SECTIONS = st.dictionaries(st.sampled_from('abc'), _VALUES)
+
+
+@settings(deadline=None)
+@given(_SECTIONS, _SECTIONS)
+def test_differences_do_not_depend_on_the_side(one, other):
+  there = config_record.differences(one, other)
+  back = config_record.differences(other, one)
+  assert (there == []) == (one == other)
+  keys = [config_record._key(line) for line in there]
+  assert keys == [config_record._key(line) for line in back]
+  assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+  ('path', 'expected'),
+  [
+    ('only/resume/3', True),
+    ('joint/best/12', True),
+    ('resume/7', True),  # Of a classifier of clips.
+    ('best/7', False),
+    ('only/resume/half-written', False),
+    ('only/best', False),
+    ('tensorboard/3', False),
+  ],
+)
+def test_a_run_began_where_it_has_a_checkpoint(tmp_path, path, expected):
+  assert not config_record.begun(tmp_path)
+  (tmp_path / path).mkdir(parents=True)
+  assert config_record.begun(tmp_path) is expected
+
+
+def test_moved_data_are_free_only_where_they_are_known(tmp_path):
+  config = _config()
+  config_record.claim(tmp_path, config)
+  (tmp_path / 'stages' / 'resume' / '7').mkdir(parents=True)
+  config.data.features = 'elsewhere'
+  with pytest.raises(config_record.RunFolderError) as error:
+    config_record.claim(tmp_path, config)
+  assert "data.features: '" in str(error.value)
+  assert "-> 'elsewhere'. Use another --workdir" in str(error.value)
+  # What was refused is not written.
+  assert 'elsewhere' not in (tmp_path / 'config.json').read_text()
+  with pytest.warns(config_record.ConfigChangedWarning, match='elsewhere'):
+    config_record.claim(tmp_path, config, free=data_record.PATHS)
+  assert 'elsewhere' in (tmp_path / 'config.json').read_text()
+  # It is the run's config from now on.
+  config_record.claim(tmp_path, config)
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['config.json', 'stages']
+
+
+def test_all_that_cannot_change_is_listed_and_nothing_else(tmp_path):
+  config_record.claim(tmp_path, _config())
+  (tmp_path / 'stages' / 'resume' / '7').mkdir(parents=True)
+  config = _config(seed=9, learning_rate=0.5, log_every_steps=3)
+  config.template.steps = 1  # Not read by the paper's chain.
+  with pytest.raises(config_record.RunFolderError) as error:
+    config_record.claim(tmp_path, config)
+  listed = str(error.value).partition('config: ')[2].partition('. Use')[0]
+  assert [line.partition(':')[0] for line in listed.split('; ')] == [
+    'train.learning_rate', 'train.seed',
+  ]  # fmt: skip
+
+
+def test_a_step_keeps_its_number_of_windows(tmp_path):
+  config_record.check_batch(tmp_path, 16, 16)
+  # Saved before it was noted.
+  config_record.check_batch(tmp_path, None, 16)
+  with pytest.raises(config_record.RunFolderError) as error:
+    config_record.check_batch(tmp_path, 16, 24)
+  text = str(error.value)
+  assert 'saved with 16 windows a step, now it would be 24' in text
+  assert 'accumulate x devices is 16' in text
+
+
+def test_a_config_that_was_read_is_locked_and_has_tuples():
+  found = config_record.from_json(config_record.to_json(_config()))
+  assert found.is_locked
+  assert isinstance(found.evaluation.ans, tuple)
+  with pytest.raises((AttributeError, KeyError), match='learning_rat'):
+    found.train.learning_rat = 1.0

@@ -1,12 +1,18 @@
 """Data that changed under the same path, and data that only moved."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given as given_
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from cmsn_jax.annotations import activitynet
+from cmsn_jax.data import training_data
 from cmsn_jax.runs import config_record, data_record, folder
 from cmsn_jax.training import setup
 from tests.chains.toy import recipe
@@ -141,3 +147,121 @@ def test_the_hash_is_of_segments_and_labels(given, tmp_path):
       data_record.describe(data), data_record.describe(other)
     )
     assert found.endswith(f'with other annotations ({name})')
+
+
+def _record(fps=5.0, shape=(3,), train=None, held_out=None):
+  """What `describe` gives, written by hand."""
+  return {
+    'feature_fps': fps,
+    'snippet_shape': list(shape),
+    'train': train or {},
+    'held_out': held_out or {},
+  }
+
+
+def test_of_many_recordings_three_are_shown_and_the_rest_counted():
+  many = {f'v{k}': ['aa', 9] for k in (4, 2, 0, 3, 1)}
+  assert data_record.differences(_record(), _record(train=many)) == [
+    '5 training recordings new (v0, v1, v2 and 2 more)'
+  ]
+  three = {name: many[name] for name in ('v2', 'v1', 'v0')}
+  assert data_record.differences(_record(held_out=three), _record()) == [
+    '3 held-out recordings missing (v0, v1, v2)'
+  ]
+
+
+def test_a_recording_that_changed_sides_is_gone_here_and_new_there():
+  one = {'a': ['aa', 9]}
+  assert data_record.differences(_record(train=one), _record(held_out=one)) == [
+    '1 training recordings missing (a)',
+    '1 held-out recordings new (a)',
+  ]
+
+
+def test_labels_and_length_of_one_recording_are_two_changes():
+  assert data_record.differences(
+    _record(train={'a': ['aa', 9]}), _record(train={'a': ['bb', 8]})
+  ) == [
+    '1 training recordings with other annotations (a)',
+    '1 training recordings of another length (a)',
+  ]
+
+
+def test_runs_of_frames_are_named_by_all_their_sides():
+  assert data_record.differences(
+    _record(shape=(16, 112, 112, 3)), _record(shape=(8, 112, 112, 3))
+  ) == ['numbers a snippet: 16 x 112 x 112 x 3 -> 8 x 112 x 112 x 3']
+
+
+_VIDEOS = st.dictionaries(
+  st.sampled_from('abcdef'),
+  st.tuples(st.sampled_from(['aa', 'bb']), st.integers(1, 3)).map(list),
+)
+
+
+@settings(deadline=None)
+@given_(_VIDEOS, _VIDEOS)
+def test_each_recording_that_differs_is_counted(before, after):
+  found = data_record.differences(_record(train=before), _record(train=after))
+  counts = {
+    'new': len(after.keys() - before.keys()),
+    'missing': len(before.keys() - after.keys()),
+    'with other annotations': sum(
+      before[k][0] != after[k][0] for k in before.keys() & after.keys()
+    ),
+    'of another length': sum(
+      before[k][1] != after[k][1] for k in before.keys() & after.keys()
+    ),
+  }
+  assert [line.partition(' (')[0] for line in found] == [
+    f'{count} training recordings {what}'
+    for what, count in counts.items()
+    if count
+  ]
+  assert (found == []) == (before == after)
+
+
+class _Source:
+  feature_fps = 4.0
+  snippet_shape = (2,)
+
+  def num_snippets(self, video_id):
+    return {'b': 40, 'a': 8}[video_id]
+
+
+def _data(names):
+  videos = {
+    name: activitynet.Video(
+      name, 'training', 10.0, np.array([[1.0, 2.5]]), ('dig',)
+    )
+    for name in names
+  }
+  return training_data.TrainingData(
+    activitynet.Annotations('', videos), videos, {}, _Source()
+  )
+
+
+def test_the_description_is_plain_and_in_the_order_of_the_names():
+  digest = hashlib.sha256(b'[[[1.0, 2.5]], ["dig"]]').hexdigest()[:12]
+  found = data_record.describe(_data(['b', 'a']))
+  assert found == {
+    'feature_fps': 4.0,
+    'snippet_shape': [2],
+    'train': {'a': [digest, 8], 'b': [digest, 40]},
+    'held_out': {},
+  }
+  assert list(found['train']) == ['a', 'b']
+  # As it is read again.
+  assert json.loads(json.dumps(found)) == found
+  assert data_record.describe(_data(['a', 'b'])) == found
+
+
+def test_a_refused_claim_leaves_the_record_of_the_run(tmp_path):
+  assert data_record.claim(tmp_path, _data(['a', 'b'])) is False
+  before = (tmp_path / 'data.json').read_bytes()
+  (tmp_path / 'only' / 'resume' / '4').mkdir(parents=True)
+  # In another order they are the same.
+  assert data_record.claim(tmp_path, _data(['b', 'a'])) is True
+  with pytest.raises(config_record.RunFolderError, match=r'missing \(b\)'):
+    data_record.claim(tmp_path, _data(['a']))
+  assert (tmp_path / 'data.json').read_bytes() == before
