@@ -74,3 +74,54 @@ def test_without_weights_nothing_changes():
   assert pretrained.describe(config) is config
   params = _params()
   assert pretrained.insert(config, params) is params
+
+
+def test_the_config_that_was_given_stays_and_the_new_one_is_locked(tmp_path):
+  _save(tmp_path, (2, 2, 2, 2, 2))
+  config = _config(tmp_path)
+  before = config.to_json()
+  found = pretrained.describe(config)
+  assert config.to_json() == before
+  assert found.is_locked
+  # Described twice is described once: a run that goes on.
+  assert pretrained.describe(found).to_json() == found.to_json()
+
+
+def test_of_features_no_weights_are_read(tmp_path):
+  config = _config(tmp_path / 'not there')
+  config.data.input = 'features'
+  params = {'network': {'w': jnp.ones(3)}}
+  assert pretrained.describe(config) is config
+  assert pretrained.insert(config, params) is params
+
+
+def test_a_folder_without_weights_says_how_they_are_made(tmp_path):
+  for read in (
+    pretrained.describe,
+    lambda config: pretrained.insert(config, _params()),
+  ):
+    with pytest.raises(FileNotFoundError, match='launch.convert_weights or'):
+      read(_config(tmp_path))
+
+
+def test_layers_too_many_and_too_few_are_told_apart(tmp_path):
+  _save(tmp_path, (2, 2, 2, 2, 2))
+  params = _params()
+  params['extractor']['conv9'] = {'bias': jnp.zeros(5)}
+  del params['extractor']['conv1a']['bias']
+  with pytest.raises(ValueError) as error:
+    pretrained.insert(_config(tmp_path), params)
+  assert str(error.value) == (
+    f'{tmp_path} does not fit the extractor: conv1a/bias: (2,), expected none; '
+    'conv9/bias: missing, expected (5,)'
+  )
+
+
+def test_the_parameters_that_were_given_stay(tmp_path):
+  _save(tmp_path, (2, 2, 2, 2, 2))
+  params = _params()
+  before = np.array(params['extractor']['conv2a']['kernel'])
+  found = pretrained.insert(_config(tmp_path), params)
+  np.testing.assert_array_equal(params['extractor']['conv2a']['kernel'], before)
+  assert found['network'] is params['network']
+  assert found['extractor'] is not params['extractor']

@@ -1,0 +1,211 @@
+"""What the template chain takes from the training data, by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmsn_jax.annotations import activitynet
+from cmsn_jax.chains.template import derive
+from cmsn_jax.data import sources, training_data
+from cmsn_jax.settings import default, plus
+from cmsn_jax.stages import dilated
+
+
+class _Source:
+  """Videos of so many snippets, and nothing in them."""
+
+  snippet_shape = (3,)
+  statistics = None
+
+  def __init__(self, snippets, fps=10.0, clock=None):
+    self.feature_fps = fps
+    self._snippets = snippets
+    if clock:
+      self.clock = lambda video_id: clock
+
+  def num_snippets(self, video_id):
+    return self._snippets[video_id]
+
+
+def _data(videos, snippets=6000, labels=None, **source):
+  """Training data of videos with instances [start, end) in seconds."""
+  train = {
+    name: activitynet.Video(
+      name,
+      'training',
+      600.0,
+      np.array(segments, np.float64).reshape(-1, 2),
+      tuple(labels or ['x'] * len(segments)),
+    )
+    for name, segments in videos.items()
+  }
+  lengths = snippets if isinstance(snippets, dict) else (
+    dict.fromkeys(train, snippets)
+  )  # fmt: skip
+  return training_data.TrainingData(
+    activitynet.Annotations('', train), train, {}, _Source(lengths, **source)
+  )
+
+
+def _lasting(*seconds, **options):
+  """One video with instances of these durations."""
+  starts = np.concatenate([[0.0], np.cumsum(seconds)[:-1]])
+  segments = [[a, a + d] for a, d in zip(starts, seconds)]
+  return _data({'v': segments}, **options)
+
+
+def _config(length=96, batch=32, **template):
+  config = plus.apply(default.get_config())
+  config.windows.length = length
+  config.train.batch_per_device = batch
+  config.template.update(
+    {'members': 2, 'dilations': (1, 2), 'proposals': 16, **template}
+  )
+  return config
+
+
+def test_durations_are_of_all_videos_together():
+  data = _data({'a': [[0, 1], [5, 7]], 'b': [[0, 4]], 'c': []})
+  done = derive.derive(_config(), data)
+  # 1, 2 and 4 s at 10 snippets a second.
+  assert done.template.typical_duration == pytest.approx(20.0)
+  found = done.template.durations
+  assert found[0] == pytest.approx(10 + 0.02 * 10, abs=1e-3)
+  assert found[-1] == pytest.approx(20 + 0.99 * 20, abs=1e-3)
+  ratios = np.array(found[1:]) / np.array(found[:-1])
+  assert ratios.max() <= 1.15 + 1e-3
+  np.testing.assert_allclose(ratios, ratios[0], atol=1e-3)
+
+
+def test_an_instance_of_no_duration_counts_for_nothing():
+  with_it = derive.derive(_config(), _data({'v': [[0, 2], [3, 3], [5, 7]]}))
+  without = derive.derive(_config(), _data({'v': [[0, 2], [5, 7]]}))
+  assert with_it.template.durations == without.template.durations
+  assert with_it.template.typical_duration == pytest.approx(20.0)
+
+
+def test_durations_are_of_the_grid_and_not_of_the_video():
+  # Every video was stretched to one number of rows: 2 s of it are 1 of the grid.
+  clock = sources.Clock(0.0, 2.0)
+  done = derive.derive(_config(), _lasting(4.0, clock=clock))
+  assert done.template.typical_duration == pytest.approx(20.0)
+  # When the first snippet begins is no matter of durations.
+  clock = sources.Clock(0.7, 1.0)
+  done = derive.derive(_config(), _lasting(4.0, clock=clock))
+  assert done.template.typical_duration == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(
+  ('snippets', 'length', 'expected'),
+  [(70, 256, 96), (96, 256, 96), (97, 256, 128), (3, 256, 32), (5000, 256, 256),
+   (5000, 100, 100), (100, 128, 128)],
+)  # fmt: skip
+def test_windows_are_no_longer_than_the_longest_video(
+  snippets, length, expected
+):
+  data = _data(
+    {'long': [[0, 0.2]], 'short': [[0, 0.2]]},
+    snippets={'long': snippets, 'short': 1},
+  )
+  assert derive.derive(_config(length), data).windows.length == expected
+
+
+def test_a_grown_window_is_no_longer_than_the_video_either():
+  # Twice 200 snippets, rounded up to 416; the video has 300, rounded up to 320.
+  done = derive.derive(_config(), _lasting(20.0, snippets=300))
+  assert done.windows.length == 320
+
+
+@pytest.mark.parametrize(
+  ('batch', 'members', 'expected', 'proposals'),
+  [
+    # 32 x 96 / (416 x 2) = 3.7 windows a member: 4.
+    (32, 2, 8, 64),
+    (32, 4, 8, 64),
+    (64, 1, 15, 68),
+    # At least one a member, and never more than there were.
+    (2, 2, 2, 16),
+    (4, 4, 4, 16),
+  ],
+)
+def test_a_step_of_longer_windows_has_fewer(
+  batch, members, expected, proposals
+):
+  config = _config(batch=batch, members=members)
+  done = derive.derive(config, _lasting(20.0))
+  assert done.windows.length == 416
+  assert done.train.batch_per_device == expected
+  assert done.template.proposals == proposals
+  assert done.template.dilations == (1, 2, 4, 8, 16, 32, 64)
+
+
+def test_a_few_outliers_are_not_worth_longer_windows(caplog):
+  few = _lasting(*[1.0] * 199, 50.0)
+  with caplog.at_level('WARNING'):
+    done = derive.derive(_config(), few)
+  assert done.windows.length == 96 and done.template.dilations == (1, 2)
+  # It is said of the one that no window holds.
+  assert '1 of 200 training instances are longer than the window' in caplog.text
+  # Of three in a hundred it is worth it.
+  more = _lasting(*[1.0] * 97, *[50.0] * 3)
+  assert derive.derive(_config(), more).windows.length > 96
+
+
+def test_instances_as_long_as_the_window_leave_it():
+  done = derive.derive(_config(), _lasting(9.6, 9.6))
+  assert done.windows.length == 96
+  assert done.train.batch_per_device == 32
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+  st.lists(st.floats(0.2, 120.0), min_size=1, max_size=20),
+  st.sampled_from([32, 96, 256]),
+  st.sampled_from([1, 2, 4]),
+  st.sampled_from([4, 12, 32]),
+)
+def test_what_was_derived_holds_and_is_derived_again(
+  seconds, length, members, batch
+):
+  config = _config(length, batch, members=members)
+  before = config.to_json()
+  data = _lasting(*seconds)
+  done = derive.derive(config, data)
+  assert config.to_json() == before and done.is_locked
+  assert length <= done.windows.length <= config.template.max_window
+  assert done.train.batch_per_device <= batch
+  assert done.train.batch_per_device % members == 0
+  # A step has about as many proposals as before.
+  steps = done.train.batch_per_device * done.template.proposals
+  assert abs(steps - batch * 16) <= done.train.batch_per_device / 2
+  dilations = done.template.dilations
+  assert dilations[:2] == (1, 2) and dilated.reach(dilations) <= 512
+  assert all(b == 2 * a for a, b in zip(dilations, dilations[1:]))
+  durations = np.array(done.template.durations)
+  assert np.all(np.diff(durations) >= 0) and durations[0] >= 1.5 - 1e-3
+  again = derive.derive(done, data)
+  for key in ('durations', 'typical_duration', 'num_actions'):
+    assert again.template[key] == done.template[key]
+
+
+def test_actions_are_numbered_in_the_order_of_their_names():
+  data = _data({'v': [[0, 1], [2, 3], [4, 5]]}, labels=['run', 'dig', 'run'])
+  assert derive.actions(data) == ['dig', 'run']
+  config = _config(action_weight=0.5)
+  assert derive.derive(config, data).template.num_actions == 2
+  # A resumed run states what it counted; another number is refused.
+  config.template.num_actions = 2
+  assert derive.derive(config, data).template.num_actions == 2
+  config.template.num_actions = 3
+  with pytest.raises(ValueError, match='num_actions is 3.* 2 labels; leave it'):
+    derive.derive(config, data)
+
+
+def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
+  names = [f'a note, number {k}' for k in range(301)]
+  data = _data({'v': [[2 * k, 2 * k + 1] for k in range(301)]}, labels=names)
+  with caplog.at_level('WARNING'):
+    done = derive.derive(_config(action_weight=0.5), data)
+  assert (done.template.num_actions, done.template.action_weight) == (0, 0.0)
+  assert '301 labels, more than the 300' in caplog.text
