@@ -127,3 +127,118 @@ def test_every_key_is_read_somewhere():
     name for name in keys if not re.search(rf'\.{name.split(".")[1]}\b', code)
   ]
   assert len(keys) > 50 and not unread
+
+
+def _set(key, value):
+  config = default.get_config()
+  config.update_from_flattened_dict({key: value})
+  return config
+
+
+def _said(config):
+  """What is said of a config, '' of one that is fine."""
+  try:
+    config_checks.check(config)
+  except ValueError as error:
+    return str(error)
+  return ''
+
+
+_KNOWN = set(config_checks._flatten(default.get_config()))
+_TABLES = ('_CHOICES', '_AT_LEAST', '_ABOVE', '_WITHIN')
+
+
+@pytest.mark.parametrize('table', _TABLES)
+def test_only_keys_that_there_are_are_checked(table):
+  # A key that was renamed would not be checked any more, in silence.
+  assert set(getattr(config_checks, table)) <= _KNOWN
+
+
+def test_no_key_is_checked_twice():
+  keys = [key for name in _TABLES for key in getattr(config_checks, name)]
+  assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+  ('key', 'choices'), sorted(config_checks._CHOICES.items())
+)
+def test_the_default_is_one_of_the_choices(key, choices):
+  assert config_checks._flatten(default.get_config())[key] in choices
+  said = _said(_set(key, 'none of them'))
+  assert f'config.{key} must be one of {", ".join(choices)}, got' in said
+
+
+@pytest.mark.parametrize(
+  ('key', 'least'), sorted(config_checks._AT_LEAST.items())
+)
+def test_the_least_value_is_allowed_and_what_is_below_is_not(key, least):
+  text = f'config.{key} must be at least'
+  assert text not in _said(_set(key, least))
+  assert f'{text} {least}, got {least - 1}' in _said(_set(key, least - 1))
+
+
+@pytest.mark.parametrize(
+  ('key', 'bounds'), sorted(config_checks._WITHIN.items())
+)
+def test_of_a_range_the_lower_end_belongs_to_it(key, bounds):
+  low, high, closed = bounds
+  text = f'config.{key} must be within'
+  assert text not in _said(_set(key, float(low)))
+  assert text not in _said(_set(key, (low + high) / 2))
+  assert (text in _said(_set(key, float(high)))) == (not closed)
+  for value in (low - 0.25, high + 0.25, float('nan')):
+    assert text in _said(_set(key, value))
+
+
+@pytest.mark.parametrize(('key', 'least'), sorted(config_checks._ABOVE.items()))
+def test_what_must_be_above_is_not_equal(key, least):
+  assert f'config.{key} must be above {least:g}, got' in _said(_set(key, least))
+  assert f'config.{key} must be above' not in _said(_set(key, least + 1e-6))
+
+
+@pytest.mark.parametrize(
+  ('value', 'allowed'),
+  [
+    ((), True),
+    ((0.5, -3.0), True),
+    ((1.0, 0.0), True),
+    ((0.0, 0.0), False),
+    ((1.0, float('inf')), False),
+    ((1.0, 0.0, 0.0), False),
+  ],
+)
+def test_a_calibration_is_a_slope_and_an_offset(value, allowed):
+  assert (
+    'calibration.given must be' in _said(_set('calibration.given', value))
+  ) is (not allowed)
+
+
+def test_the_best_is_chosen_by_numbers_that_are_measured():
+  config = default.get_config()
+  config.evaluation.ans, config.evaluation.best_ans = (10, 100), ()
+  assert 'best_ans must be among evaluation.ans (10, 100), got ()' in (
+    _said(config)
+  )
+  config.evaluation.best_ans = (100, 10)
+  assert _said(config) == ''
+
+
+@pytest.mark.parametrize(
+  ('make', 'phase', 'expected'),
+  [
+    (default.get_config, 'joint', 'has the phases stages, evaluator here'),
+    (lambda: plus.apply(default.get_config()), 'stages', 'has the phase joint'),
+    (lambda: _set('evaluator.enabled', False), 'evaluator', 'the phase stages'),
+  ],
+)
+def test_a_phase_is_one_of_the_chain_as_it_is_configured(make, phase, expected):
+  with pytest.raises(ValueError, match=expected) as error:
+    config_checks.check_phase(make(), phase)
+  assert f'--phase={phase}: ' in str(error.value)
+  assert 'leave --phase out' in str(error.value)
+
+
+def test_every_phase_and_all_of_them_may_be_asked_for():
+  config = default.get_config()
+  for phase in ('all', 'stages', 'evaluator'):
+    config_checks.check_phase(config, phase)

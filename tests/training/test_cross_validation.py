@@ -1,12 +1,14 @@
 """Grouped folds: who is in which, and whole small runs of them."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import config_record, judged_lists, trained
 from cmsn_jax.suppression import final_list
@@ -162,3 +164,166 @@ def test_folds_of_another_grouping_are_refused(done):
   with pytest.raises(ValueError, match='has other recordings .* old --folds'):
     cross_validation.read_fold(other, 0, workdir)
   assert cross_validation.read_fold(chosen, 7, workdir) is None
+
+
+def test_bytes_that_a_spreadsheet_adds_and_capitals_are_no_matter(tmp_path):
+  path = tmp_path / 'GROUPS.CSV'
+  path.write_bytes('video,cage\r\na,1\r\nb,2\r\n'.encode('utf-8-sig'))
+  groups = cross_validation.groups_of
+  assert groups(['b', 'a'], f'{path}:cage') == {'b': '2', 'a': '1'}
+  path.write_text('name,cage\na,1\n')
+  with pytest.raises(ValueError, match="no column 'video', it has name, cage"):
+    groups(['a'], f'{path}:cage')
+
+
+def test_an_empty_cell_is_no_group(tmp_path):
+  path = tmp_path / 'groups.csv'
+  path.write_text('video,cage\na,1\nb,\n')
+  with pytest.raises(ValueError, match="has no 'cage' of 1 recordings: b"):
+    cross_validation.groups_of(['a', 'b'], f'{path}:cage')
+
+
+def test_brackets_that_match_nothing_are_empty_in_the_group():
+  found = cross_validation.groups_of(['m1', 'm2x'], r'(m\d)(x)?')
+  assert found == {'m1': 'm1-', 'm2x': 'm2-x'}
+
+
+def test_of_recordings_without_a_group_five_are_named():
+  ids = [f'v{k}' for k in range(7)]
+  with pytest.raises(ValueError) as error:
+    cross_validation.groups_of(['m1', *reversed(ids)], r'^m')
+  assert str(error.value) == (
+    '--group=^m matches 1 recordings, but not 7: v0, v1, v2, v3, v4; each must '
+    'be in a group'
+  )
+
+
+def test_too_many_folds_name_the_groups_that_there_are():
+  few = {name: name for name in 'abc'}
+  with pytest.raises(ValueError) as error:
+    cross_validation.deal(few, dict.fromkeys(few, 1.0), 4)
+  assert str(error.value) == (
+    '--folds=4: there are 3 groups (a, b, c); give 2 to as many folds'
+  )
+  many = {name: name for name in 'abcdefg'}
+  with pytest.raises(ValueError, match=r'7 groups \(a, b, c, d, e, \.\.\.\)'):
+    cross_validation.deal(many, dict.fromkeys(many, 1.0), 8)
+
+
+@settings(deadline=None)
+@given(
+  st.lists(st.integers(1, 100), min_size=4, max_size=12), st.integers(2, 4)
+)
+def test_no_fold_is_longer_than_another_by_more_than_a_group(lengths, count):
+  groups = {f'v{k}': f'g{k}' for k in range(len(lengths))}
+  seconds = {f'v{k}': float(s) for k, s in enumerate(lengths)}
+  folds = cross_validation.deal(groups, seconds, count)
+  totals = [sum(seconds[f'v{g[1:]}'] for g in fold) for fold in folds]
+  assert sum(totals) == sum(lengths)
+  assert max(totals) - min(totals) <= max(lengths)
+
+
+def _fold(number, groups, counts, ar):
+  videos = {
+    f'{number}_{k}': activitynet.Video(
+      f'{number}_{k}', 'training', 60.0,
+      np.stack([np.arange(n), np.arange(n) + 1.0], 1) * 1.0, ('x',) * n,
+    )
+    for k, n in enumerate(counts)
+  }  # fmt: skip
+  return cross_validation.Fold(number, groups, videos, {}, ar)
+
+
+def _table_config():
+  config = recipe.get_config()
+  config.evaluation.protocol = 'thumos'
+  config.evaluation.ans = (10, 50)
+  return config
+
+
+def test_the_table_by_hand():
+  folds = [
+    _fold(0, ('a', 'b'), (2, 1), {10: 0.2, 50: 0.5}),
+    _fold(1, ('c',), (4,), {10: 0.4, 50: None}),
+  ]
+  text = cross_validation.table(_table_config(), folds, {10: 0.3, 50: 0.45})
+  assert text.splitlines() == [
+    'thumos, out of fold (±: standard deviation over the folds)',
+    '| fold | groups | recordings | instances | AR@10 | AR@50 |',
+    '|---|---|---|---|---|---|',
+    '| 0 | 2 | 2 | 3 | 0.200 | 0.500 |',
+    '| 1 | 1 | 1 | 4 | 0.400 | - |',
+    # A fold that has none is not a fold of zero.
+    '| mean |  |  |  | 0.300 ±0.100 | 0.500 ±0.000 |',
+    '| all |  |  |  | 0.300 | 0.450 |',
+  ]
+
+
+def test_of_one_fold_there_is_no_mean_and_of_no_instance_no_number():
+  fold = _fold(3, ('a',), (0,), {})
+  lines = cross_validation.table(_table_config(), [fold]).splitlines()
+  assert lines[3:] == ['| 3 | 1 | 1 | 0 | - | - |']
+  both = cross_validation.table(_table_config(), [fold, fold]).splitlines()
+  assert both[-1] == '| mean |  |  |  | - | - |'
+
+
+def test_a_plan_deals_all_recordings_and_trains_nothing(tmp_path):
+  config = recipe.get_config()
+  before = config.to_json()
+  chosen = cross_validation.plan(config, tmp_path, 2, '')
+  assert config.to_json() == before
+  # What the config holds out takes part too.
+  assert list(chosen.videos) == sorted(chosen.videos)
+  assert chosen.groups == {name: name for name in chosen.videos}
+  assert sorted(g for fold in chosen.folds for g in fold) == list(chosen.videos)
+  subsets = {video.subset for video in chosen.videos.values()}
+  assert len(subsets) > 1
+  assert not list(tmp_path.glob('fold_*'))
+  assert cross_validation.read_fold(chosen, 0, tmp_path) is None
+
+
+def test_a_fold_is_judged_by_its_own_recordings_alone(tmp_path):
+  chosen = cross_validation.plan(recipe.get_config(), tmp_path, 2, '')
+  judged = [k for k, g in chosen.groups.items() if g in chosen.folds[0]]
+  found = {
+    k: proposal_files.Proposals(
+      chosen.videos[k].segments, np.linspace(1, 0.5, len(v.segments))
+    )
+    for k, v in chosen.videos.items()
+    if k in judged
+  }
+  path = tmp_path / 'fold_0' / 'proposals.json'
+  proposal_files.write(path, found)
+  fold = cross_validation.read_fold(chosen, 0, tmp_path)
+  assert set(fold.videos) == set(judged) and fold.groups == chosen.folds[0]
+  # The truth itself finds all of it, where as many may be proposed.
+  most = max(len(v.segments) for v in fold.videos.values())
+  enough = [an for an in chosen.config.evaluation.ans if an >= most]
+  assert enough and all(
+    fold.ar_at_an[an] == pytest.approx(1.0) for an in enough
+  )
+  # Without instances there is nothing to measure.
+  none = {
+    k: dataclasses.replace(v, segments=np.zeros((0, 2)), labels=())
+    for k, v in chosen.videos.items()
+  }
+  bare = cross_validation.read_fold(chosen._replace(videos=none), 0, tmp_path)
+  assert bare.ar_at_an == {}
+
+
+def test_the_config_of_a_fold_names_what_it_holds_out(tmp_path):
+  chosen = cross_validation.plan(recipe.get_config(), tmp_path, 2, '')
+  judged = set(chosen.folds[1])
+  config = cross_validation._config_of(chosen, tmp_path / 'fold_1', judged)
+  assert (config.data.train_subset, config.data.eval_subset) == (
+    'training', 'validation',
+  )  # fmt: skip
+  read = activitynet.read(config.data.annotations)
+  assert {k for k, v in read.videos.items() if v.subset == 'validation'} == (
+    judged
+  )
+  for name, video in read.videos.items():
+    np.testing.assert_allclose(video.segments, chosen.videos[name].segments)
+  # The final run holds out nothing.
+  final = cross_validation._config_of(chosen, tmp_path / 'final', set())
+  assert final.data.eval_subset == '' and final.data.holdout == 0.0

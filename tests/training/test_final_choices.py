@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import folder, judged_lists, trained
 from cmsn_jax.suppression import final_list
 from cmsn_jax.training import final_choices, setup
@@ -130,3 +131,91 @@ def test_another_nms_on_a_finished_run_has_an_effect(tmp_path):
   if 'score_slope' in folder.read_best(tmp_path).meta['metrics']:
     assert plain.config.calibration.given
     assert other.config.calibration.given != plain.config.calibration.given
+
+
+def test_values_become_what_the_config_holds():
+  config = rat_social.get_config()
+  found = final_choices.nms_changes('soft:sigma=1,max_proposals=7,', config)
+  assert found == {
+    'nms.method': 'soft', 'nms.sigma': 1.0, 'nms.max_proposals': 7,
+  }  # fmt: skip
+  assert type(found['nms.sigma']) is float
+  assert type(found['nms.max_proposals']) is int
+  with pytest.raises(ValueError, match='max_proposals must be a number, got'):
+    final_choices.nms_changes('soft:max_proposals=7.5', config)
+  with pytest.raises(ValueError, match="no setting 'method'; there are"):
+    final_choices.nms_changes('soft:method=greedy', config)
+
+
+def test_without_another_nms_the_run_is_as_it_was(run):
+  assert final_choices.load(run).identity == trained.load(run).identity
+  assert final_choices.load(run, 'only').phase == 'only'
+  with pytest.raises(ValueError, match="chain 'tests.chains.toy.chain' of "):
+    final_choices.load(run, nms='soft')
+
+
+def _lists(workdir, *videos):
+  """Keeps lists of (segments, scores, instances) in videos of a minute."""
+  judged_lists.write(
+    workdir / 'only', 4, 'held-out',
+    {
+      f'v{k}': judged_lists.Judged(
+        proposal_files.Proposals(
+          np.array(segments, np.float64).reshape(-1, 2),
+          np.array(scores, np.float64),
+        ),
+        np.array(instances, np.float64).reshape(-1, 2),
+        60.0,
+      )
+      for k, (segments, scores, instances) in enumerate(videos)
+    },
+  )  # fmt: skip
+  return trained.Trained(None, None, {}, None, 'x', 'only', 4)
+
+
+def test_the_least_score_by_hand(tmp_path):
+  # Best first over both: right, right, wrong, right (a second on 0-10: wrong).
+  kept = _lists(
+    tmp_path,
+    ([[0, 10], [40, 50], [1, 10]], [0.9, 0.5, 0.2], [[0, 10]]),
+    ([[20, 30]], [0.8], [[20, 31]]),
+  )
+  point, where = final_choices.least_score(
+    tmp_path, kept, final_list.NO_LIMITS, stored=True
+  )
+  assert where == '2 held-out videos'
+  assert point.min_score == pytest.approx((0.8 + 0.5) / 2)
+  assert (point.precision, point.recall, point.f1) == (1.0, 1.0, 1.0)
+  assert (point.kept, point.instances, point.tiou) == (2, 2, 0.5)
+  # With tIoU 10/11 out of reach one of two is right.
+  point, _ = final_choices.least_score(
+    tmp_path, kept, final_list.NO_LIMITS, stored=True, tiou=0.95
+  )
+  assert (point.kept, point.recall) == (1, 0.5)
+  assert point.f1 == pytest.approx(2 * 1 * 0.5 / 1.5)
+
+
+def test_other_limits_of_the_list_count_in_the_choice(tmp_path):
+  # The wrong one, better, overlaps the right one.
+  kept = _lists(tmp_path, ([[0, 30], [0, 10]], [0.9, 0.6], [[0, 10]]))
+  point, _ = final_choices.least_score(
+    tmp_path, kept, final_list.NO_LIMITS, stored=True
+  )
+  assert (point.kept, point.recall) == (2, 1.0)
+  with pytest.raises(ValueError, match='or a lower --best_tiou'):
+    final_choices.least_score(
+      tmp_path, kept, final_list.Settings(non_overlapping=True), stored=True
+    )
+  # One a minute is the better one, too.
+  with pytest.raises(ValueError, match='no proposal reaches'):
+    final_choices.least_score(
+      tmp_path, kept, final_list.Settings(max_per_minute=1.0), stored=True
+    )
+
+
+def test_a_run_that_judged_no_video_says_what_holds_some_out(tmp_path):
+  kept = _lists(tmp_path)
+  with pytest.raises(ValueError) as error:
+    final_choices.least_score(tmp_path, kept, final_list.NO_LIMITS, stored=True)
+  for remedy in ('--min_score', 'data.holdout=0.2', 'launch.cross_validate'):
+    assert remedy in str(error.value)

@@ -197,3 +197,123 @@ def test_a_step_moves_nothing_but_its_batch_between_host_and_devices():
     jax.block_until_ready((state, metrics))
     with pytest.raises(Exception, match='Disallowed host-to-device'):
       step_fn(state, batches[2], key)
+
+
+def _two_means(params, batch, key, counts):
+  """Squared errors over valid entries, and absolute ones over positive y."""
+  del key
+  error = batch['x'] @ params['w'] - batch['y']
+  valid = jnp.sum(jnp.where(batch['mask'], error**2, 0))
+  above = jnp.sum(jnp.where(batch['y'] > 0, jnp.abs(error), 0))
+  loss = valid / jnp.maximum(counts['valid'], 1)
+  loss += above / jnp.maximum(counts['above'], 1)
+  return loss, (jnp.ones(()), {'above': above})
+
+
+def _two_counts(batch):
+  return {'valid': batch['mask'].sum(), 'above': (batch['y'] > 0).sum()}
+
+
+def test_a_loss_of_two_means_by_hand():
+  batch = _batch(np.random.default_rng(5))
+  state, metrics = _run(
+    jax.jit(
+      functools.partial(
+        steps.train_step, loss_fn=_two_means, tx=optax.sgd(0.1),
+        counts_fn=_two_counts,
+      )
+    ),
+    [batch],
+  )  # fmt: skip
+  w = np.asarray(_params()['w'])
+  error = batch['x'] @ w - batch['y']
+  valid, above = batch['mask'], batch['y'] > 0
+  expected = np.mean(error[valid] ** 2) + np.mean(np.abs(error[above]))
+  np.testing.assert_allclose(metrics.loss, expected, rtol=1e-5)
+  grad = 2 * batch['x'][valid].T @ error[valid] / valid.sum()
+  grad += batch['x'][above].T @ np.sign(error[above]) / above.sum()
+  np.testing.assert_allclose(state.params['w'], w - 0.1 * grad, atol=1e-6)
+
+
+@pytest.mark.parametrize('accumulate', [2, 8])
+def test_several_means_do_not_depend_on_the_parts(accumulate):
+  rng = np.random.default_rng(6)
+  batches = [_batch(rng) for _ in range(2)]
+
+  def run(parts):
+    step = functools.partial(
+      steps.train_step, loss_fn=_two_means, tx=optax.sgd(0.1),
+      counts_fn=_two_counts, accumulate=parts,
+    )  # fmt: skip
+    return _run(jax.jit(step), batches)
+
+  (one, one_metrics), (many, many_metrics) = run(1), run(accumulate)
+  np.testing.assert_allclose(one.params['w'], many.params['w'], atol=1e-6)
+  np.testing.assert_allclose(one_metrics.loss, many_metrics.loss, rtol=1e-5)
+  np.testing.assert_allclose(
+    one_metrics.extra['above'], many_metrics.extra['above'], rtol=1e-5
+  )
+
+
+def test_several_means_do_not_depend_on_the_devices():
+  batch = _batch(np.random.default_rng(7))
+  options = {
+    'loss_fn': _two_means, 'tx': optax.sgd(0.1), 'counts_fn': _two_counts,
+  }  # fmt: skip
+  one, _ = _run(
+    jax.jit(functools.partial(steps.train_step, **options)), [batch]
+  )
+  step_fn = parallel.parallel_step(steps.train_step, **options)
+  many, _ = _run(step_fn, [parallel.shard(batch)])
+  np.testing.assert_allclose(one.params['w'], many.params['w'], atol=1e-6)
+
+
+def _noise(params, batch, key):
+  """A loss whose gradient is a random number."""
+  del batch
+  return params['w'] * jax.random.normal(key), (jnp.ones(()), {})
+
+
+def _noisy_steps(count, accumulate=1, key=0):
+  tx = optax.sgd(1.0)
+  state = steps.create_state({'w': jnp.zeros(())}, tx)
+  step = jax.jit(
+    functools.partial(
+      steps.train_step, loss_fn=_noise, tx=tx, accumulate=accumulate
+    )
+  )
+  places = [0.0]
+  for _ in range(count):
+    state, _ = step(state, {'x': np.zeros(4)}, jax.random.key(key))
+    places.append(float(state.params['w']))
+  return -np.diff(places)
+
+
+def test_every_step_draws_anew_and_the_same_run_the_same():
+  found = _noisy_steps(4)
+  assert len(set(found)) == 4
+  np.testing.assert_array_equal(found, _noisy_steps(4))
+  assert not np.isclose(found, _noisy_steps(4, key=1)).any()
+  expected = [
+    jax.random.normal(jax.random.fold_in(jax.random.key(0), step))
+    for step in range(4)
+  ]
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_accumulated_parts_draw_differently():
+  (found,) = _noisy_steps(1, accumulate=4)
+  keys = jax.random.split(jax.random.fold_in(jax.random.key(0), 0), 4)
+  expected = np.mean([jax.random.normal(key) for key in keys])
+  np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_without_an_average_the_parameters_themselves_are_judged():
+  tx = optax.sgd(0.1)
+  state = steps.create_state(_params(), tx)
+  assert state.ema is None and state.eval_params is state.params
+  assert state.step == 0
+  # The average begins as a copy: a step may write into the parameters' memory.
+  state = steps.create_state(_params(), tx, ema=True)
+  assert state.ema['w'] is not state.params['w']
+  np.testing.assert_array_equal(state.ema['w'], state.params['w'])

@@ -5,6 +5,8 @@ import json
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cmsn_jax.chains import protocol
 from cmsn_jax.runs import checkpoints, config_record, folder
@@ -168,3 +170,135 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path):
   }
   assert all(same[path] for path in same if path.startswith('encoder'))
   assert not same['pooled|kernel']
+
+
+def test_an_earlier_parameter_of_another_type_takes_the_new_ones():
+  found = _fit(
+    {'w': np.zeros(2, np.float32), 'n': np.zeros((), np.int32)},
+    {'w': np.array([1.5, 2.5]), 'n': np.int64(7)},
+  )
+  assert found.taken == ('w', 'n') and found.fresh == {}
+  assert found.params['w'].dtype == np.float32
+  assert found.params['n'].dtype == np.int32 and found.params['n'] == 7
+
+
+def test_shapes_are_written_as_people_do():
+  found = _fit(
+    {'one': np.zeros(()), 'many': np.zeros((2, 3, 4))},
+    {'one': np.zeros(5), 'many': np.zeros(())},
+  )
+  assert found.taken == ()
+  assert found.fresh == {
+    'one': 'one number, there 5', 'many': '2x3x4, there one number',
+  }  # fmt: skip
+
+
+def test_what_was_taken_is_a_copy():
+  earlier = {'w': np.ones(2)}
+  found = _fit({'w': np.zeros(2)}, earlier)
+  found.params['w'][:] = 9
+  np.testing.assert_array_equal(earlier['w'], [1, 1])
+
+
+def test_of_two_stacked_axes_each_is_taken_in_turn():
+  earlier = np.arange(6.0).reshape(2, 3, 1) * np.ones((2, 3, 4))
+  found = _fit({'w': np.zeros((3, 2, 4))}, {'w': earlier}, stacked_axes=2)
+  expected = [[earlier[i % 2, j % 3] for j in range(2)] for i in range(3)]
+  np.testing.assert_array_equal(found.params['w'], expected)
+
+
+def test_without_stacked_networks_more_rows_are_another_shape():
+  found = _fit({'w': np.zeros((4, 4))}, {'w': np.ones((2, 4))})
+  assert found.fresh == {'w': '4x4, there 2x4'}
+
+
+_SHAPES = st.sampled_from([(), (2,), (3,), (2, 3)])
+
+
+@settings(deadline=None)
+@given(
+  st.dictionaries(st.sampled_from('abcd'), _SHAPES, min_size=1),
+  st.dictionaries(st.sampled_from('abcd'), _SHAPES, min_size=1),
+)
+def test_every_parameter_is_taken_or_begins_anew(new, old):
+  found = _fit(
+    {name: np.zeros(shape) for name, shape in new.items()},
+    {name: np.ones(shape) for name, shape in old.items()},
+  )
+  assert sorted([*found.taken, *found.fresh]) == sorted(new)
+  for name, shape in new.items():
+    same = old.get(name) == shape
+    assert (name in found.taken) == same
+    assert found.params[name].shape == shape
+    assert np.all(found.params[name] == float(same))
+
+
+def test_the_folder_of_a_run_without_an_evaluation_is_none(tmp_path):
+  (tmp_path / 'old' / 'joint' / 'best').mkdir(parents=True)
+  (tmp_path / 'old' / 'config.json').write_text('{}')
+  with pytest.raises(ValueError, match='launch.train came to an evaluation'):
+    warm_start.check(str(tmp_path / 'old'), tmp_path / 'new')
+  (tmp_path / 'old' / 'joint' / 'best' / '5').mkdir()
+  warm_start.check(str(tmp_path / 'old'), tmp_path / 'new')
+  # A run that was exported into its own folder is one.
+  (tmp_path / 'old' / 'model.json').write_text('{}')
+  warm_start.check(str(tmp_path / 'old'), tmp_path / 'new')
+  # By whichever path it is called.
+  with pytest.raises(ValueError, match='is the --workdir itself'):
+    warm_start.check(str(tmp_path / 'old' / '..' / 'old'), tmp_path / 'old')
+
+
+def _kept(monkeypatch, params, fps=5.0):
+  """An earlier run of the toy chain with these parameters, not on disk."""
+  meta = {
+    'config': config_record.to_json(recipe.get_config()),
+    'phase': 'only',
+    'data': {'feature_fps': fps},
+  }
+  restored = checkpoints.Restored(8, {'params': params}, meta)
+  monkeypatch.setattr(warm_start, 'check', lambda *unused: None)
+  monkeypatch.setattr(folder, 'read_best', lambda *unused: restored)
+
+
+def _begin(params, workdir, frozen=(), fps=5.0):
+  phase = _phase(params, lambda p: {'toy': p})
+  return warm_start.begin(phase, params, 'old', workdir, frozen, fps)
+
+
+def test_what_was_taken_and_what_not_is_recorded(monkeypatch, tmp_path):
+  kept = {'toy': {'weight': np.arange(3.0), 'bias': np.ones(2)}}
+  _kept(monkeypatch, kept)
+  _begin({'weight': np.zeros(3), 'bias': np.zeros(())}, tmp_path)
+  record = json.loads((tmp_path / 'joint' / 'init_from.json').read_text())
+  flat = {f'toy/{name}': value for name, value in kept['toy'].items()}
+  assert record == {
+    'run': 'old',
+    'phase': 'only',
+    'step': 8,
+    'parameters_crc32': checkpoints.checksums(flat),
+    'taken': ['weight'],
+    'begin_anew': {'bias': 'one number, there 2'},
+  }
+
+
+@pytest.mark.parametrize(
+  ('fps', 'told'), [(5.0, False), (5.04, False), (5.2, True), (25.0, True)]
+)
+def test_another_rate_is_told(monkeypatch, tmp_path, caplog, fps, told):
+  _kept(monkeypatch, {'toy': {'weight': np.ones(3)}})
+  with caplog.at_level('WARNING'):
+    _begin({'weight': np.zeros(3)}, tmp_path, fps=fps)
+  assert ('learned from 5 snippets a second' in caplog.text) == told
+  assert ('config.data.pool' in caplog.text) == told
+
+
+def test_of_many_that_begin_anew_twelve_are_named(monkeypatch, tmp_path):
+  _kept(monkeypatch, {'toy': {'other': np.ones(3)}})
+  params = {f'w{k:02}': np.zeros(1) for k in range(15)}
+  with pytest.raises(ValueError) as error:
+    _begin(params, tmp_path)
+  text = str(error.value)
+  assert 'w11 (not there) and 3 more. Give the config' in text
+  assert 'w12' not in text
+  # Nothing was recorded of what did not begin.
+  assert not (tmp_path / 'joint').exists()
