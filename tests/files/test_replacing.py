@@ -1,6 +1,7 @@
-import multiprocessing
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -63,22 +64,25 @@ def test_an_error_about_another_file_keeps_its_name(tmp_path):
   assert caught.value.filename == str(tmp_path / 'missing')
 
 
-def _write(target, letter):
-  with replacing.file(target) as file:
-    for _ in range(200):
-      file.write(letter * 50)
-      file.flush()
+_WRITE = """
+import sys
+from cmsn_jax.files import replacing
+with replacing.file(sys.argv[1]) as file:
+  for _ in range(200):
+    file.write(sys.argv[2] * 50)
+    file.flush()
+"""
 
 
 def test_processes_that_write_the_same_file_do_not_mix(tmp_path):
   target = tmp_path / 'a.txt'
-  context = multiprocessing.get_context('fork')
-  writers = [context.Process(target=_write, args=(target, x)) for x in 'abc']
+  root = pathlib.Path(__file__).resolve().parents[2]
+  writers = [
+    subprocess.Popen([sys.executable, '-c', _WRITE, target, x], cwd=root)
+    for x in 'abc'
+  ]
   for writer in writers:
-    writer.start()
-  for writer in writers:
-    writer.join()
-    assert writer.exitcode == 0
+    assert writer.wait(timeout=120) == 0
   text = target.read_text()
   assert len(text) == 10_000 and len(set(text)) == 1
   assert os.listdir(tmp_path) == ['a.txt']
