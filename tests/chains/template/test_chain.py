@@ -78,18 +78,17 @@ def test_the_paper_chain_has_no_probability_a_threshold():
   assert "'threshold' needs config.chain 'template'" in problem
 
 
-class _Video:
-  segments = np.array([[1.0, 3.0]])
-
-
 class _Source:
   feature_fps = 5.0
 
 
 def test_the_paper_chain_derives_nothing_from_features():
   config = default.get_config()
+  video = activitynet.Video(
+    'v', 'training', 9.0, np.array([[1.0, 3.0]]), ('x',)
+  )
   data = training_data.TrainingData(
-    activitynet.Annotations('none', {}), {'v': _Video()}, {}, _Source()
+    activitynet.Annotations('one', {'v': video}), {'v': video}, {}, _Source()
   )
   found = paper.derive(config, data)
   assert found.to_json() == config.to_json() and found.is_locked
