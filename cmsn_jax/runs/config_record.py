@@ -28,7 +28,7 @@ _MAY_CHANGE = (
   'train.checkpoint_every_steps',
   'train.checkpoint_every_sec',
   'train.log_every_steps',
-  'evaluation.',
+  'evaluation',
 )
 
 

@@ -214,3 +214,11 @@ def test_a_config_that_was_read_is_locked_and_has_tuples():
   assert isinstance(found.evaluation.ans, tuple)
   with pytest.raises((AttributeError, KeyError), match='learning_rat'):
     found.train.learning_rat = 1.0
+
+
+def test_what_is_measured_may_change_within_a_run(tmp_path):
+  config = custom.get_config('smoke')
+  _begin(tmp_path, config_record.to_json(config))
+  config.evaluation.protocol = 'thumos'
+  with pytest.warns(config_record.ConfigChangedWarning, match='protocol'):
+    config_record.claim(tmp_path, config)
