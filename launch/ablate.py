@@ -12,7 +12,6 @@ import contextlib
 import functools
 import json
 import operator
-import os
 import pathlib
 
 from absl import flags
@@ -38,6 +37,7 @@ _ANS = flags.DEFINE_list('ans', ['50', '100', '200'], 'Numbers of proposals.')
 def main(argv):
   """Trains and prints."""
   del argv
+  from cmsn_jax.files import replacing
   from cmsn_jax.settings import ablations
 
   cli.require(config=_CONFIG.value, workdir=_WORKDIR.value, table=_TABLE.value)
@@ -60,9 +60,8 @@ def main(argv):
       _run(row, seed, folder, ans) for seed in range(_SEEDS.value)
     ]
     print(_table(rows, ans), flush=True)
-  temporary = folder / f'table_{_TABLE.value}.md.tmp'
-  temporary.write_text(_table(rows, ans) + '\n')
-  os.replace(temporary, folder / f'table_{_TABLE.value}.md')
+  with replacing.path(folder / f'table_{_TABLE.value}.md') as temporary:
+    pathlib.Path(temporary).write_text(_table(rows, ans) + '\n')
   return 0
 
 

@@ -1,7 +1,6 @@
 """The config that a run was made with: kept, compared, read again."""
 
 import json
-import os
 import pathlib
 import warnings
 from typing import Any
@@ -10,6 +9,7 @@ import jax
 import ml_collections
 
 from cmsn_jax.chains import protocol, registry
+from cmsn_jax.files import replacing
 from cmsn_jax.runs import config_history
 
 # Keys that may differ when a run is continued: what they change lies ahead.
@@ -93,9 +93,10 @@ def claim(
         stacklevel=2,
       )
   if jax.process_index() == 0:
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(to_json(config), indent=2) + '\n')
-    os.replace(temporary, path)
+    with replacing.path(path) as temporary:
+      pathlib.Path(temporary).write_text(
+        json.dumps(to_json(config), indent=2) + '\n'
+      )
 
 
 def check_batch(folder: pathlib.Path, saved: int | None, windows: int) -> None:
