@@ -1,32 +1,34 @@
 """Scored proposals to kept proposals: Soft-NMS and Greedy-NMS.
 
-Exact, full length, independent of the input's order. Two ideas replace the
-Python loop over pairs. Videos, and parts of a video between which nothing
-overlaps, step together, each choosing its best proposal in the same few numpy
-calls. And tIoU > t means lengths within a factor t and centres close together,
-so with proposals sorted by (class of length, centre) all that a chosen one may
-touch lies in three short slices.
+Exact, full length, independent of the input's order. Scores only fall, so a
+proposal that is ahead of all its neighbours now will be chosen before them,
+and nothing later touches it: all such proposals, of all videos, are chosen in
+one round of numpy calls, some thirty rounds in place of a step a proposal. Only
+the best few thousand (a block) take part in rounds; what they do to the others
+is computed once, when they are chosen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from cmsn_jax import segments as segments_lib
 
-# Parts of a video between which nothing overlaps have about this many
-# proposals at least, so that a part costs more to work on than to make.
-_PART = 64
-# Parts step together in groups of about this many padded cells: few enough to
-# stay in a core's cache, enough to hide numpy's cost per call.
-_CELLS_PER_GROUP = 1 << 17
+# Proposals that are worked on together.
+_TOGETHER = 8192
+# Proposals of the first block; the next are as large as rounds stay cheap.
+_BLOCK = 2048
+_LEAST_BLOCK = 64
+_MOST_EDGES = 1 << 17
+# Pairs that are looked at in one call: bounds the memory.
+_PAIRS = 1 << 16
+# Squared tIoUs add up as whole numbers of this unit: in whatever order, the
+# sum is the same, so equal proposals stay equal.
+_UNIT = 2.0**-48
+_LARGEST = 1 << 61
 # Widens the slices against rounding; never the result, which tIoU decides.
 _SLACK = 1e-9
-# Slices are found anew, without what can no longer change, when half has gone
-# and they are long enough for that to pay. Looked at every so many steps.
-_LONG_SLICES = 48
-_STEPS_PER_LOOK = 32
 
 Kept = tuple[Int64[np.ndarray, ' k'], Float64[np.ndarray, ' k']]
 
@@ -45,6 +47,8 @@ def soft_nms(
   The best remaining proposal is kept; every other one whose tIoU with it is
   above `threshold` has its score multiplied by `exp(-tIoU^2 / sigma)`; and so
   on to the last one. Equal scores: the earlier start, then the earlier end.
+  The exponents of a proposal are summed to 48 binary places, whatever their
+  order.
 
   Args:
     segments: `[n, 2]`, any unit.
@@ -97,12 +101,8 @@ def soft_nms_many(
   """
   if not sigma > 0:
     raise ValueError(f'sigma must be > 0, got {sigma}')
-
-  def decay(tiou: Float64[np.ndarray, ' p']) -> Float64[np.ndarray, ' p']:
-    return np.exp(-np.square(tiou) / sigma)
-
   return _suppress_many(
-    segments, scores, threshold, decay, max_proposals, min_score
+    segments, scores, threshold, sigma, max_proposals, min_score
   )
 
 
@@ -145,7 +145,7 @@ def greedy_nms_many(
 
 
 def _suppress_many(
-  segments, scores, threshold, decay, max_proposals, min_score
+  segments, scores, threshold, sigma, max_proposals, min_score
 ):
   if len(segments) != len(scores):
     raise ValueError(
@@ -159,21 +159,30 @@ def _suppress_many(
       f'max_proposals must be None or at least 0, got {max_proposals}'
     )
   videos = [_by_time(*_check(*pair)) for pair in zip(segments, scores)]
-  parts = [
-    (video, span)
-    for video, (_, segments_, _) in enumerate(videos)
-    for span in _parts(segments_, max_proposals)
-  ]
-  results: list = [[] for _ in videos]
-  for members in _groups([span.stop - span.start for _, span in parts]):
-    rows = [[a[parts[m][1]] for a in videos[parts[m][0]][1:]] for m in members]
-    group = _Group(rows, float(threshold), decay)
-    for m, kept in zip(members, group.run(max_proposals, float(min_score))):
-      video, span = parts[m]
-      results[video].append((kept[0] + span.start, kept[1]))
-  return [
-    _merged(kept, video, max_proposals) for kept, video in zip(results, videos)
-  ]
+  # Videos together, as many as a core's cache holds.
+  starts = np.cumsum([0, *(len(order) for order, _, _ in videos)])
+  found, low = [], 0
+  while low < len(videos):
+    high = np.searchsorted(starts, starts[low] + _TOGETHER, 'right') - 1
+    high = max(low + 1, int(high))
+    found += _suppress_group(
+      videos[low:high], threshold, sigma, max_proposals, min_score
+    )
+    low = high
+  return found
+
+
+def _suppress_group(videos, threshold, sigma, max_proposals, min_score):
+  counts = [len(order) for order, _, _ in videos]
+  order, spans, values = (np.concatenate(x) for x in zip(*videos))
+  video = np.repeat(np.arange(len(videos)), counts)
+  field = _Field(spans, values, video, float(threshold), sigma)
+  chosen = field.run(max_proposals, float(min_score))
+  # Scores only fall, so sorting by score is the order of choice.
+  best = np.lexsort((chosen, -field.score[chosen], video[chosen]))
+  borders = np.cumsum(np.bincount(video[chosen], minlength=len(videos)))[:-1]
+  kept = [part[:max_proposals] for part in np.split(chosen[best], borders)]
+  return [(order[cells], field.score[cells]) for cells in kept]
 
 
 def _check(segments, scores):
@@ -200,175 +209,187 @@ def _by_time(segments, scores):
   return order, segments[order], scores[order]
 
 
-def _parts(segments, max_proposals: int | None) -> list[slice]:
-  """Slices of a sorted video across whose borders nothing overlaps.
+class _Field:
+  """Proposals ("cells") of all videos, by (video, start, end).
 
-  Each is then a video of its own, and all step together.
-  """
-  n = len(segments)
-  # One by one is shorter where only a few are wanted.
-  if max_proposals is not None and max_proposals < n / 4:
-    return [slice(0, n)]
-  covered = np.maximum.accumulate(segments[:, 1])
-  borders = np.flatnonzero(segments[1:, 0] >= covered[:-1]) + 1
-  _, chosen = np.unique(borders // _PART, return_index=True)
-  borders = [0, *borders[chosen].tolist(), n]
-  return [slice(*pair) for pair in zip(borders[:-1], borders[1:])]
-
-
-def _merged(parts: list, video: tuple, max_proposals: int | None) -> Kept:
-  """What is kept of a video's parts, best first, as indices of the input.
-
-  Scores only fall, so sorting by score is the order of choice; equal scores
-  are in (start, end) order in each part, hence by their place in the video.
-  """
-  place = np.concatenate([place for place, _ in parts])
-  score = np.concatenate([score for _, score in parts])
-  if len(parts) > 1:
-    order = np.lexsort((place, -score))[:max_proposals]
-    place, score = place[order], score[order]
-  return video[0][place], score
-
-
-def _groups(lengths: list[int]) -> list[list[int]]:
-  """Videos of like length together, so that little of a group is padding."""
-  order = np.argsort(lengths, kind='stable')[::-1].tolist()
-  groups = []
-  while order:
-    count = max(1, _CELLS_PER_GROUP // max(lengths[order[0]], 1))
-    groups.append(order[:count])
-    order = order[count:]
-  return groups
-
-
-class _Group:
-  """Parts that step together, as padded `[v, n]` arrays.
-
-  A row is sorted by (start, end), so the first maximum of `score` is the
-  earliest of equal scores. `score` is -1 where there is nothing to choose:
-  padding, chosen, dropped. Cells are numbered `row * n + column`.
+  Of equal scores the lower cell is ahead. `score` is what a cell has left, and
+  what it was chosen with once it is no longer `free`.
   """
 
-  def __init__(self, rows: list, threshold: float, decay: Callable | None):
-    self.threshold, self.decay = threshold, decay
-    shape = (len(rows), max(len(scores) for _, scores in rows))
-    self.start, self.end = np.zeros(shape), np.zeros(shape)
-    self.score = np.full(shape, -1.0)
-    for row, (segments, scores) in enumerate(rows):
-      self.start[row, : len(scores)] = segments[:, 0]
-      self.end[row, : len(scores)] = segments[:, 1]
-      self.score[row, : len(scores)] = scores
-    self._find_neighbours()
-
-  def _live(self) -> np.ndarray:
-    """What can still change: a score of 0 decays no further, but can go."""
-    return self.score >= 0 if self.decay is None else self.score > 0
-
-  def _find_neighbours(self):
-    """Per cell three slices of `cells` holding all that it may suppress.
-
-    With the lengths d and D of two segments, tIoU > t needs an intersection
-    above t (d + D) / (1 + t), hence a distance between their centres below
-    (1 - t) / (1 + t) * (d + D) / 2, and t < d / D < 1 / t.
-    """
-    t = self.threshold
-    length = self.end - self.start
-    # Padding and segments without length have tIoU 0 with everything.
-    cells = np.flatnonzero((length > 0) & self._live())
-    length = length.ravel()[cells]
-    centre = (self.start.ravel()[cells] + self.end.ravel()[cells]) / 2
-    # A class spans a factor of at least 1 / t: only neighbour classes match.
-    # A very low t has one class, whose upper bound is the longest segment.
-    width = max(-np.log(t), 0.05) * (1 + _SLACK) if t > 0.05 else np.inf
-    klass = np.floor(np.log(length) / width) if t > 0.05 else 0 * length
-    lowest = klass.min(initial=0.0)
-    klass -= lowest
-    longest = length.max(initial=0.0)
-
-    # One sorted key for all rows, classes and centres.
+  def __init__(self, segments, scores, video, threshold, sigma):
+    self._start, self._end = segments.T.copy()
+    self._video = video
+    self._threshold, self._sigma = threshold, sigma
+    self._first, self.score = scores, scores.copy()
+    self._decay = np.zeros(len(scores), np.int64)
+    self.free = np.ones(len(scores), bool)
+    self._length = self._end - self._start
+    # Videos one after the other, too far apart to touch. Centres within
+    # rounding of a border are looked at, tIoU decides.
+    centre = segments.mean(axis=1)
     centre -= centre.min(initial=0.0)
-    span = centre.max(initial=0.0)
-    pitch = 2.5 * span + 1.0
-    num_classes = klass.max(initial=0.0) + 3
-    row = cells // max(self.score.shape[1], 1)
-    key = (row * num_classes + klass + 1) * pitch + centre
-    order = np.argsort(key, kind='stable')
-    key, cells = key[order], cells[order]
-    klass, length = klass[order], length[order]
-    slack = _SLACK * span + 8 * np.finfo(np.float64).eps * key.max(initial=0.0)
+    longest = self._length.max(initial=0.0)
+    pitch = centre.max(initial=0.0) + 2 * longest + 1.0
+    self._centre = centre + video * pitch
+    top = self._centre.max(initial=0.0)
+    self._slack = _SLACK * longest + 8 * np.finfo(np.float64).eps * top
+    self._longest = longest
+    self._sort(np.arange(len(scores)))
 
-    self.first = np.zeros((self.score.size, 3), np.int64)
-    self.count = np.zeros((self.score.size, 3), np.int64)
-    for column, step in enumerate((-1, 0, 1)):
-      upper = np.full(len(cells), longest)
-      if t > 0.05:
-        top = np.exp((klass + lowest + step + 1) * width) * (1 + _SLACK)
-        upper = np.minimum(upper, top)
-      reach = (1 - t) / (1 + t) * (length + upper) / 2
-      reach = np.minimum(reach, span) + slack
-      first = np.searchsorted(key, key + step * pitch - reach, 'left')
-      stop = np.searchsorted(key, key + step * pitch + reach, 'right')
-      self.first[cells, column] = first
-      self.count[cells, column] = stop - first
-    self.cells = cells
-    self.sorted_start = self.start.ravel()[cells]
-    self.sorted_end = self.end.ravel()[cells]
+  def _sort(self, cells):
+    """Free cells by their centres, without those that overlap nothing."""
+    cells = cells[self._length[cells] > 0]
+    self._sorted = cells[np.argsort(self._centre[cells], kind='stable')]
+    self._sorted_centre = self._centre[self._sorted]
 
-  def run(self, max_proposals: int | None, min_score: float) -> list[Kept]:
-    """Columns kept of each row and their scores, in the order of choice."""
-    num_rows, n = self.score.shape
-    steps = n if max_proposals is None else min(n, max_proposals)
-    kept = np.zeros((steps, num_rows), np.int64)
-    kept_score = np.full((steps, num_rows), -1.0)
-    score, floor = self.score.ravel(), max(min_score, 0.0)
-    rows = np.arange(num_rows)
-    for step in range(steps):
-      if step % _STEPS_PER_LOOK == 0 and step:
-        self._drop_the_dead()
-      chosen = rows * n + self.score.argmax(axis=1)
-      best = score[chosen]
-      going = best >= floor
-      if not going.all():
-        chosen, best = chosen[going], best[going]
-        if not len(chosen):
-          break
-      row = chosen // n
-      kept[step, row], kept_score[step, row] = chosen - row * n, best
-      score[chosen] = -1.0
-      self._suppress(chosen, score)
-    count = (kept_score >= 0).sum(axis=0)
-    return [
-      (kept[:k, row], kept_score[:k, row])
-      for row, k in enumerate(count.tolist())
-    ]
+  def run(self, max_proposals: int | None, min_score: float) -> np.ndarray:
+    """The cells chosen, at least the best `max_proposals` of each video."""
+    found, size = [np.zeros(0, np.int64)], _BLOCK
+    most = np.inf if max_proposals is None else max_proposals
+    count = np.zeros(self._video.max(initial=0) + 1, np.int64)
+    while True:
+      self.free &= (self.score >= min_score) & (count[self._video] < most)
+      cells = np.flatnonzero(self.free)
+      if not len(cells):
+        return np.concatenate(found)
+      block = self._ahead(cells, size)
+      rest = len(block) < len(cells)
+      chosen, edges = self._resolve(block, None if rest else min_score)
+      found.append(chosen)
+      count += np.bincount(self._video[chosen], minlength=len(count))
+      self.free[chosen] = False
+      if rest:
+        self._spread(chosen, block)
+        if 2 * np.count_nonzero(self.free) < len(self._sorted):
+          self._sort(np.flatnonzero(self.free))
+      if 2 * len(chosen) > size and edges < _MOST_EDGES:
+        size *= 2
+      elif 8 * len(chosen) < size or edges > _MOST_EDGES:
+        size = max(_LEAST_BLOCK, size // 2)
 
-  def _drop_the_dead(self):
-    if self.count.sum() < _LONG_SLICES * len(self.cells):
-      return
-    if 2 * np.count_nonzero(self._live()) < len(self.cells):
-      self._find_neighbours()
+  def _ahead(self, cells, size):
+    """The `size` cells that are ahead of all others, in (score, cell) order."""
+    if size < len(cells):
+      score = self.score[cells]
+      least = np.partition(score, len(cells) - size)[len(cells) - size]
+      cells = cells[score >= least]
+    return cells[np.lexsort((cells, -self.score[cells]))[:size]]
 
-  def _suppress(self, chosen: np.ndarray, score: np.ndarray):
-    """Decays, or drops, what overlaps the chosen cells too much."""
-    first, count = self.first[chosen].ravel(), self.count[chosen]
-    start, end = self.start.ravel()[chosen], self.end.ravel()[chosen]
-    # Positions of all slices one after the other, beside their chosen ones.
-    each = count.sum(axis=1)
-    count = count.ravel()
+  def _resolve(self, block, least):
+    """Chooses from a block while its cells stay ahead of all others.
+
+    Args:
+      block: best first.
+      least: score that a cell must have; None: there are others, so it must
+        stay ahead of the last of the block.
+    Returns:
+      the cells chosen, and how many pairs of the block overlap too much.
+    """
+    last, last_cell = self.score[block[-1]], block[-1]
+    if least is not None:
+      last, last_cell = least, len(self.score)
+    block = np.sort(block)
+    a, b, weight = self._pairs(block)
+    edges, early = len(a), block <= last_cell
+    score, decay = self.score[block], self._decay[block]
+    free, picked = np.ones((2, len(block)), bool)
+    picked[:] = False
+    while True:
+      ahead = free & ((score > last) | ((score == last) & early))
+      chosen = ahead.copy()
+      chosen[np.where(score[a] >= score[b], b, a)] = False
+      if not chosen.any():
+        break
+      picked |= chosen
+      free &= ~chosen
+      from_a, from_b = chosen[a], chosen[b]
+      reached = np.concatenate([b[from_a], a[from_b]])
+      left = ~(from_a | from_b) & (ahead[a] | ahead[b])
+      if self._sigma is None:
+        free[reached] = False
+        left &= free[a] & free[b]
+      else:
+        np.add.at(
+          decay, reached, np.concatenate([weight[from_a], weight[from_b]])
+        )
+        score[reached] = self._decayed(block[reached], decay[reached])
+      a, b, weight = a[left], b[left], weight[left]
+    self.free[block], self.score[block] = free, score
+    self._decay[block] = decay
+    return block[picked], edges
+
+  def _spread(self, chosen, block):
+    """What the chosen cells of a block do to the free ones outside of it."""
+    outside = self.free.copy()
+    outside[block] = False
+    chosen = chosen[self._length[chosen] > 0]
+    # tIoU > t needs lengths within a factor t, and an intersection above
+    # t (d + D) / (1 + t), hence centres within (1 - t) / (1 + t) (d + D) / 2.
+    length, t = self._length[chosen], self._threshold
+    other = np.minimum(length / t, self._longest) if t else self._longest
+    reach = (1 - t) / (1 + t) * (length + other) / 2
+    for mine, theirs in self._near(
+      self._centre[chosen], reach, self._sorted_centre
+    ):
+      theirs = self._sorted[theirs]
+      there = outside[theirs]
+      mine, theirs = chosen[mine[there]], theirs[there]
+      hit, weight = self._over(mine, theirs)
+      theirs = theirs[hit]
+      if self._sigma is None:
+        self.free[theirs] = False
+        continue
+      np.add.at(self._decay, theirs, weight)
+      np.minimum(self._decay, _LARGEST, out=self._decay)
+      self.score[theirs] = self._decayed(theirs, self._decay[theirs])
+
+  def _pairs(self, block):
+    """Places (a < b) in a sorted block of all pairs above the threshold."""
+    places = np.flatnonzero(self._length[block] > 0)
+    centre = self._centre[block[places]]
+    order = np.argsort(centre, kind='stable')
+    places, centre = places[order], centre[order]
+    cells, t = block[places], self._threshold
+    length = self._length[cells]
+    least = length * (t * (1 - _SLACK))
+    # Found from the longer one of a pair.
+    reach = (1 - t) / (1 + t) * length
+    found = [(np.zeros(0, np.int64),) * 3]
+    for longer, other in self._near(centre, reach, centre):
+      size, own = length[other], length[longer]
+      once = (size < own) & (size >= least[longer])
+      once |= (size == own) & (other < longer)
+      longer, other = longer[once], other[once]
+      hit, weight = self._over(cells[longer], cells[other])
+      longer, other = places[longer[hit]], places[other[hit]]
+      found.append(
+        (np.minimum(longer, other), np.maximum(longer, other), weight)
+      )
+    return tuple(np.concatenate(x) for x in zip(*found))
+
+  def _near(self, centre, reach, others):
+    """Yields places in `centre` and in sorted `others` within `reach`."""
+    reach = reach + self._slack
+    first = np.searchsorted(others, centre - reach, 'left')
+    count = np.searchsorted(others, centre + reach, 'right') - first
     stop = np.cumsum(count)
-    position = np.repeat(first - stop + count, count)
-    position += np.arange(stop[-1])
-    start, end = np.repeat(start, each), np.repeat(end, each)
-    other_start = self.sorted_start[position]
-    other_end = self.sorted_end[position]
-    inside = np.minimum(end, other_end) - np.maximum(start, other_start)
-    tiou = inside / ((end - start) + (other_end - other_start) - inside)
-    hit = np.flatnonzero(tiou > self.threshold)
-    cell = self.cells[position[hit]]
-    if self.decay is None:
-      score[cell] = -1.0
-      return
-    # Chosen cells must stay at -1; those at 0 cannot fall further.
-    live = score[cell] > 0
-    cell = cell[live]
-    score[cell] *= self.decay(tiou[hit[live]])
+    low = 0
+    while low < len(centre):
+      done = stop[low - 1] if low else 0
+      high = max(low + 1, np.searchsorted(stop, done + _PAIRS, 'right'))
+      part = count[low:high]
+      mine = np.repeat(np.arange(low, high), part)
+      before = np.repeat(stop[low:high] - part - first[low:high], part)
+      yield mine, np.arange(done, stop[high - 1]) - before
+      low = high
+
+  def _over(self, a, b):
+    """Which pairs of cells overlap too much, and what that takes away."""
+    inside = np.minimum(self._end[a], self._end[b])
+    inside -= np.maximum(self._start[a], self._start[b])
+    tiou = inside / (self._length[a] + self._length[b] - inside)
+    hit = np.flatnonzero(tiou > self._threshold)
+    return hit, np.rint(np.square(tiou[hit]) / _UNIT).astype(np.int64)
+
+  def _decayed(self, cells, decay):
+    return self._first[cells] * np.exp(decay * -_UNIT / self._sigma)

@@ -33,6 +33,7 @@ def run_nms(quick: bool = False) -> list[dict]:
   """Rows of Soft-NMS, Greedy-NMS, candidate generation, and growth."""
   return [
     _soft_many(quick),
+    _soft_one_by_one(quick),
     _greedy_many(quick),
     _soft_one_large(quick),
     _generation(quick),
@@ -116,6 +117,24 @@ def _soft_many(quick):
     'nms',
     f'Soft-NMS, {_VIDEOS} x {_PROPOSALS:,}, full length',
     lambda: nms.soft_nms_many(spans, scores),
+    'plain Python',
+    lambda: [
+      _plain_soft_nms(s.tolist(), c.tolist())
+      for s, c in zip(spans[:sample], scores[:sample])
+    ],
+    scale=_VIDEOS / sample,
+    quick=quick,
+  )
+
+
+def _soft_one_by_one(quick):
+  """As `propose` calls it."""
+  spans, scores = _scored(_VIDEOS, _PROPOSALS)
+  sample = 1 if quick else 4
+  return _compare(
+    'nms',
+    f'Soft-NMS, {_VIDEOS} x {_PROPOSALS:,}, one video a call',
+    lambda: [nms.soft_nms(s, c) for s, c in zip(spans, scores)],
     'plain Python',
     lambda: [
       _plain_soft_nms(s.tolist(), c.tolist())

@@ -16,22 +16,41 @@ def _tiou(a, b):
 
 
 def _slow_soft_nms(segments, scores, sigma=0.75, threshold=0.65):
-  """The definition, one pair at a time, as the public Python ports do."""
+  """The definition, one pair at a time, as the public Python ports do.
+
+  Exponents are whole numbers of 2^-48, so that their sums are exact.
+  """
   left = [
     (float(score), *map(float, segment), i)
     for i, (segment, score) in enumerate(zip(segments, scores))
   ]
-  kept = []
+  kept, exponents = [], [0] * len(left)
   while left:
     best = min(left, key=lambda p: (-p[0], p[1], p[2]))
     left.remove(best)
     kept.append((best[3], best[0]))
-    for k, (score, start, end, i) in enumerate(left):
+    for k, (_, start, end, i) in enumerate(left):
       tiou = _tiou(best[1:3], (start, end))
       if tiou > threshold:
-        score = score * np.exp(-np.square(tiou) / sigma)
+        exponents[i] += round(tiou * tiou * 2.0**48)
+        score = float(scores[i]) * np.exp(exponents[i] * -(2.0**-48) / sigma)
         left[k] = (score, start, end, i)
   return kept
+
+
+def _multiplied_soft_nms(segments, scores, sigma, threshold):
+  """Scores multiplied at each step, without whole numbers."""
+  scores, free = scores.copy(), np.ones(len(scores), bool)
+  kept = []
+  while free.any():
+    best = int(np.argmax(np.where(free, scores, -1)))
+    kept.append(best)
+    free[best] = False
+    for k in np.flatnonzero(free):
+      tiou = _tiou(segments[best], segments[k])
+      if tiou > threshold:
+        scores[k] *= np.exp(-(tiou**2) / sigma)
+  return kept, scores[kept]
 
 
 def _slow_greedy(segments, scores, tiou=0.8):
@@ -121,7 +140,8 @@ def test_greedy_equals_the_slow_reference(kind, tiou):
 
 
 def test_many_videos_equal_one_by_one(monkeypatch):
-  monkeypatch.setattr(nms, '_CELLS_PER_GROUP', 100)  # several groups
+  monkeypatch.setattr(nms, '_TOGETHER', 100)  # several groups
+  monkeypatch.setattr(nms, '_BLOCK', 70)  # and blocks
   rng = np.random.default_rng(1)
   videos = [
     _random(rng, n, KINDS[k % 4])
@@ -138,36 +158,44 @@ def test_many_videos_equal_one_by_one(monkeypatch):
 
 
 @pytest.mark.parametrize('kind', KINDS)
-@pytest.mark.parametrize('n', [0, 5, 40])
-def test_parts_of_a_video_change_nothing(monkeypatch, kind, n):
-  segments, scores = _random(np.random.default_rng(n), n, kind)
-  segments = np.concatenate([segments, segments + 1e3, segments + 2e3])
-  scores = np.concatenate([scores, scores, np.round(scores, 1)])  # ties
-  expected = _slow_soft_nms(segments, scores)
-  greedy = [(i, scores[i]) for i in _slow_greedy(segments, scores)]
-  for part in (1, 4, 10**6):
-    monkeypatch.setattr(nms, '_PART', part)
-    kept = nms.soft_nms(segments, scores)
-    _assert_equal(kept, segments, expected)
-    first = nms.soft_nms(segments, scores, max_proposals=n, min_score=0.2)
-    above = [pair for pair in expected if pair[1] >= 0.2]
-    _assert_equal(first, segments, above[:n])
-    _assert_equal(nms.greedy_nms(segments, scores), segments, greedy)
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_dropping_what_cannot_change_changes_nothing(monkeypatch, kind):
-  monkeypatch.setattr(nms, '_LONG_SLICES', 0)
-  monkeypatch.setattr(nms, '_STEPS_PER_LOOK', 1)
-  segments, scores = _random(np.random.default_rng(9), 80, kind)
+@pytest.mark.parametrize('block', [1, 3, 16])
+def test_blocks_of_any_size_change_nothing(monkeypatch, kind, block):
+  monkeypatch.setattr(nms, '_BLOCK', block)
+  monkeypatch.setattr(nms, '_LEAST_BLOCK', 1)
+  monkeypatch.setattr(nms, '_PAIRS', 2 * block)
+  segments, scores = _random(np.random.default_rng(9), 60, kind)
+  segments = np.concatenate([segments, segments + 1e3])
+  scores = np.concatenate([scores, np.round(scores, 1)])  # ties
   scores[::5] = 0.0
   for threshold in (0.0, 0.3, 0.65):
     kept = nms.soft_nms(segments, scores, threshold=threshold)
     expected = _slow_soft_nms(segments, scores, threshold=threshold)
     _assert_equal(kept, segments, expected)
+    first = nms.soft_nms(
+      segments, scores, threshold=threshold, max_proposals=40, min_score=0.2
+    )
+    above = [pair for pair in expected if pair[1] >= 0.2]
+    _assert_equal(first, segments, above[:40])
     kept = nms.greedy_nms(segments, scores, tiou=threshold)
     expected = _slow_greedy(segments, scores, threshold)
     _assert_equal(kept, segments, [(i, scores[i]) for i in expected])
+
+
+def test_multiplied_step_by_step_it_is_the_same():
+  segments, scores = _random(np.random.default_rng(2), 400, 'clusters')
+  indices, kept = nms.soft_nms(segments, scores)
+  order, expected = _multiplied_soft_nms(segments, scores, 0.75, 0.65)
+  assert indices.tolist() == order
+  np.testing.assert_allclose(kept, expected, rtol=1e-12)
+
+
+def test_a_long_chain_of_neighbours():
+  # Each is chosen only after the one before: the most rounds there can be.
+  start = np.arange(3000.0)
+  segments = np.stack([start, start + 10], axis=1)
+  scores = np.linspace(1, 0.5, 3000)
+  indices, _ = nms.greedy_nms(segments, scores, tiou=0.8)
+  assert indices.tolist() == list(range(0, 3000, 2))
 
 
 _proposals = st.lists(
