@@ -20,7 +20,7 @@ from cmsn_jax.data import (
 from cmsn_jax.data.synthetic import features, video
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.files import feature_concat, feature_rates
-from cmsn_jax.video import frame_store, frame_store_build, video_files
+from cmsn_jax.video import finding, frame_store, frame_store_build, video_files
 
 
 class MissingVideoWarning(UserWarning):
@@ -92,7 +92,7 @@ def open_video(
   train, held_out = training_data.split(
     annotations, data.train_subset, data.eval_subset, data.holdout
   )
-  found = video_files.find_videos(data.videos)
+  found = _videos(data.videos, {**train, **held_out})
   train = _present(train, found, data.allow_missing, data.videos)
   held_out = _present(held_out, found, data.allow_missing, data.videos)
   folder = pathlib.Path(data.frames_cache or workdir / 'frames')
@@ -127,6 +127,17 @@ def open_video(
   return training_data.TrainingData(
     annotations, train, held_out, source, file_fps=source.feature_fps
   )
+
+
+def _videos(path, wanted):
+  """Video files by id; a name of two of the wanted ones is an error."""
+  found = finding.find(path)
+  for note in found.notes:
+    logging.info('%s', note)
+  bad = [found.failures[name] for name in wanted if name in found.failures]
+  if bad:
+    raise video_files.VideoError('; '.join(bad[:3]))
+  return found.videos
 
 
 def _annotations(data, kind):

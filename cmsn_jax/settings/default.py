@@ -60,7 +60,8 @@ def _data():
   data.rescaled = False
   # Which array of each file, where it has several; '' the only one possible.
   data.feature_key = ''
-  # Folder of videos, named <id>.<extension> (input 'video').
+  # Videos named <id>.<extension> (input 'video'): a folder, a pattern
+  # ('videos/**/*.mp4'), or a list (.txt, a path a line).
   data.videos = ''
   # Where decoded frames are kept; '' keeps them in the workdir.
   data.frames_cache = ''
