@@ -26,6 +26,27 @@ NMS = flags.DEFINE_string(
 )  # fmt: skip
 
 
+def limits():
+  """The limits of lists where there is no run to choose them for.
+
+  Raises:
+    ValueError: of flags that cannot be, or that need a run.
+  """
+  from cmsn_jax.suppression import final_list
+
+  for name, value in (('best', BEST.value), ('nms', NMS.value)):
+    if value:
+      raise ValueError(
+        f'--{name}={value} needs a trained run: give it to launch.propose, '
+        'and what that writes to this command'
+      )
+  settings = final_list.Settings(
+    MIN_SCORE.value, NON_OVERLAPPING.value, MAX_PER_MINUTE.value
+  )
+  settings.check()
+  return settings
+
+
 def load(workdir, phase):
   """The run as the flags have it, and the limits of its lists.
 

@@ -335,10 +335,10 @@ def _clock(sec: float, mark: str) -> str:
   return f'{hours:02}:{minutes:02}:{seconds:02}{mark}{milli:03}'
 
 
-def _cues(events, mark) -> str:
+def _cues(events, mark, text=str) -> str:
   return '\n'.join(
     f'{k}\n{_clock(e.start, mark)} --> {_clock(e.end, mark)}\n'
-    f'{_one_line(e.label).replace("-->", "->")} ({_score(e)})\n'
+    f'{text(_one_line(e.label).replace("-->", "->"))} ({_score(e)})\n'
     for k, e in enumerate(events, start=1)
   )
 
@@ -350,7 +350,9 @@ def _srt(video_id, events, about) -> str:
 
 def _webvtt(video_id, events, about) -> str:
   del video_id, about
-  return f'WEBVTT\n\n{_cues(events, ".")}'
+  # Else it would read a label such as <b> as a tag.
+  escape = lambda label: label.replace('&', '&amp;').replace('<', '&lt;')
+  return f'WEBVTT\n\n{_cues(events, ".", escape)}'
 
 
 def _deepethogram(video_id, events, about) -> str:

@@ -15,7 +15,7 @@ from cmsn_jax.files import replacing
 from cmsn_jax.report import palette
 
 _INK, _MUTED, _RULE = '#1c2733', '#5d6b7a', '#d9dee4'
-_TRUTH, _PROPOSAL = '#3a4654', '#5b3fa0'
+_TRUTH, _PROPOSAL = '#3a4654', palette.PROPOSAL
 
 
 class Timeline(matplotlib.figure.Figure):

@@ -226,3 +226,9 @@ def test_any_label_is_written(tmp_path, rows):
       assert kind == 'deepethogram' or 'surrogate' in str(problem)
     if kind == 'elan' and (tmp_path / 'elan' / 'v.eaf').exists():
       ElementTree.parse(tmp_path / 'elan' / 'v.eaf')
+
+
+def test_a_label_is_no_tag_of_webvtt(tmp_path):
+  events = {'v': [event_formats.Event(0.0, 1.0, '<b> & --> c', 0.5)]}
+  (path,) = event_formats.write(str(tmp_path), 'webvtt', events, {})
+  assert '\n&lt;b> &amp; -> c (score 0.5)\n' in pathlib.Path(path).read_text()
