@@ -5,7 +5,6 @@ window instead of once a window and epoch (Sec. 3.4: both are frozen then).
 """
 
 import json
-import os
 import pathlib
 import shutil
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from cmsn_jax import processes, progress, segments
 from cmsn_jax.chains.paper import predictor as predictor_lib
 from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.files import replacing
 from cmsn_jax.scoring import targets
 
 
@@ -130,8 +130,7 @@ def build(
   )
   processes.barrier('hidden cache written')
   if process == 0:
-    temporary = directory / 'parts.json.tmp'
-    temporary.write_text(json.dumps({'parts': min(count, len(windows))}))
-    os.replace(temporary, directory / 'parts.json')
+    with replacing.file(directory / 'parts.json') as file:
+      json.dump({'parts': min(count, len(windows))}, file)
   processes.barrier('hidden cache complete')
   return HiddenCache(directory)
