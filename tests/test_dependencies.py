@@ -1,6 +1,7 @@
 """Who may import what, imports inside functions included."""
 
 import ast
+import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -42,6 +43,7 @@ _MAY_IMPORT = {
   'evaluation': 'files annotations segments stage_names',
   'report': 'evaluation files annotations video stages/targets '
   'suppression/calibration segments stage_names',
+  'review': 'files annotations video report/palette segments progress',
   'chains/prediction': 'files/proposal_files',
   'chains/protocol': 'chains/prediction data',
   'chains/registry': 'chains/protocol chains/prediction',
@@ -91,6 +93,10 @@ _NO_TRAINING_LIBRARY = (
 )  # fmt: skip
 
 
+# Modules that are there for one optional library, and need it to be imported.
+_OPTIONAL = {'cmsn_jax.review.server': 'starlette'}
+
+
 def _files(*folders):
   return [
     path
@@ -114,6 +120,7 @@ def test_everything_else_imports_and_runs_with_tensorflow_blocked():
     _module(path)
     for path in _files('cmsn_jax', 'configs', 'launch')
     if not _needs_tensorflow(path)
+    and importlib.util.find_spec(_OPTIONAL.get(_module(path), 'sys'))
   ]
   code = f"""
 import sys

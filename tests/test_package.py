@@ -70,7 +70,7 @@ def test_extras_are_the_requirements_files():
     for name in files - {'requirements.txt'}
   }
   assert set(_EXTRAS) == {
-    'tf', 'flow', 'torch', 'test', 'formats', 'cuda12', 'cuda13', 'tpu',
+    'tf', 'flow', 'torch', 'test', 'formats', 'review', 'cuda12', 'cuda13', 'tpu',
   }  # fmt: skip
 
 

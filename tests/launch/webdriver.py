@@ -27,8 +27,8 @@ _ARGUMENTS = (
   '--disable-component-update',
   '--disable-sync',
   '--hide-scrollbars',
-  # Nothing may be fetched; names do not even resolve.
-  '--host-resolver-rules=MAP * ~NOTFOUND',
+  # Nothing may be fetched but from this machine; names do not even resolve.
+  '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
 )
 _ELEMENT = 'element-6066-11e4-a52e-4f735466cecf'
 _KEYS = {'left': '\ue012', 'right': '\ue014', 'enter': '\ue007'}

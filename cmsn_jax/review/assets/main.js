@@ -1,0 +1,427 @@
+'use strict';
+// The page: which recording and segment are chosen, and what is done with them.
+
+const app = {
+  recording: null,
+  player: null,
+  labels: [],
+  loop: false,
+  holds: false,
+  lost: false,
+
+  async start() {
+    readPalette2();
+    this.overview = await api.get('api/overview');
+    this.labels = [...this.overview.labels];
+    this.by = localStorage.getItem('review-name') || this.overview.name;
+    this.timeline = new Timeline(byId('timeline'), {
+      seek: (time) => this.player.seek(time),
+      select: (key, more) => this.select(key, more),
+      change: (key, start, end) => this.act('change', { item: key, segment: [start, end] }),
+      add: (start, end) => this.addSegment(start, end),
+      preview: (time) => { this.player.seek(time, true); },
+      view: () => {},
+      may: () => this.may(),
+    });
+    this.panels = new Panels(this);
+    this.keys = new Keys(this);
+    await this.beat();
+    setInterval(() => this.beat().catch(() => {}), 4000);
+    const first = this.panels.order()[0];
+    if (first) await this.open(first.id);
+  },
+
+  may() {
+    return this.holds && !this.lost;
+  },
+
+  // Asks whether this window may change things, and what others have done.
+  async beat(take = false) {
+    const answer = await api.post('api/beat', { take });
+    const changed = this.holds !== answer.holds;
+    this.holds = answer.holds;
+    this.readOnlyProgram = answer.read_only;
+    this.banner();
+    if (this.recording && (changed || (!this.holds && answer.number !== this.seenNumber)))
+      await this.reload();
+    this.seenNumber = answer.number;
+  },
+
+  banner() {
+    const node = byId('banner');
+    node.hidden = this.may();
+    if (this.lost)
+      node.replaceChildren('The server does not answer. Start the same command again and open the address it ' +
+        'prints: every action that was shown here is kept.');
+    else if (!this.holds)
+      node.replaceChildren(this.readOnlyProgram
+        ? 'Read only: another program works on this output. What it does is shown here.'
+        : 'Read only: another window works on this output. What it does is shown here. ',
+      this.readOnlyProgram ? '' : el('button', { onclick: () => this.beat(true) }, 'work here instead'));
+    document.body.classList.toggle('read-only', !this.may());
+  },
+
+  async reload() {
+    this.overview = await api.get('api/overview');
+    await this.open(this.recording.id, true);
+  },
+
+  async open(id, stay = false) {
+    const { timeline } = this;
+    const data = await api.get(recordingPath('recording', id));
+    const before = { from: timeline.from, to: timeline.to, threshold: timeline.threshold, selected: timeline.selected };
+    const same = stay && this.recording && this.recording.id === id;
+    this.recording = new Recording(data);
+    if (same) {
+      timeline.recording = this.recording;
+      timeline.selected = new Set([...before.selected].filter((key) => this.recording.items.has(key)));
+      timeline.strip = null;
+      this.player.recording = this.recording;
+      timeline.request();
+    } else {
+      if (this.player) this.player.close();
+      timeline.open(this.recording);
+      this.loop = false;
+      this.player = new Player(this.recording, byId('screen'), {
+        time: (time) => {
+          timeline.follow(time);
+          this.panels.clock(time);
+        },
+        state: () => this.panels.state(),
+        played: (from, to) => this.played(from, to),
+      });
+    }
+    document.body.classList.toggle('no-video', !this.recording.video);
+    document.body.classList.remove('menu');
+    this.panels.list();
+    this.refresh();
+  },
+
+  refresh() {
+    this.panels.heading();
+    this.panels.card();
+    this.panels.state();
+    this.timeline.request();
+  },
+
+  // Sends an action; what changed is shown once it is on disk.
+  async act(action, more = {}) {
+    if (!this.may()) {
+      this.banner();
+      return null;
+    }
+    const { recording } = this;
+    let answer;
+    try {
+      answer = await api.post('api/act', { recording: recording.id, action, by: this.by, ...more });
+    } catch (error) {
+      if (error.status === 409) {
+        this.holds = false;
+        this.banner();
+        await this.reload();
+      } else this.toast(error.message);
+      return null;
+    }
+    recording.apply(answer);
+    const at = this.overview.recordings.findIndex((row) => row.id === recording.id);
+    this.overview.recordings[at] = answer.summary;
+    byId('saved').textContent = `saved · ${plural(answer.number, 'action')}`;
+    if (recording !== this.recording) return answer;
+    for (const key of [...this.timeline.selected])
+      if (!recording.items.has(key)) this.timeline.selected.delete(key);
+    if (action !== 'seen') this.panels.list();
+    this.refresh();
+    return answer;
+  },
+
+  selectedItem() {
+    const key = [...this.timeline.selected].pop();
+    return key === undefined ? null : this.recording.items.get(key) || null;
+  },
+
+  select(key, more = false) {
+    const { selected } = this.timeline;
+    if (!more) selected.clear();
+    if (key !== null) {
+      if (more && selected.has(key)) selected.delete(key);
+      else selected.add(key);
+    }
+    this.setLoop();
+    this.refresh();
+  },
+
+  // Chooses a segment and shows it with its surroundings.
+  goTo(key) {
+    const item = this.recording.items.get(key);
+    if (!item) return;
+    if (item.status === 'open' && (item.score ?? 1) < this.timeline.threshold)
+      this.timeline.threshold = item.score;
+    this.select(key);
+    this.timeline.focus(item.start, item.end);
+    this.player.seek(this.recording.snap(item.start));
+    this.refresh();
+  },
+
+  async next(direction) {
+    const item = this.selectedItem();
+    const key = this.recording.nextRanked(item ? item.key : this.last, direction);
+    this.last = key;
+    if (key !== null) {
+      this.goTo(key);
+      return;
+    }
+    if (direction < 0) return;
+    const rest = this.overview.recordings.filter((row) => !row.done && row.todo &&
+      row.id !== this.recording.id).sort((a, b) => b.gain - a.gain);
+    if (!rest.length) {
+      this.toast('Nothing is left that is worth a look.');
+      return;
+    }
+    this.toast(`On to ${rest[0].id}.`);
+    await this.open(rest[0].id);
+    this.next(1);
+  },
+
+  neighbour(direction) {
+    const item = this.selectedItem();
+    const found = this.recording.neighbour(this.player.time, item && item.key, direction, this.timeline.threshold);
+    if (found) this.goTo(found.key);
+  },
+
+  other(direction) {
+    const order = this.panels.order();
+    const at = order.findIndex((row) => row.id === this.recording.id);
+    const next = order[at + direction];
+    if (next) this.open(next.id);
+  },
+
+  chosen() {
+    const keys = [...this.timeline.selected];
+    if (!keys.length) this.toast('Choose a segment first: Tab, ↓ or a click.');
+    return keys;
+  },
+
+  // The next one in the ranking from before the decision comes up by itself.
+  async decide(action) {
+    const keys = this.chosen();
+    if (!keys.length) return;
+    const open = this.recording.items.get(keys[0]).status === 'open';
+    const answer = await this.act(action, keys.length > 1 ? { items: keys } : { item: keys[0] });
+    if (answer && open && keys.length === 1) {
+      this.last = undefined;
+      this.timeline.selected.clear();
+      if (this.recording.ranking.length) this.goTo(this.recording.ranking[0][0]);
+      else this.refresh();
+    }
+  },
+
+  accept() { return this.decide('accept'); },
+  reject() { return this.decide('reject'); },
+
+  label(label) {
+    if (!this.labels.includes(label)) this.labels.push(label);
+    const keys = this.chosen();
+    if (keys.length) return this.act('label', { item: keys[keys.length - 1], label });
+    return null;
+  },
+
+  typeLabel() {
+    const input = byId('label');
+    if (input) input.focus();
+  },
+
+  labelKeys() {
+    return LABEL_KEYS;
+  },
+
+  border(which) {
+    const item = this.selectedItem();
+    if (!item) return this.chosen();
+    const time = this.recording.snap(this.player.time);
+    return this.moveBorder(item, which, time);
+  },
+
+  nudge(which, frames) {
+    const item = this.selectedItem();
+    if (!item) return this.chosen();
+    const time = this.recording.snap(item[which] + frames / this.recording.fps);
+    return this.moveBorder(item, which, time).then(() => this.player.seek(time));
+  },
+
+  async moveBorder(item, which, time) {
+    const segment = which === 'start' ? [time, item.end] : [item.start, time];
+    if (segment[1] - segment[0] < 0.5 / this.recording.fps) {
+      this.toast('A segment must end after it starts.');
+      return;
+    }
+    await this.act('change', { item: item.key, segment });
+    this.setLoop();
+  },
+
+  async split() {
+    const item = this.selectedItem();
+    if (!item) return void this.chosen();
+    const answer = await this.act('split', { item: item.key, at: this.recording.snap(this.player.time) });
+    this.choose(answer);
+  },
+
+  async merge() {
+    let items = this.chosen();
+    if (items.length === 1) {
+      const item = this.selectedItem();
+      const next = this.recording.neighbour(item.start, item.key, 1, this.timeline.threshold);
+      if (!next) return void this.toast('There is no segment after this one.');
+      items = [item.key, next.key];
+    }
+    if (items.length > 1) this.choose(await this.act('merge', { items }));
+  },
+
+  // Chooses what an action has made.
+  choose(answer) {
+    if (!answer) return;
+    const made = Object.entries(answer.changed).filter(([, value]) => value !== null);
+    if (made.length) this.select(made[0][0]);
+  },
+
+  async addSegment(start, end) {
+    const label = this.labels.length === 1 ? this.labels[0] : '';
+    this.choose(await this.act('add', { segment: [start, end], label }));
+  },
+
+  mark() {
+    const time = this.recording.snap(this.player.time);
+    const { timeline } = this;
+    if (!this.may()) return;
+    if (timeline.mark === null) {
+      timeline.mark = time;
+      this.toast('Starts here. Go to its end and press n again; Esc gives up.');
+    } else {
+      const [start, end] = [timeline.mark, time].sort((p, q) => p - q);
+      timeline.mark = null;
+      byId('toast').hidden = true;
+      if (end - start < 0.5 / this.recording.fps) this.toast('A segment must end after it starts.');
+      else this.addSegment(start, end);
+    }
+    timeline.request();
+  },
+
+  escape() {
+    this.timeline.mark = null;
+    byId('toast').hidden = true;
+    document.body.classList.remove('menu');
+    this.select(null);
+  },
+
+  seen() {
+    return this.act('seen', { segments: [[this.timeline.from, this.timeline.to]] });
+  },
+
+  played(from, to) {
+    if (this.may()) this.act('seen', { segments: [[from, to]] });
+  },
+
+  toggleDone() {
+    return this.act('done', { done: !this.recording.done });
+  },
+
+  toggleLoop() {
+    this.loop = !this.loop;
+    this.setLoop();
+    if (this.loop && this.player.loop && !this.player.playing) this.playSegment();
+    this.panels.state();
+  },
+
+  setLoop() {
+    const item = this.selectedItem();
+    this.player.loop = this.loop && item ? [item.start, item.end] : null;
+  },
+
+  playSegment() {
+    const item = this.selectedItem();
+    if (item) this.player.seek(item.start);
+    this.player.play();
+  },
+
+  setThreshold(share) {
+    const { low, high } = this.recording;
+    this.timeline.threshold = low + share * (high - low);
+    this.panels.state();
+    this.timeline.request();
+  },
+
+  toggleRejected() {
+    this.timeline.showRejected = !this.timeline.showRejected;
+    this.refresh();
+  },
+
+  async write(format) {
+    try {
+      const { path } = await api.post('api/export', { format });
+      this.toast(`Wrote ${path}`);
+    } catch (error) {
+      this.toast(error.message);
+    }
+  },
+
+  setName(name) {
+    this.by = name.trim();
+    localStorage.setItem('review-name', this.by);
+  },
+
+  help() {
+    this.keys.show();
+  },
+
+  toast(words) {
+    const node = byId('toast');
+    node.textContent = words;
+    node.hidden = false;
+    clearTimeout(this.toastTimer);
+    this.toastTimer = setTimeout(() => { node.hidden = true; }, 4500);
+  },
+};
+
+function readPalette2() {
+  readPalette();
+  const style = getComputedStyle(document.documentElement);
+  for (const name of ['good', 'bad', 'seen'])
+    palette[name] = style.getPropertyValue(`--${name}`).trim();
+}
+
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  readPalette2();
+  if (app.timeline) app.timeline.request();
+}
+
+const systemDark = matchMedia('(prefers-color-scheme: dark)');
+setTheme(systemDark.matches ? 'dark' : 'light');
+systemDark.addEventListener('change', (event) => setTheme(event.matches ? 'dark' : 'light'));
+byId('theme').addEventListener('click', (event) => {
+  event.currentTarget.blur();
+  setTheme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
+});
+byId('help-button').addEventListener('click', (event) => {
+  event.currentTarget.blur();
+  app.help();
+});
+byId('menu').addEventListener('click', (event) => {
+  event.currentTarget.blur();
+  const open = document.body.classList.toggle('menu');
+  event.currentTarget.setAttribute('aria-expanded', String(open));
+});
+api.onLost = () => {
+  app.lost = true;
+  app.banner();
+};
+api.onBack = () => {
+  if (app.lost) {
+    app.lost = false;
+    app.banner();
+  }
+};
+addEventListener('pagehide', () => {
+  if (app.holds) api.leave();
+});
+app.ready = app.start();
+app.ready.catch((error) => app.toast(error.message));
