@@ -3,8 +3,8 @@
 Beside `annotations` a recording has `"ignore": [[start, end], ...]`, seconds:
 spans that nobody looked at, which are neither action nor background. What was
 looked at: all of a recording that is done; what its annotations spoke of; spans
-marked as seen; and every decided segment with half its length before and after
-it, which is what the page shows of it.
+marked as seen; every decided proposal with half its length before and after
+it, which is what the page shows of it; and what people added, as long as it is.
 """
 
 import json
@@ -40,7 +40,7 @@ def looked_at(
   if recording.done:
     return [(0.0, source.duration_sec)]
   decided = [
-    context(item)
+    (item.start, item.end) if item.source == 'person' else context(item)
     for item in recording.items.values()
     if item.status in ('accepted', 'rejected')
   ]

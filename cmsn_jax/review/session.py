@@ -175,7 +175,8 @@ class Session:
 
   def gain(self, recording_id: str) -> float:
     """What a look at a recording's best few segments is worth."""
-    return sum(ranked.gain for ranked in self.ranked(recording_id)[:_TOP])
+    gains = [ranked.gain for ranked in self.ranked(recording_id)[:_TOP]]
+    return sum(gains, 0.0)
 
   def worth_a_look(self, recording_id: str) -> int:
     """How many of a recording's segments a look may tell something about."""

@@ -72,7 +72,11 @@ class Keys {
 
   press(event) {
     const { target } = event;
-    if (byId('help').open || event.isComposing) return;
+    if (event.isComposing) return;
+    if (byId('help').open) {
+      if (event.key === 'Escape' || event.key === '?') byId('help').close();
+      return;
+    }
     if (target instanceof HTMLInputElement && target.type !== 'range' ||
         target instanceof HTMLSelectElement) {
       if (event.key === 'Escape') target.blur();

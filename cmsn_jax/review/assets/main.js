@@ -119,7 +119,11 @@ const app = {
         this.holds = false;
         this.banner();
         await this.reload();
-      } else this.toast(error.message);
+      } else {
+        this.toast(error.message);
+        // Whatever the server made of it: that is shown.
+        if (error.status >= 500) await this.reload();
+      }
       return null;
     }
     recording.apply(answer);
