@@ -41,6 +41,7 @@ class Source:
     subset: of `activitynet.SUBSETS`, for the output.
     items: proposals (p0, p1, ... best first) and annotations (a0, a1, ...).
     annotated: spans that the annotations speak of: nothing else happens there.
+    known: there are annotations of it, if only that nobody looked at it.
     disagreement: of proposals in other files, by item; 0 to 1.
     stated_fps: what the annotations say, for the output.
     feature_fps: what the annotations say, for the output.
@@ -53,6 +54,7 @@ class Source:
   subset: str
   items: dict[str, edits.Item]
   annotated: tuple[edits.Span, ...] = ()
+  known: bool = False
   disagreement: Mapping[str, float] = dataclasses.field(default_factory=dict)
   stated_fps: float | int | None = None
   feature_fps: float | int | None = None
@@ -135,9 +137,10 @@ def gather(
       video.subset if video else subset,
       items,
       annotated=_annotated(video, ignored.get(recording_id, [])),
+      known=video is not None,
       disagreement=_disagreement(own, recording_id, members),
       stated_fps=video.fps if video else None,
-      feature_fps=video.feature_fps if video else None,
+      feature_fps=_rate(recording_id, video, store),
       video=files.get(recording_id),
     )
   if sum(beyond):
@@ -179,8 +182,10 @@ def _annotations(path):
     return {}, {}
   found = activitynet.read(path).videos
   document = json_files.read(path)
+  database = document.get('database') if isinstance(document, dict) else None
   ignored = {}
-  for recording_id, entry in document['database'].items():
+  # Other tools' dialects have none.
+  for recording_id, entry in (database or {}).items():
     if recording_id in found and isinstance(entry, dict):
       ignored[recording_id] = [
         edits.span(pair) for pair in entry.get('ignore', [])
@@ -302,6 +307,13 @@ def _time(recording_id, own, video, store, lengths):
   if not duration and own is not None:
     duration = float(own.segments.max(initial=0.0))
   return max(float(duration), 0.1), float(fps or rate or _DEFAULT_FPS)
+
+
+def _rate(recording_id, video, store):
+  """Rows a second, as the annotations or else the features say."""
+  if video is not None:
+    return video.feature_fps
+  return store.feature_fps if store and recording_id in store else None
 
 
 def _disagreement(own, recording_id, members):

@@ -64,7 +64,9 @@ def document(
   sources: dict[str, inputs.Source],
   version: str,
 ) -> dict[str, Any]:
-  """The reviewed recordings; those nobody looked at are left out.
+  """The reviewed recordings, and those that were annotated.
+
+  Others that nobody looked at are left out.
 
   Args:
     recordings: as they are now, by id.
@@ -82,7 +84,7 @@ def document(
   database = {}
   for recording_id, recording in recordings.items():
     looked = looked_at(recording, sources[recording_id])
-    if looked:
+    if looked or sources[recording_id].known:
       database[recording_id] = _entry(
         recording, sources[recording_id], looked, default
       )

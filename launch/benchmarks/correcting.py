@@ -37,8 +37,10 @@ _WARM_STEPS = flags.DEFINE_integer('warm_steps', 100, 'Of those after it.')
 _SEEDS = flags.DEFINE_integer(
   'seeds', 1, 'Repeats, each with other recordings.'
 )
+_ARMS = flags.DEFINE_list(
+  'arms', ['ranked', 'random'], 'Which; two processes may share a workdir.'
+)
 
-_ARMS = ('ranked', 'random')
 _ANS = ('10', '50', '100')
 # Truth that a segment hardly touches is not what it means.
 _TOUCHES = 0.05
@@ -60,32 +62,42 @@ def main(argv):
 
 
 def _one_seed(truth, workdir, seed):
-  from cmsn_jax.annotations import activitynet
-
   rng = np.random.default_rng(seed)
   training = list(truth.subset('training'))
   known = set(
     rng.permutation(training)[: max(1, round(_SHARE.value * len(training)))]
   )
   first = workdir / f'seed{seed}' / 'start'
-  begun = {
-    k: v
-    for k, v in truth.videos.items()
-    if k in known or v.subset == 'validation'
-  }
-  activitynet.write(
-    first / 'corrected.json', activitynet.Annotations('', begun)
-  )
+  _begin(first / 'corrected.json', truth, known)
   rows = [
     _trained(first, None, seed, {'arm': 'start', 'round': 0, 'segments': 0})
   ]
-  for arm in _ARMS:
+  for arm in _ARMS.value:
     last = first
     for number in range(1, _ROUNDS.value + 1):
       folder = workdir / f'seed{seed}' / f'{arm}{number}'
       rows.append(_round(folder, last, arm, number, truth, seed))
       last = folder
   return rows
+
+
+def _begin(path, truth, known):
+  """The truth of the known and the validation recordings; else ignored."""
+  from cmsn_jax.files import replacing
+
+  database = {}
+  for name, video in truth.videos.items():
+    whole = name in known or video.subset == 'validation'
+    rows = zip(video.segments.tolist(), video.labels) if whole else ()
+    database[name] = {
+      'subset': video.subset,
+      'duration': video.duration_sec,
+      'feature_fps': video.feature_fps,
+      'annotations': [{'segment': s, 'label': label} for s, label in rows],
+      'ignore': [] if whole else [[0.0, video.duration_sec]],
+    }
+  with replacing.file(path) as file:
+    json.dump({'version': '', 'database': database}, file)
 
 
 def _round(folder, last, arm, number, truth, seed):
@@ -103,7 +115,13 @@ def _round(folder, last, arm, number, truth, seed):
     if name not in _whole(last / 'corrected.json')
   ]
   features = pathlib.Path(_DATA.value) / 'features'
-  found = {name: model.propose(features / f'{name}.npy') for name in pool}
+  found = {
+    name: model.propose(
+      np.load(features / f'{name}.npy'),
+      feature_fps=truth.videos[name].feature_fps,
+    )
+    for name in pool
+  }
   given = inputs.gather(found, annotations=last / 'corrected.json')
   folder.mkdir(parents=True, exist_ok=True)
   for old in folder.glob('corrected.json*'):
