@@ -42,7 +42,7 @@ def test_a_segment_becomes_the_instance_it_fits_best(tmp_path, truth):
 
 
 def test_nothing_there_is_rejected(tmp_path, truth):
-  opened = _opened(tmp_path, [50.0, 56.0, 0.8], [10.0, 14.0, 0.1])
+  opened = _opened(tmp_path, [50.0, 56.0, 0.8], [10.0, 100.0, 0.1])
   assert correcting.correct(opened, 'r', 'p0', truth) == (False, 0)
   assert opened.recordings['r'].items['p0'].status == 'rejected'
   entry = opened.document()['database']['r']
