@@ -25,7 +25,7 @@ from cmsn_jax.chains import protocol as protocol_lib
 from cmsn_jax.evaluation import detection, detection_files, from_files
 from cmsn_jax.evaluation import metrics as metrics_lib
 from cmsn_jax.files import feature_files, proposal_files
-from cmsn_jax.proposing import exported, exporting, inputs
+from cmsn_jax.proposing import exported, exporting, inputs, jax_programs
 from cmsn_jax.runs import config_record
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.training import config_checks, setup
@@ -147,11 +147,12 @@ class Model:
         on_error(video_id, message)
       return self._each(source, list(seconds), on_error, stack.pop_all())
 
-  def export(self, folder: PathLike) -> dict[str, int]:
-    """Writes it as programs that need jax and numpy only; see launch.export.
+  def export(self, folder: PathLike, *, form: str = 'jax') -> dict[str, int]:
+    """Writes it as programs that need numpy and jax, or ONNX Runtime, only.
 
     Args:
       folder: made where it is missing.
+      form: 'jax', or 'onnx'; see launch.export.
 
     Returns:
       file name -> bytes, without those of the loader.
@@ -161,7 +162,7 @@ class Model:
     """
     if self._is_export:
       raise ValueError(f'{self.path} is an export already; copy the folder')
-    return exporting.write(self._trained, pathlib.Path(folder))
+    return exporting.write(self._trained, pathlib.Path(folder), form)
 
   def __repr__(self) -> str:
     shape = list(self._trained.data['snippet_shape'])
@@ -329,6 +330,7 @@ def _exported(folder, phase, changes):
   found = exported.load(
     folder,
     lambda _, networks, params: chain.predictor(config, networks, params),
+    jax_programs,
   )
   return trained_lib.Trained(
     found.predictor, config, about, found.statistics, about['model']

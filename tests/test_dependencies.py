@@ -14,7 +14,7 @@ _TENSORFLOW_HERE = ('cmsn_jax/data/input_pipeline.py', 'cmsn_jax/data/builders')
 # Each room, or module, and what of ours it may import beside itself: rooms and
 # modules, or all below a room. The longest name that fits a module is its room.
 _CHAIN = (
-  'chains/prediction chains/protocol data stages candidates scoring '
+  'chains/device chains/prediction chains/protocol data stages candidates scoring '
   'suppression features/backbones features/weights features/pixels '
   'features/variables files segments stage_names processes progress'
 )
@@ -44,7 +44,9 @@ _MAY_IMPORT = {
   'report': 'evaluation files annotations video stages/targets '
   'suppression/calibration segments stage_names',
   'review': 'files annotations video report/palette segments progress',
-  'chains/prediction': 'files/proposal_files',
+  'chains/device': '',
+  'chains/host': '',
+  'chains/prediction': 'files/proposal_files chains/device',
   'chains/protocol': 'chains/prediction data',
   'chains/registry': 'chains/protocol chains/prediction',
   'chains/paper': _CHAIN,
@@ -57,7 +59,7 @@ _MAY_IMPORT = {
   'pretraining': 'training/steps training/optimizer training/parallel '
   'training/metric_writer training/stopping runs features video data/windows '
   'data/augmentation progress processes',
-  'proposing': 'runs chains/registry chains/protocol chains/prediction data '
+  'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '
@@ -75,7 +77,8 @@ _LATE = {
 }
 # What is optional, or slow to load and not always needed.
 _LATE_LIBRARIES = (
-  'cv2', 'PIL', 'matplotlib', 'IPython', 'scipy', 'python_calamine',
+  'cv2', 'PIL', 'matplotlib', 'IPython', 'scipy', 'python_calamine', 'jax2onnx',
+  'onnxruntime',
 )  # fmt: skip
 # These import, beside numpy and each other, nothing or jax alone, so that an
 # exported model can bring them along.
@@ -87,9 +90,10 @@ _NUMPY_ONLY = (
   'evaluation/metrics', 'evaluation/diagnostics', 'evaluation/detection',
 )  # fmt: skip
 _NO_TRAINING_LIBRARY = (
-  *_NUMPY_ONLY, 'chains/prediction', 'chains/paper/predictor',
+  *_NUMPY_ONLY, 'chains/device', 'chains/host', 'chains/prediction', 'chains/paper/predictor',
   'chains/paper/window_scores', 'chains/template/predictor',
-  'runs/config_history', 'proposing/exported',
+  'runs/config_history', 'proposing/exported', 'proposing/jax_programs',
+  'proposing/onnx_runtime',
 )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
+from cmsn_jax.chains import device
 from cmsn_jax.files import proposal_files
 
 # (video id, message) of a video that cannot be read.
@@ -41,9 +41,9 @@ class Predictor(abc.ABC):
   def __init__(self, config: Any, networks: Any, params: dict[str, Any]):
     self.config = config
     self.networks = networks
-    self._params = jax.device_put(params)
-    self._encode = jax.jit(networks.encode)
-    self._score = jax.jit(networks.score)
+    self._params = device.put(params)
+    self._encode = device.compiled(networks.encode)
+    self._score = device.compiled(networks.score)
 
   @property
   def params(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Predictor(abc.ABC):
   def with_params(self, params: dict[str, Any]) -> 'Predictor':
     """The same predictor, compiled programs included, on other parameters."""
     other = copy.copy(self)
-    other._params = jax.device_put(params)
+    other._params = device.put(params)
     return other
 
   @abc.abstractmethod

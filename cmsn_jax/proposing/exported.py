@@ -1,4 +1,4 @@
-"""Runs an exported model: needs jax and numpy, nothing else.
+"""Runs an exported model: needs numpy and what runs its programs, nothing else.
 
 launch.export copies this module, and those that it imports, as the package
 `cmsn_loader` into the folder that it writes:
@@ -9,7 +9,8 @@ import cmsn_loader
 model = cmsn_loader.load('export')
 segments, scores = model.propose(features)            # [n, 2] seconds, [n]
 
-Where cmsn_jax is installed, `cmsn_jax.load` reads the same folder.
+That is jax, or ONNX Runtime for an export with --format=onnx. Where cmsn_jax is
+installed, `cmsn_jax.load` reads the folder of the former, too.
 """
 
 import dataclasses
@@ -20,11 +21,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.export
 import numpy as np
 
-from cmsn_jax.chains import prediction
+from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
 from cmsn_jax.runs import config_history
 
@@ -35,9 +34,9 @@ class ExportedModel:
 
   Attributes:
     description: `model.json`: widths, rates, config, what was trained on.
-    programs: `jax.export.Exported` by name: `stages` and, if there is one,
+    programs: with a method `call`, by name: `stages` and, if there is one,
       `evaluator`, of symbolic batch and time; the chain's `programs` says what
-      they take.
+      they take. `jax.export.Exported`, or `onnx_runtime.Program`.
     predictor: who proposes with them.
     statistics: of the training features, or None.
   """
@@ -98,7 +97,7 @@ class ExportedModel:
     source = self._source(features)
     snippets = source.read(source.ids[0])
     mask = np.ones((1, len(snippets)), bool)
-    return jax.device_get(self.programs['stages'].call(snippets[None], mask))
+    return device.fetch(self.programs['stages'].call(snippets[None], mask))
 
   def _source(self, features, duration_sec=None):
     features = np.asarray(features, np.float32)
@@ -125,6 +124,7 @@ class ExportedModel:
 def load(
   folder: str | os.PathLike,
   predictor: Callable[[Any, Any, dict], prediction.Predictor],
+  reader: Any,
   chain: str | None = None,
 ) -> ExportedModel:
   """Reads what `launch.export` wrote.
@@ -133,11 +133,12 @@ def load(
     folder: that it wrote.
     predictor: of the chain: config, networks, parameters -> who proposes. The
       loader of an export knows its own.
+    reader: module that reads the programs: `jax_programs` or `onnx_runtime`.
     chain: that the export must be of; None: it is known to be.
 
   Raises:
     FileNotFoundError: if the folder holds no exported model.
-    ValueError: if it is of another chain.
+    ValueError: if it is of another chain, or format.
   """
   folder = pathlib.Path(folder)
   description = describe(folder)
@@ -146,10 +147,13 @@ def load(
       f'{folder} is of the chain {description["config"]["chain"]!r}, this loader '
       f'of {chain!r}; take the cmsn_loader that lies in that folder'
     )
-  programs = {
-    path.stem: jax.export.deserialize(bytearray(path.read_bytes()))
-    for path in sorted(folder.glob('*.jaxexport'))
-  }
+  paths = sorted(folder.glob(f'*{reader.SUFFIX}'))
+  if not paths:
+    raise ValueError(
+      f'{folder} holds no {reader.SUFFIX} programs: it was exported in another '
+      'format; take the cmsn_loader that lies in that folder'
+    )
+  programs = {path.stem: reader.read(path) for path in paths}
   with np.load(folder / 'statistics.npz') as arrays:
     statistics = sources.Statistics(**arrays) if arrays.files else None
   found = predictor(

@@ -100,9 +100,9 @@ def _check_export(tmp_path, run, output):
   """The exported model proposes what launch.propose wrote."""
   from cmsn_jax.chains.paper import predictor
   from cmsn_jax.files import proposal_files
-  from cmsn_jax.proposing import exported
+  from cmsn_jax.proposing import exported, jax_programs
 
-  model = exported.load(tmp_path / 'export', predictor.Predictor)
+  model = exported.load(tmp_path / 'export', predictor.Predictor, jax_programs)
   for video_id, expected in proposal_files.read(output).items():
     features = np.load(run / 'generated' / 'features' / f'{video_id}.npy')
     segments, scores = model.propose(features)

@@ -13,7 +13,7 @@ import pytest
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.template import networks
 from cmsn_jax.data import sources
-from cmsn_jax.proposing import exported, exporting, inputs
+from cmsn_jax.proposing import exported, exporting, inputs, jax_programs
 from cmsn_jax.runs import config_history
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
@@ -78,7 +78,7 @@ def _load(path):
   if (path / 'model.json').is_file():
     about = json.loads((path / 'model.json').read_text())
     name = config_history.current(about['config'])['chain']
-  return exported.load(path, registry.load(name).predictor)
+  return exported.load(path, registry.load(name).predictor, jax_programs)
 
 
 _MODELS = {

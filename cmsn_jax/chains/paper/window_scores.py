@@ -8,10 +8,9 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from cmsn_jax.chains import prediction
+from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import windows as windows_lib
 
 # Windows computed in one call, fewer where they hold more pixels than this: the
@@ -37,7 +36,7 @@ class WindowScores(NamedTuple):
 
 
 def of_windows(
-  encode: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
+  encode: Callable[[Any, Any], tuple[Any, Any]],
   length: int,
   source: Any,
   places: Iterable[windows_lib.Window],
@@ -154,7 +153,7 @@ def _batched(items, length):
 
 
 def _unbatch(batch, outputs):
-  probabilities, hidden = jax.device_get(tuple(outputs))
+  probabilities, hidden = device.fetch(tuple(outputs))
   for i, window in enumerate(batch):
     yield WindowScores(
       window.video_id,

@@ -8,12 +8,11 @@ NMS.
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from cmsn_jax import segments as segments_lib
 from cmsn_jax.candidates import pool, template
-from cmsn_jax.chains import prediction
+from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
@@ -177,7 +176,7 @@ class Predictor(prediction.Predictor):
     size = pool.bucket(high - low, _MIN_CANDIDATES)
     stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)
     stretch[:, : high - low] = pooled[:, low:high]
-    stretch = jax.device_put(stretch)
+    stretch = device.put(stretch)
     found = []
     for start in range(0, len(segments), _MAX_CANDIDATES):
       part = segments[start : start + _MAX_CANDIDATES] - low
@@ -186,7 +185,7 @@ class Predictor(prediction.Predictor):
       padded[: len(part)] = part
       found.append(self._score(self.params, stretch, padded))
     # Read when all are on their way: the host does not hold up the device.
-    for number, parts in enumerate(jax.device_get(found)):
+    for number, parts in enumerate(device.fetch(found)):
       place = slice(number * _MAX_CANDIDATES, (number + 1) * _MAX_CANDIDATES)
       count = len(segments[place])
       match[place], offsets[place] = (x[:count] for x in parts)
