@@ -271,7 +271,9 @@ def _write(folder, made):
       file.write(data)
   # An earlier export into this folder may have had another format, or an
   # evaluator.
-  for writer, *_ in _FORMATS.values():
-    for path in folder.glob(f'*{writer.SUFFIX}'):
-      if path.name not in made:
+  written = {folder / name for name in made}
+  patterns = [f'*{writer.SUFFIX}' for writer, *_ in _FORMATS.values()]
+  for pattern in (*patterns, f'{LOADER}/**/*.py'):
+    for path in folder.glob(pattern):
+      if path not in written:
         path.unlink()

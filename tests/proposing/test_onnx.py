@@ -99,9 +99,10 @@ def test_programs_agree_over_lengths_and_batches(name, folder, trained):
   functions, _ = exporting.programs(trained[name])
   for key, one in functions.items():
     program = onnx_runtime.read(folder / name / f'{key}.onnx')
-    for b, t, n in ((1, 1, 1), (3, 40, 7), (2, 130, 64)):
+    for b, t, n in ((1, 1, 1), (3, 130, 64)):
       arrays = _arrays(one.specs, {'b': b, 't': t, 'n': n})
-      expected = one.function(trained[name].predictor.params, *arrays)
+      params = trained[name].predictor.params
+      expected = jax.jit(one.function)(params, *arrays)
       found = program.call(*arrays)
       assert isinstance(found, tuple) == isinstance(expected, tuple)
       jax.tree.map(
@@ -173,7 +174,7 @@ def test_each_rule_gives_what_jax_gives(tmp_path):
       (x,),
     ),
   }
-  for name, (function, arrays) in cases.items():
+  for function, arrays in cases.values():
     found = _converted(function, *arrays, tmp_path=tmp_path)
     jax.tree.map(
       np.testing.assert_array_equal,
