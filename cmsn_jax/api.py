@@ -69,8 +69,17 @@ class Model:
     """Rows a second of the stage probabilities that `predict` gives."""
     return self._trained.data['feature_fps']
 
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """Labels that its proposals are given; () where it gives none."""
+    return self._trained.predictor.label_names
+
   def propose(
-    self, video: Any, *, feature_fps: float | None = None
+    self,
+    video: Any,
+    *,
+    feature_fps: float | None = None,
+    labels: str = 'best',
   ) -> proposal_files.Proposals:
     """Proposals of one video, as launch.propose makes them.
 
@@ -81,9 +90,13 @@ class Model:
         features as extracted, `feature_fps` rows a second.
       feature_fps: rows a second of `video`, where it does not say; checked
         against what the model was trained on.
+      labels: 'best': each proposal with its likeliest label; 'all': a row a
+        likely label, with the score times its probability; 'none'.
 
     Returns:
-      `segments, scores`: [n, 2] seconds float64 and [n], best first.
+      `segments, scores`: [n, 2] seconds float64 and [n], best first; what
+      happens in each is in the attributes `labels` and `label_scores`, None of
+      a model without labels.
 
     Raises:
       FileNotFoundError: if there is nothing at the path.
@@ -91,12 +104,15 @@ class Model:
         a damaged file; several videos; or the other kind of input than the
         model was trained on.
     """
-    return self.predict(video, feature_fps=feature_fps).proposals
+    return self.predict(video, feature_fps=feature_fps).rows(labels)
 
   def predict(
     self, video: Any, *, feature_fps: float | None = None
   ) -> prediction.Prediction:
-    """`propose`, with the stage probabilities [t, 6], `snippet_fps` rows a second.
+    """`propose`, with all that is said of the video.
+
+    That is the stage probabilities [t, 6], `snippet_fps` rows a second, and how
+    likely each label is in each proposal.
 
     Args:
       video: see `propose`.
@@ -120,6 +136,7 @@ class Model:
     on_error: prediction.OnError | None = None,
     *,
     feature_fps: float | None = None,
+    labels: str = 'best',
   ) -> Iterator[tuple[str, proposal_files.Proposals]]:
     """Yields (video id, proposals) of all videos at a path.
 
@@ -132,6 +149,7 @@ class Model:
       on_error: called with (video id, message) of a video that cannot be read,
         which is then left out; None: the error is raised.
       feature_fps: see `propose`.
+      labels: likewise.
 
     Raises:
       ValueError, FileNotFoundError: as `propose`.
@@ -145,7 +163,9 @@ class Model:
         if on_error is None:
           raise ValueError(f'{video_id}: {message}')
         on_error(video_id, message)
-      return self._each(source, list(seconds), on_error, stack.pop_all())
+      return self._each(
+        source, list(seconds), on_error, labels, stack.pop_all()
+      )
 
   def export(self, folder: PathLike, *, form: str = 'jax') -> dict[str, int]:
     """Writes it as programs that need numpy and jax, or ONNX Runtime, only.
@@ -197,11 +217,11 @@ class Model:
       )
     return inputs.feature_source(self._trained, store, feature_fps)
 
-  def _each(self, source, ids, on_error, stack):
+  def _each(self, source, ids, on_error, labels, stack):
     with stack:
       found = self._trained.predictor.propose(source, ids, on_error)
       for video_id, one in found:
-        yield video_id, one.proposals
+        yield video_id, one.rows(labels)
 
 
 def load(

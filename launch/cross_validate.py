@@ -58,14 +58,14 @@ def main(argv):
 
 def _run(workdir, index, count):
   """This shard's folds; the rest where all are done."""
-  from cmsn_jax.training import cross_validation
+  from cmsn_jax.training import cross_validation, fold_table
 
   chosen = cross_validation.plan(
     _CONFIG.value, workdir, _FOLDS.value, _GROUP.value
   )
   for number in range(index, _FOLDS.value, count):
     fold = cross_validation.run_fold(chosen, number, workdir, quiet=cli.quiet())
-    print(cross_validation.table(chosen.config, [fold]), flush=True)
+    print(fold_table.table(chosen.config, [fold]), flush=True)
   folds = [
     cross_validation.read_fold(chosen, number, workdir)
     for number in range(_FOLDS.value)
@@ -78,7 +78,7 @@ def _run(workdir, index, count):
     )
     return
   whole = cross_validation.finish(chosen, folds, workdir, quiet=cli.quiet())
-  print(cross_validation.table(chosen.config, folds, whole))
+  print(fold_table.table(chosen.config, folds, whole))
   print(f'proposals of all recordings, out of fold: {workdir}/proposals.json')
   print(f'trained on all of them: {workdir}/final')
 

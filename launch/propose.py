@@ -4,6 +4,8 @@ r"""Writes proposals for features or videos, with a trained run.
       --output=proposals.json
     python -m launch.propose --workdir=runs/mine --input=features/ \
       --output=final.json --best=f1 --non_overlapping
+    python -m launch.propose --workdir=runs/mine --input=features/ \
+      --output=detections.json --labels=all
 """
 
 import pathlib
@@ -53,6 +55,11 @@ _KEEP_FEATURES = flags.DEFINE_bool(
   'Keep features extracted from videos in <output>_features/, beside the '
   'output: a stopped video goes on where it was, another run reads them.',
 )
+_LABELS = flags.DEFINE_enum(
+  'labels', 'best', ['best', 'all', 'none'],
+  'What happens in each proposal: its likeliest label; a row a likely label, '
+  'the score times its probability (for mAP); nothing.',
+)  # fmt: skip
 _SHARD = flags.DEFINE_string(
   'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
 )
@@ -90,6 +97,7 @@ def main(argv):
     keep_features=_features_folder() if _KEEP_FEATURES.value else None,
     shard=sharding.parse(_SHARD.value),
     append=_APPEND.value,
+    labels=_LABELS.value,
     quiet=cli.quiet(),
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():

@@ -54,7 +54,7 @@ _MAY_IMPORT = {
   'runs': 'chains/registry chains/protocol chains/prediction data files',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
-  'suppression/final_list annotations/activitynet settings processes sharding '
+  'suppression/label_calibration suppression/final_list annotations/activitynet settings processes sharding '
   'progress segments stage_names',
   'pretraining': 'training/steps training/optimizer training/parallel '
   'training/metric_writer training/stopping runs features video data/windows '

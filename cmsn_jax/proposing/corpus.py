@@ -36,6 +36,7 @@ def propose(
   shard: tuple[int, int] = (0, 1),
   append: bool = False,
   keep_features: pathlib.Path | None = None,
+  labels: str = 'best',
   quiet: bool = False,
 ) -> dict[str, str]:
   """Writes proposals of every video at `path`.
@@ -58,19 +59,21 @@ def propose(
     append: keep what `output` holds of other inputs.
     keep_features: folder that keeps features extracted from videos: what is
       there is not extracted again, and a video is gone on with where it was.
+    labels: see `prediction.Prediction.rows`.
     quiet: show no progress.
 
   Returns:
     video id -> why it failed.
 
   Raises:
-    ValueError: if nothing can be done at all, or `output` holds proposals of
-      another input.
+    ValueError: if nothing can be done at all, `output` holds proposals of
+      another input, or labels are asked of a run that has none.
   """
   trained = workdir
   if isinstance(workdir, pathlib.Path):
     trained = trained_lib.load(workdir, phase)
-  identity = _identity(trained, settings)
+  _check_labels(trained, labels)
+  identity = _identity(trained, settings, labels)
   failures = {}
   with contextlib.ExitStack() as stack:
     known = annotations_lib.read(annotations) if annotations else None
@@ -101,7 +104,8 @@ def propose(
       for video_id, found in trained.predictor.propose(
         inputs.Followed(opened, bar), video_ids, on_error=failures.__setitem__
       ):
-        yield video_id, left.limit(video_id, found, seconds[video_id], settings)
+        found = left.limit(video_id, found, seconds[video_id], settings)
+        yield video_id, found._replace(proposals=found.rows(labels))
 
     own = _not_of_others(own, opened, results, failures, output)
     run(own, predict, results, failures, seconds, save_stages, source, quiet,
@@ -142,7 +146,7 @@ class _Left:
     )
     self._all += len(proposals.scores)
     self._kept[video_id] = len(kept)
-    return found._replace(proposals=proposals.take(kept))
+    return found.take(kept)
 
   def tell(self):
     none = sorted(name for name, count in self._kept.items() if not count)
@@ -153,11 +157,22 @@ class _Left:
     )  # fmt: skip
 
 
-def _identity(trained, settings):
-  """Names a run together with the limits of its lists."""
-  if settings == final_list.NO_LIMITS:
+def _check_labels(trained, labels):
+  if labels == 'all' and not trained.predictor.label_names:
+    raise ValueError(
+      "--labels=all: this run gives proposals no labels; the chain 'template' "
+      'does, where the training instances have labels and '
+      'config.template.label_weight is not 0 (as in runs of earlier versions)'
+    )
+
+
+def _identity(trained, settings, labels):
+  """Names a run together with what is written of its lists."""
+  if (settings, labels) == (final_list.NO_LIMITS, 'best'):
     return trained.identity
-  text = f'{trained.identity} {tuple(settings)}'
+  # As it was before there were labels.
+  more = '' if labels == 'best' else f' labels={labels}'
+  text = f'{trained.identity} {tuple(settings)}{more}'
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

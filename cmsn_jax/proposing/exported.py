@@ -8,6 +8,7 @@ sys.path.insert(0, 'export')
 import cmsn_loader
 model = cmsn_loader.load('export')
 segments, scores = model.propose(features)            # [n, 2] seconds, [n]
+model.propose(features).labels                        # of each, or None
 
 That is jax, or ONNX Runtime for an export with --format=onnx. Where cmsn_jax is
 installed, `cmsn_jax.load` reads the folder of the former, too.
@@ -25,6 +26,7 @@ import numpy as np
 
 from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
+from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import config_history
 
 
@@ -34,9 +36,10 @@ class ExportedModel:
 
   Attributes:
     description: `model.json`: widths, rates, config, what was trained on.
-    programs: with a method `call`, by name: `stages` and, if there is one,
-      `evaluator`, of symbolic batch and time; the chain's `programs` says what
-      they take. `jax.export.Exported`, or `onnx_runtime.Program`.
+    programs: with a method `call`, by name: `stages` and, if there are any,
+      `evaluator` and `labels`, of symbolic batch and time; the chain's
+      `programs` says what they take. `jax.export.Exported`, or
+      `onnx_runtime.Program`.
     predictor: who proposes with them.
     statistics: of the training features, or None.
   """
@@ -48,7 +51,7 @@ class ExportedModel:
 
   def propose(
     self, features: np.ndarray, duration_sec: float | None = None
-  ) -> tuple[np.ndarray, np.ndarray]:
+  ) -> proposal_files.Proposals:
     """Proposals of a whole video of any length, as launch.propose makes them.
 
     Args:
@@ -57,14 +60,14 @@ class ExportedModel:
         on features stretched to one length (`description['rescaled']`).
 
     Returns:
-      segments [n, 2] in seconds, scores [n], best first.
+      `segments, scores`: [n, 2] in seconds and [n], best first; `labels` and
+      `label_scores` of each are its attributes.
 
     Raises:
       ValueError: on features of another width, or that are not finite; without
         a duration that is needed.
     """
-    found = self.predict(features, duration_sec).proposals
-    return found.segments, found.scores
+    return self.predict(features, duration_sec).proposals
 
   def predict(
     self, features: np.ndarray, duration_sec: float | None = None
@@ -207,7 +210,7 @@ class Programs:
   """A chain's `Networks`, with programs in place of networks and parameters.
 
   Args:
-    programs: `stages` and, if there is one, `evaluator`.
+    programs: `stages` and, if there are any, `evaluator` and `labels`.
     facts: see `protocol.Networks`.
   """
 
@@ -223,6 +226,11 @@ class Programs:
     """Calls `evaluator`."""
     del params
     return self._programs['evaluator'].call(*arrays)
+
+  def label(self, params: Any, *arrays: Any) -> Any:
+    """Calls `labels`."""
+    del params
+    return self._programs['labels'].call(*arrays)
 
 
 def _attributes(value):

@@ -63,6 +63,10 @@ class Results:
       'segments': found.segments.tolist(),
       'scores': found.scores.tolist(),
     }
+    if found.labels is not None:
+      line['labels'] = list(found.labels)
+    if found.label_scores is not None:
+      line['label_scores'] = found.label_scores.tolist()
     with (
       replacing.named(self._partial),
       open(self._partial, 'a', encoding='utf-8') as file,
@@ -122,14 +126,21 @@ class Results:
         line = json.loads(text)
         if line['model'] == self._identity:
           self._earlier += line.get('inputs', ())
-          self.done[line['video']] = proposal_files.Proposals(
-            np.array(line['segments'], np.float64).reshape(-1, 2),
-            np.array(line['scores'], np.float64),
-          )
+          self.done[line['video']] = _proposals_of(line)
           if line.get('source'):
             self.sources[line['video']] = line['source']
       except (ValueError, KeyError, TypeError):
         logging.warning('%s: a line cut short is made again', self._partial)
+
+
+def _proposals_of(line):
+  labels, sure = line.get('labels'), line.get('label_scores')
+  return proposal_files.Proposals(
+    np.array(line['segments'], np.float64).reshape(-1, 2),
+    np.array(line['scores'], np.float64),
+    None if labels is None else tuple(labels),
+    None if sure is None else np.array(sure, np.float64),
+  )
 
 
 def shard_path(output: pathlib.Path, index: int, count: int) -> pathlib.Path:

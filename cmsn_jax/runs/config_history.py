@@ -77,6 +77,10 @@ _SINCE = (
   Added('template.different_per_snippet', 0.0),
   Added('template.max_window', 4096),
   Added('train.init_from', ''),
+  Added('template.label_weight', 0.0),
+  Added('template.label_hidden', 64),
+  Added('template.label_names', []),
+  Added('calibration.labels', []),
 )
 
 

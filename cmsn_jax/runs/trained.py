@@ -62,6 +62,8 @@ def load(
   if 'score_slope' in metrics and not changes:
     fitted = metrics['score_slope'], metrics['score_offset']
     config.calibration.given = fitted
+  if found.meta.get('label_calibration'):
+    config.calibration.labels = tuple(found.meta['label_calibration'])
   config.update_from_flattened_dict(changes or {})
   params = found.tree['params']
   identity = hashlib.sha256(json.dumps(found.meta, sort_keys=True).encode())

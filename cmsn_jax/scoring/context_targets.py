@@ -10,7 +10,7 @@ which an overfitted stage network gives on its own training videos.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64, Int
 
 from cmsn_jax import segments as segments_lib
 
@@ -18,6 +18,8 @@ from cmsn_jax import segments as segments_lib
 _JITTERED, _MERGED = 0.5, 0.1
 # Relative deviations of a jittered border: near misses to mere overlap.
 _DEVIATIONS = (0.05, 0.15, 0.35)
+# Below this tIoU with all instances of a label a proposal is not of it.
+LABEL_TIOU = 0.3
 
 
 class DurationRange(NamedTuple):
@@ -111,6 +113,53 @@ def assign(
   duration = proposals[:, 1:] - proposals[:, :1]
   offsets = (instances[best] - proposals) / duration
   return tiou.max(axis=1), np.clip(offsets, -1, 1)
+
+
+def label_targets(
+  proposals: Float[np.ndarray, 'n 2'],
+  instances: Float[np.ndarray, 'm 2'],
+  actions: Int[np.ndarray, ' m'],
+  weights: Float[np.ndarray, ' a'],
+) -> Float32[np.ndarray, 'n a']:
+  """What a classifier shall say of each proposal, times what that counts.
+
+  A proposal is each label of which it reaches `LABEL_TIOU` with an instance, in
+  shares of these tIoUs where there are several; else it is none, label 0.
+
+  Args:
+    proposals: durations positive, `[n, 2]`.
+    instances: ground truth in the same unit, `[m, 2]`; may be empty.
+    actions: label of each, from 1, `[m]`.
+    weights: of no action and of each label, `[a]`; empty: there are no labels.
+  Returns:
+    `[n, a]`; a row adds up to its labels' weight.
+  """
+  found = np.zeros((len(proposals), len(weights)), np.float32)
+  if not len(weights):
+    return found
+  if len(instances):
+    tiou = segments_lib.tiou(proposals, instances)
+    for action in np.unique(actions):
+      found[:, action] = tiou[:, actions == action].max(axis=1)
+    found[found < LABEL_TIOU] = 0.0
+  found[:, 0] = ~found.any(axis=1)
+  found /= found.sum(axis=1, keepdims=True)
+  return found * weights.astype(np.float32)
+
+
+def label_weights(counts: Int[np.ndarray, ' a']) -> Float64[np.ndarray, ' b']:
+  """What a proposal of each label counts: the more, the rarer it is.
+
+  By one over the square root of its instances, a mean of 1 over these; 1 for no
+  action.
+
+  Args:
+    counts: training instances of each label, all above 0, `[a]`.
+  Returns:
+    of no action and of each, `[1 + a]`.
+  """
+  rare = 1 / np.sqrt(counts)
+  return np.concatenate([[1.0], rare * counts.sum() / (rare * counts).sum()])
 
 
 def _jittered(instances, count, rng):

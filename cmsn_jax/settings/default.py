@@ -236,8 +236,13 @@ def _template():
   template.action_weight = 0.25
   template.match_weight = 4.0
   template.offset_weight = 1.0
-  # Labels of the training instances; 0: counted when the run starts.
+  # Weight of the classifier that gives proposals their labels, and its width;
+  # it learns from the evaluator's features and changes no proposal. 0: none.
+  template.label_weight = 1.0
+  template.label_hidden = 64
+  # Labels of the training instances; 0 and (): taken from the training data.
   template.num_actions = 0
+  template.label_names = ()
   # Durations of candidates in snippets, and their median; () and 0: from the
   # training instances, on a geometric grid.
   template.durations = ()
@@ -268,6 +273,9 @@ def _calibration():
   calibration.fit = False
   # Given instead of fitted; (1.0, 0.0): scores stay as they come.
   calibration.given = ()
+  # The same of labels: one slope, and an offset a label of
+  # `template.label_names`.
+  calibration.labels = ()
   return calibration
 
 

@@ -17,17 +17,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
-import numpy as np
 from absl import logging
 
 from cmsn_jax import sharding
 from cmsn_jax.annotations import activitynet
+from cmsn_jax.chains import prediction
 from cmsn_jax.data import opening
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import folder, judged_lists, trained
 from cmsn_jax.suppression import calibration
-from cmsn_jax.training import held_out, loop, setup
+from cmsn_jax.training import fold_labels, held_out, loop, setup
 
 
 class Fold(NamedTuple):
@@ -37,16 +37,18 @@ class Fold(NamedTuple):
     number: from 0.
     groups: that it is judged by.
     videos: of these groups, by id.
-    proposals: of each video, from the run that did not learn from it; scores as
+    found: of each video, from the run that did not learn from it; scores as
       they come.
     ar_at_an: of these videos; {} where they have no instance.
+    labels: how good their labels are, see `held_out.labels_judged`.
   """
 
   number: int
   groups: tuple[str, ...]
   videos: dict[str, activitynet.Video]
-  proposals: dict[str, proposal_files.Proposals]
+  found: dict[str, prediction.Prediction]
   ar_at_an: dict[int, float | None]
+  labels: dict[str, float] = {}
 
 
 class Plan(NamedTuple):
@@ -219,12 +221,12 @@ def run_fold(
   run = trained.load(own)
   path = own / 'proposals.json'
   if not path.is_file() or _model_of(path) != run.identity:
-    found = {
-      video_id: one.proposals
-      for video_id, one in held_out.predictions(data, run.predictor).items()
-    }
+    found = held_out.predictions(data, run.predictor)
     about = {'used': False, 'details': '', 'model': run.identity}
-    proposal_files.write(path, found, external_data=about)
+    fold_labels.write(own, found)
+    proposal_files.write(
+      path, {k: p.proposals for k, p in found.items()}, external_data=about
+    )
   return read_fold(chosen, number, workdir)
 
 
@@ -244,18 +246,20 @@ def read_fold(chosen: Plan, number: int, workdir: pathlib.Path) -> Fold | None:
       f'{path} has other recordings ({len(proposals)}) than the fold now '
       f'({len(videos)}); give another --workdir, or the old --folds and --group'
     )
+  found = fold_labels.read(path.parent, proposals)
   return Fold(
     number,
     chosen.folds[number],
     videos,
-    proposals,
-    _recall(chosen.config, videos, proposals),
+    found,
+    _recall(chosen.config, videos, found),
+    _labels_judged(videos, found),
   )
 
 
 def finish(
   chosen: Plan, folds: Sequence[Fold], workdir: pathlib.Path, **options: Any
-) -> dict[int, float | None]:
+) -> dict[int | str, float | None]:
   """Joins the folds' proposals, calibrates, trains on all recordings.
 
   Args:
@@ -265,15 +269,20 @@ def finish(
     **options: of `loop.train_and_evaluate`.
 
   Returns:
-    AR at each AN, of all recordings together.
+    AR at each AN, of all recordings together, and how good their labels are.
   """
-  found = {k: p for fold in folds for k, p in fold.proposals.items()}
+  found = {k: p for fold in folds for k, p in fold.found.items()}
   found = {k: found[k] for k in chosen.videos}
   settings = chosen.config.calibration
-  fitted = None
+  fitted, of_labels = None, {}
+  if settings.fit and not settings.labels:
+    found, of_labels = fold_labels.calibrated(found, chosen.videos)
   if settings.fit and not settings.given:
     fitted = calibration.fit(
-      (p.scores, calibration.gains(p.segments, chosen.videos[k].segments))
+      (
+        p.proposals.scores,
+        calibration.gains(p.proposals.segments, chosen.videos[k].segments),
+      )
       for k, p in found.items()
     )
     if fitted is None:
@@ -287,15 +296,27 @@ def finish(
         len(found), fitted.slope, fitted.offset,
       )  # fmt: skip
       found = {
-        k: dataclasses.replace(p, scores=fitted(p.scores))
+        k: p._replace(
+          proposals=dataclasses.replace(
+            p.proposals, scores=fitted(p.proposals.scores)
+          )
+        )
         for k, p in found.items()
       }
-  proposal_files.write(workdir / 'proposals.json', found)
+  proposal_files.write(
+    workdir / 'proposals.json', {k: p.proposals for k, p in found.items()}
+  )
   own = workdir / 'final'
   config = _config_of(chosen, own, set())
   if fitted is not None:
     config.calibration.given = tuple(fitted)
   config, data = setup.open_run(config, own)
+  if of_labels:
+    names = config.template.label_names
+    with config.unlocked():
+      config.calibration.labels = (
+        of_labels[''], *(of_labels.get(name, 0.0) for name in names)
+      )  # fmt: skip
   loop.train_and_evaluate(config, own, data, **options)
   kept = folder.read_best(own)
   # A threshold for the final run is chosen on what is out of fold.
@@ -304,11 +325,16 @@ def finish(
     kept.step,
     'out-of-fold',
     {
-      k: judged_lists.Judged(found[k], v.segments, float(v.duration_sec))
+      k: judged_lists.Judged(
+        found[k].proposals, v.segments, float(v.duration_sec)
+      )
       for k, v in chosen.videos.items()
     },
   )
-  return _recall(chosen.config, chosen.videos, found)
+  return {
+    **_recall(chosen.config, chosen.videos, found),
+    **_labels_judged(chosen.videos, found),
+  }
 
 
 def _config_of(chosen, own, judged):
@@ -329,11 +355,17 @@ def _config_of(chosen, own, judged):
   return config
 
 
-def _recall(config, videos, proposals):
+def _labels_judged(videos, found):
+  if not any(len(video.segments) for video in videos.values()):
+    return {}
+  return held_out.labels_judged(videos, found)
+
+
+def _recall(config, videos, found):
   if not any(len(video.segments) for video in videos.values()):
     return {}
   return metrics.evaluate(
-    {k: (p.segments, p.scores) for k, p in proposals.items()},
+    {k: tuple(p.proposals) for k, p in found.items()},
     {k: video.segments for k, video in videos.items()},
     protocol=config.evaluation.protocol,
     ans=tuple(config.evaluation.ans),
@@ -343,49 +375,3 @@ def _recall(config, videos, proposals):
 def _model_of(path):
   document = json.loads(path.read_text(encoding='utf-8'))
   return document.get('external_data', {}).get('model')
-
-
-def table(
-  config: ml_collections.ConfigDict,
-  folds: Sequence[Fold],
-  whole: Mapping[int, float | None] | None = None,
-) -> str:
-  """AR of each fold, their mean and spread, and of all together.
-
-  Args:
-    config: of the runs, for protocol and ANs.
-    folds: done so far.
-    whole: of all recordings together, if known.
-  """
-  ans = tuple(config.evaluation.ans)
-  rows = [
-    ['fold', 'groups', 'recordings', 'instances', *(f'AR@{an}' for an in ans)]
-  ]
-  for fold in folds:
-    instances = sum(len(v.segments) for v in fold.videos.values())
-    rows.append([
-      f'{fold.number}', f'{len(fold.groups)}', f'{len(fold.videos)}',
-      f'{instances}', *(_shown(fold.ar_at_an.get(an)) for an in ans),
-    ])  # fmt: skip
-  cells = []
-  for an in ans:
-    values = [f.ar_at_an.get(an) for f in folds]
-    values = [value for value in values if value is not None]
-    cells.append(
-      f'{np.mean(values):.3f} ±{np.std(values):.3f}' if values else '-'
-    )
-  if len(folds) > 1:
-    rows.append(['mean', '', '', '', *cells])
-  if whole is not None:
-    rows.append(['all', '', '', '', *(_shown(whole.get(an)) for an in ans)])
-  lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
-  lines.insert(1, '|---' * len(rows[0]) + '|')
-  return '\n'.join([
-    f'{config.evaluation.protocol}, out of fold (±: standard deviation over '
-    'the folds)',
-    *lines,
-  ])  # fmt: skip
-
-
-def _shown(value):
-  return '-' if value is None else f'{value:.3f}'

@@ -1,6 +1,7 @@
 """What a run is judged by: proposals and stages of the held-out videos."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -11,10 +12,10 @@ from absl import logging
 from cmsn_jax import processes, sharding, stage_names
 from cmsn_jax.chains import prediction as prediction_lib
 from cmsn_jax.data import training_data
-from cmsn_jax.evaluation import metrics
+from cmsn_jax.evaluation import detection, metrics
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import judged_lists
-from cmsn_jax.suppression import calibration
+from cmsn_jax.suppression import calibration, label_calibration
 
 
 class Evaluation(NamedTuple):
@@ -28,12 +29,14 @@ class Evaluation(NamedTuple):
       best other one, [t]: s times the cosine margin of Eq. (3), (5).
     example: the first video, for a picture: (video, prediction), or None.
     lists: calibrated proposals of each held-out video beside its instances.
+    label_calibration: slope and offsets of the labels; () where there are none.
   """
 
   metrics: dict[str, float]
   margins: np.ndarray
   example: tuple[Any, Any] | None
   lists: dict[str, judged_lists.Judged] = {}
+  label_calibration: tuple[float, ...] = ()
 
 
 NOTHING = Evaluation({}, np.zeros(0), None)
@@ -48,6 +51,7 @@ def evaluate(
   best_ans: tuple[int, ...],
   label_rule: str = 'centre',
   calibrate: bool = False,
+  calibrate_labels: bool = False,
 ) -> Evaluation:
   """Proposes for the held-out videos and compares with the ground truth.
 
@@ -62,6 +66,7 @@ def evaluate(
     best_ans: those whose mean AR is `best_metric`.
     label_rule: see `targets.stage_labels`.
     calibrate: fit what calibrates the scores.
+    calibrate_labels: fit what calibrates the labels.
   """
   if not data.held_out:
     return NOTHING
@@ -83,6 +88,7 @@ def evaluate(
   recall = {}
   if any(len(video.segments) for video in data.held_out.values()):
     recall = _average_recall(data, found, protocol, ans, best_ans)
+    recall |= labels_judged(data.held_out, found)
   else:
     calibrate = False
     logging.warning(
@@ -91,6 +97,10 @@ def evaluate(
       '--config.data.eval_subset, --config.data.holdout', len(data.held_out),
     )  # fmt: skip
   fitted = fit_calibration(data, found) if calibrate else None
+  # Measured before: on these videos a fit would praise itself.
+  of_labels = ()
+  if calibrate_labels:
+    of_labels = fit_label_calibration(data.held_out, found)
   return Evaluation(
     {
       **recall,
@@ -107,6 +117,7 @@ def evaluate(
     margins,
     example,
     judged(data, found, fitted),
+    of_labels,
   )
 
 
@@ -133,13 +144,19 @@ def predictions(
     arrays[f'{number}.scores'] = one.proposals.scores
     if one.probabilities is not None:
       arrays[f'{number}.probabilities'] = one.probabilities
+    if one.labels is not None:
+      arrays[f'{number}.labels'] = one.labels.probabilities
   arrays = processes.gather(arrays)
+  names = predictor.label_names
   return {
-    video_id: prediction_lib.Prediction(
+    video_id: prediction_lib.labelled(
       proposal_files.Proposals(
         arrays[f'{number}.segments'], arrays[f'{number}.scores']
       ),
       arrays.get(f'{number}.probabilities'),
+      prediction_lib.LabelScores(names, arrays[f'{number}.labels'])
+      if names
+      else None,
     )
     for video_id, number in numbers.items()
   }
@@ -160,6 +177,65 @@ def _average_recall(data, found, protocol, ans, best_ans):
   }
   best = [values[f'ar_{an}'] for an in best_ans]
   return {**values, 'best_metric': float(np.mean(best))}
+
+
+def labels_judged(
+  videos: Mapping[str, Any], found: Mapping[str, prediction_lib.Prediction]
+) -> dict[str, float]:
+  """`map`, over tIoU .3 to .7, and `label_accuracy`; {} without labels.
+
+  Accuracy is the share of instances whose closest proposal, of tIoU .5 at
+  least, has their label first.
+
+  Args:
+    videos: with their instances, by id.
+    found: by video id.
+  """
+  if any(one.labels is None for one in found.values()):
+    return {}
+  rows = {k: p.rows('all') for k, p in found.items()}
+  with warnings.catch_warnings():
+    # A label that no held-out instance has is no news here.
+    warnings.simplefilter('ignore', metrics.MetricsWarning)
+    measured = detection.evaluate(
+      {k: (r.segments, r.scores, r.labels or ()) for k, r in rows.items()},
+      {k: (v.segments, v.labels) for k, v in videos.items()},
+    )
+  right = [
+    found[k].proposals.labels[one] == videos[k].labels[instance]
+    for k in found
+    for one, instance in zip(*_known_by(found[k], videos[k]))
+  ]
+  accuracy = {'label_accuracy': float(np.mean(right))} if right else {}
+  return {'map': measured.average_map, **accuracy}
+
+
+def fit_label_calibration(
+  videos: Mapping[str, Any], found: Mapping[str, prediction_lib.Prediction]
+) -> tuple[float, ...]:
+  """Slope and offsets that calibrate labels; () where nothing does.
+
+  Args:
+    videos: with their instances, by id.
+    found: by video id.
+  """
+  rows, labels = [], []
+  for video_id, one in found.items():
+    if one.labels is None:
+      return ()
+    video, names = videos[video_id], one.labels.names
+    for place, instance in zip(*_known_by(one, video)):
+      if video.labels[instance] in names:
+        rows.append(one.labels.probabilities[place])
+        labels.append(names.index(video.labels[instance]))
+  if not rows:
+    return ()
+  fitted = label_calibration.fit(np.stack(rows), np.array(labels))
+  return () if fitted is None else (fitted.slope, *fitted.offsets)
+
+
+def _known_by(found, video):
+  return label_calibration.examples(found.proposals.segments, video.segments)
 
 
 def fit_calibration(

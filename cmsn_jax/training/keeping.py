@@ -90,7 +90,7 @@ class Keeper:
     metric = metrics.get('best_metric', -math.inf)
     if failure is None or not best.metrics:
       if metric > best.metric or 'best_metric' not in metrics:
-        self._save(step, bundle, metrics)
+        self._save(step, bundle, found)
         if found.lists:
           judged_lists.write(self._folder, step, 'held-out', found.lists)
         best = Best(step, metric, metrics)
@@ -124,9 +124,12 @@ class Keeper:
       best_ans=tuple(config.evaluation.best_ans),
       label_rule=config.stages.label_rule,
       calibrate=config.calibration.fit and not config.calibration.given,
+      calibrate_labels=(
+        config.calibration.fit and not config.calibration.labels
+      ),
     )
 
-  def _save(self, step, bundle, metrics):
+  def _save(self, step, bundle, found):
     self._kept.save(
       step,
       {
@@ -137,7 +140,8 @@ class Keeper:
         'phase': self._phase.name,
         'config': config_record.to_json(self._config),
         'data': trained.describe_data(self._data),
-        'metrics': metrics,
+        'metrics': found.metrics,
+        'label_calibration': list(found.label_calibration),
       },
     )
     self._kept.wait()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.chains import prediction, registry
+from cmsn_jax.files import proposal_files
 from tests.chains.toy import predictor as toy_predictor
 from tests.chains.toy import recipe
 
@@ -112,3 +113,55 @@ def test_a_video_is_read_when_it_is_its_turn(toy):
   assert next(found)[0] == 'all'
   with pytest.raises(KeyError, match='no such video'):
     next(found)
+
+
+def _labelled():
+  """Three proposals; of the second, two labels are likely."""
+  return prediction.labelled(
+    proposal_files.Proposals(
+      np.array([[0.0, 1.0], [2.0, 4.0], [5.0, 6.0]]), np.array([0.9, 0.6, 0.5])
+    ),
+    None,
+    prediction.LabelScores(
+      ('dig', 'run', 'sit'),
+      np.array([[0.02, 0.97, 0.01], [0.5, 0.1, 0.4], [0.04, 0.03, 0.93]]),
+    ),
+  )
+
+
+def test_each_proposal_has_its_likeliest_label():
+  found = _labelled().rows('best')
+  assert found.labels == ('run', 'dig', 'sit')
+  np.testing.assert_allclose(found.label_scores, [0.97, 0.5, 0.93])
+  np.testing.assert_allclose(found.scores, [0.9, 0.6, 0.5])
+  none = _labelled().rows('none')
+  assert none.labels is None and none.label_scores is None
+  np.testing.assert_array_equal(none.segments, found.segments)
+
+
+def test_a_row_a_likely_label_with_the_product_as_score():
+  found = _labelled().rows('all')
+  np.testing.assert_allclose(
+    found.scores, [0.9 * 0.97, 0.5 * 0.93, 0.6 * 0.5, 0.6 * 0.4, 0.6 * 0.1]
+  )
+  assert found.labels == ('run', 'sit', 'dig', 'sit', 'run')
+  np.testing.assert_allclose(found.label_scores, [0.97, 0.93, 0.5, 0.4, 0.1])
+  np.testing.assert_allclose(found.segments[2:], [[2.0, 4.0]] * 3)
+  # The likeliest has a row however unlikely it is.
+  assert len(_labelled().rows('all', least=2.0).scores) == 3
+
+
+def test_fewer_proposals_keep_their_labels():
+  found = _labelled().take(np.array([2, 0]))
+  assert found.proposals.labels == ('sit', 'run')
+  np.testing.assert_allclose(found.labels.probabilities[0, 2], 0.93)
+  assert len(_labelled().take(np.zeros(0, int)).rows('all').scores) == 0
+
+
+def test_what_cannot_be_asked_of_labels():
+  with pytest.raises(ValueError, match="labels must be one of .*got 'both'"):
+    _labelled().rows('both')
+  plain = prediction.Prediction(_labelled().rows('none'), None)
+  assert plain.rows('best').labels is None
+  with pytest.raises(ValueError, match='gives no labels'):
+    plain.rows('all')

@@ -8,6 +8,9 @@ import pytest
 from cmsn_jax.chains import registry
 from cmsn_jax.settings import default, plus, smoke
 
+# Beside those that every chain has.
+_OWN = {'paper': (), 'template': ('labels',)}
+
 
 def _made(name):
   config = default.get_config()
@@ -18,6 +21,7 @@ def _made(name):
   with config.unlocked():
     config.template.durations = (2.0, 5.0)
     config.template.typical_duration = 3.0
+    config.template.num_actions = 3
   chain = registry.load(name)
   networks = chain.networks(config)
   keys = iter(jax.random.split(jax.random.key(0), 1000))
@@ -40,7 +44,7 @@ def _programs(chain, config, networks, params, b=2, t=16, n=5):
 def test_they_compute_what_the_networks_do(name):
   chain, config, networks, params = _made(name)
   found = _programs(chain, config, networks, params)
-  assert set(found.functions) == {'stages', 'evaluator'}
+  assert set(found.functions) == {'stages', 'evaluator', *_OWN[name]}
   rng = np.random.default_rng(0)
   stages = found.functions['stages']
   inputs = jnp.asarray(rng.normal(size=stages.specs[0].shape), jnp.float32)
@@ -64,6 +68,10 @@ def test_they_compute_what_the_networks_do(name):
     jax.tree.leaves(networks.score(params, *arrays)),
   ):
     np.testing.assert_allclose(x, y, atol=1e-6)
+  if 'labels' in found.functions:
+    likely = found.functions['labels'].function(params, *arrays)
+    assert likely.shape == (5, 3)
+    np.testing.assert_allclose(likely.sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize('name', ['paper', 'template'])

@@ -66,6 +66,7 @@ def _template():
   config.template.update(
     width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=3,
     durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
+    num_actions=3, label_names=('dig', 'run', 'sit'),
   )  # fmt: skip
   params = networks.init_members(
     networks.build(config).model, jax.random.key(0), 3, 32, 2 * _WIDTH
@@ -132,6 +133,10 @@ for model in {list(_MODELS)!r}:
       f'{{model}}/{{name}}/scores': scores,
       f'{{model}}/{{name}}/stages': prediction.probabilities,
     }}
+    if model == 'template':
+      found[f'{{name}}/labels'] = prediction.labels.probabilities
+      assert set(prediction.proposals.labels) <= {{'dig', 'run', 'sit'}}
+      assert loaded.propose(videos[name]).labels == prediction.proposals.labels
 np.savez('found.npz', **found)
 try:
   cmsn_loader.load('runs')
@@ -164,6 +169,12 @@ def test_the_loader_proposes_what_the_run_proposes(name, folder, videos):
       )
       _assert_same_segments(found, f'{name}/{video}', expected.proposals)
       total += len(expected.proposals.scores)
+      if name == 'template':
+        np.testing.assert_allclose(
+          np.sort(found[f'{video}/labels'], axis=0),
+          np.sort(expected.labels.probabilities, axis=0),
+          atol=1e-3,
+        )
   assert total > 5
 
 
@@ -197,9 +208,11 @@ class _Store:
 @pytest.mark.parametrize('name', list(_MODELS))
 def test_programs_have_symbolic_batch_and_time_on_three_platforms(name, folder):
   programs = _load(folder / name).programs
-  assert set(programs) == {'stages'} | (
-    {'evaluator'} if name != 'no_evaluator' else set()
-  )
+  assert set(programs) == {
+    'stages',
+    *(('evaluator',) if name != 'no_evaluator' else ()),
+    *(('labels',) if name == 'template' else ()),
+  }
   for program in programs.values():
     assert program.platforms == ('cpu', 'cuda', 'tpu')
     assert not all(isinstance(n, int) for n in program.in_avals[0].shape)
@@ -235,10 +248,12 @@ def test_an_export_of_version_0_1_is_read(folder, tmp_path, videos):
     config['windows']['length'] = 32
     config['data']['pool_deviation'] = name == 'template'
     about['config'] = config
-    about |= about.pop('facts')
+    # It had no labels.
+    about |= {k: v for k, v in about.pop('facts').items() if k != 'labels'}
+    (old / 'labels.jaxexport').unlink(missing_ok=True)
     (old / 'model.json').write_text(json.dumps(about))
-    segments, _ = _load(old).propose(next(iter(videos.values())))
-    assert segments.shape[1] == 2
+    found = _load(old).propose(next(iter(videos.values())))
+    assert found.segments.shape[1] == 2 and found.labels is None
 
 
 def test_faults_are_named(folder, tmp_path, videos):

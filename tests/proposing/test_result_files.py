@@ -95,3 +95,42 @@ def test_the_last_shard_joins_all(tmp_path, order):
   assert set(proposal_files.read(output)) == {f'video_{i}' for i in range(3)}
   assert result_files.inputs_of(output) == ['videos']
   assert csv.read_text().startswith('video,start,end,score')
+
+
+def _labelled(start):
+  found = _proposals(start)
+  return proposal_files.Proposals(
+    found.segments, found.scores, ('run', 'dig'), np.array([0.75, 0.5])
+  )
+
+
+def _same_labels(a, b):
+  _equal(a, b)
+  assert a.labels == b.labels
+  np.testing.assert_array_equal(a.label_scores, b.label_scores)
+
+
+def test_labels_outlive_a_kill(tmp_path):
+  output = tmp_path / 'p.json'
+  first = result_files.Results(output, 'abc')
+  first.add('a', _labelled(1.0))
+  again = result_files.Results(output, 'abc')
+  _same_labels(again.done['a'], _labelled(1.0))
+  again.finish()
+  _same_labels(proposal_files.read(output)['a'], _labelled(1.0))
+
+
+def test_labels_of_all_shards_are_joined(tmp_path):
+  output = tmp_path / 'p.json'
+  for index, name in enumerate('ab'):
+    path = result_files.shard_path(output, index, 2)
+    shard = result_files.Results(path, 'abc')
+    shard.add(name, _labelled(float(index)))
+    shard.finish()
+  result_files.join(output, 2, 'abc', str(tmp_path / 'p.csv'))
+  found = proposal_files.read(output)
+  for index, name in enumerate('ab'):
+    _same_labels(found[name], _labelled(float(index)))
+  lines = (tmp_path / 'p.csv').read_text().splitlines()
+  assert lines[0] == 'video,start,end,score,label,label_score'
+  assert lines[1] == 'a,0.0,1.5,0.9,run,0.75'

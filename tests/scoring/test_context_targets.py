@@ -68,3 +68,45 @@ def test_no_instances():
   assert not tiou.any() and not offsets.any()
   with pytest.raises(ValueError, match='at least one'):
     context_targets.duration_range(np.zeros(0))
+
+
+def test_label_targets_by_hand():
+  proposals = np.array([[0.0, 10.0], [0.0, 4.0], [20.0, 30.0], [2.0, 12.0]])
+  # Of label 2 two instances, one upon another of label 1; label 3 is not here.
+  instances = np.array([[0.0, 10.0], [0.0, 8.0], [50.0, 60.0]])
+  found = context_targets.label_targets(
+    proposals, instances, np.array([1, 2, 2]), np.array([1.0, 2.0, 4.0, 8.0])
+  )
+  # tIoU with labels 1 and 2: 1, .8; .4, .5; 0, 0; 8/12, 6/12.
+  shares = [
+    [0, 1 / 1.8, 0.8 / 1.8, 0], [0, 0.4 / 0.9, 0.5 / 0.9, 0], [1, 0, 0, 0],
+    [0, 8 / 14, 6 / 14, 0],
+  ]  # fmt: skip
+  np.testing.assert_allclose(found, np.array(shares) * [1, 2, 4, 8], rtol=1e-5)
+
+
+def test_a_proposal_far_from_all_instances_is_none():
+  proposals = np.array([[0.0, 10.0], [0.0, 10.0]])
+  instances = np.array([[0.0, 2.9]])
+  one = context_targets.label_targets(
+    proposals, instances, np.array([1]), np.ones(2)
+  )
+  np.testing.assert_array_equal(one, [[1, 0], [1, 0]])
+  none = context_targets.label_targets(
+    proposals, np.zeros((0, 2)), np.zeros(0, int), np.ones(2)
+  )
+  np.testing.assert_array_equal(none, one)
+  # Where proposals get no labels there is nothing to learn.
+  empty = context_targets.label_targets(
+    proposals, instances, np.array([1]), np.zeros(0)
+  )
+  assert empty.shape == (2, 0)
+
+
+def test_rare_labels_count_more_and_instances_one_on_average():
+  counts = np.array([100, 4, 25])
+  found = context_targets.label_weights(counts)
+  assert found[0] == 1
+  np.testing.assert_allclose(found[1:] / found[1], [1, 5, 2])
+  np.testing.assert_allclose((found[1:] * counts).sum() / counts.sum(), 1)
+  np.testing.assert_allclose(context_targets.label_weights([7, 7]), 1)

@@ -12,7 +12,13 @@ from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import config_record, judged_lists, trained
 from cmsn_jax.suppression import final_list
-from cmsn_jax.training import cross_validation, final_choices, loop, setup
+from cmsn_jax.training import (
+  cross_validation,
+  final_choices,
+  fold_table,
+  loop,
+  setup,
+)
 from tests.chains.toy import recipe
 
 
@@ -114,7 +120,7 @@ def test_all_recordings_are_in_one_file_and_in_the_table(done):
   workdir, chosen, folds, whole = done
   found = proposal_files.read(workdir / 'proposals.json')
   assert list(found) == list(chosen.videos)
-  text = cross_validation.table(chosen.config, folds, whole)
+  text = fold_table.table(chosen.config, folds, whole)
   rows = [line.split('|')[1:-1] for line in text.splitlines()[3:]]
   assert [row[0].strip() for row in rows] == ['0', '1', 'mean', 'all']
   at = list(chosen.config.evaluation.ans).index(10)
@@ -131,10 +137,10 @@ def test_the_final_run_has_learned_from_all_and_is_calibrated_on_them(done):
   kind, lists = judged_lists.read(workdir / 'final' / final.phase, final.step)
   assert kind == 'out-of-fold' and list(lists) == list(chosen.videos)
   given_ = tuple(final.config.calibration.given)
-  raw = folds[0].proposals
+  raw = folds[0].found
   joined = proposal_files.read(workdir / 'proposals.json')
-  for video_id, proposals in raw.items():
-    scores = proposals.scores
+  for video_id, one in raw.items():
+    scores = one.proposals.scores
     if given_:
       log_odds = np.log(scores / (1 - scores)) * given_[0] + given_[1]
       scores = 1 / (1 + np.exp(-log_odds))
@@ -246,7 +252,7 @@ def test_the_table_by_hand():
     _fold(0, ('a', 'b'), (2, 1), {10: 0.2, 50: 0.5}),
     _fold(1, ('c',), (4,), {10: 0.4, 50: None}),
   ]
-  text = cross_validation.table(_table_config(), folds, {10: 0.3, 50: 0.45})
+  text = fold_table.table(_table_config(), folds, {10: 0.3, 50: 0.45})
   assert text.splitlines() == [
     'thumos, out of fold (±: standard deviation over the folds)',
     '| fold | groups | recordings | instances | AR@10 | AR@50 |',
@@ -261,10 +267,19 @@ def test_the_table_by_hand():
 
 def test_of_one_fold_there_is_no_mean_and_of_no_instance_no_number():
   fold = _fold(3, ('a',), (0,), {})
-  lines = cross_validation.table(_table_config(), [fold]).splitlines()
+  lines = fold_table.table(_table_config(), [fold]).splitlines()
   assert lines[3:] == ['| 3 | 1 | 1 | 0 | - | - |']
-  both = cross_validation.table(_table_config(), [fold, fold]).splitlines()
+  both = fold_table.table(_table_config(), [fold, fold]).splitlines()
   assert both[-1] == '| mean |  |  |  | - | - |'
+
+
+def test_labels_have_columns_of_their_own_where_there_are_any():
+  fold = _fold(0, ('a',), (2,), {10: 0.2, 50: 0.5})
+  with_labels = fold._replace(labels={'map': 0.25, 'label_accuracy': 0.5})
+  lines = fold_table.table(_table_config(), [with_labels, fold]).splitlines()
+  assert lines[1].endswith('| AR@50 | mAP | label accuracy |')
+  assert lines[3].endswith('| 0.500 | 0.250 | 0.500 |')
+  assert lines[4].endswith('| 0.500 | - | - |')
 
 
 def test_a_plan_deals_all_recordings_and_trains_nothing(tmp_path):

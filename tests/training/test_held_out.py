@@ -174,3 +174,55 @@ def test_fewer_proposals_than_an_an_asks_for_all_count():
     protocol='anet', ans=(1, 100), best_ans=(100,),
   )  # fmt: skip
   assert result.metrics['ar_100'] == pytest.approx(result.metrics['ar_1'])
+
+
+def _with_labels(segments, scores, names, likely):
+  plain = _prediction(segments, scores)
+  return prediction.labelled(
+    plain.proposals, None, prediction.LabelScores(names, np.array(likely))
+  )
+
+
+def _labelled_videos():
+  rows = np.array([[2.0, 6.0], [10.0, 12.0]])
+  return {
+    'a': activitynet.Video('a', 'validation', 20.0, rows, ('run', 'dig')),
+    'b': activitynet.Video('b', 'validation', 20.0, rows[:1], ('dig',)),
+  }
+
+
+def test_labels_are_judged_by_hand():
+  names = 'dig', 'run'
+  found = {
+    # Right; close to the second instance, but of the wrong label.
+    'a': _with_labels(
+      [(2, 6), (10, 12)], [0.9, 0.5], names, [[0.01, 0.99], [0.02, 0.98]]
+    ),
+    'b': _with_labels([(2, 6)], [0.8], names, [[1.0, 0.0]]),
+  }
+  measured = held_out.labels_judged(_labelled_videos(), found)
+  # run: found first. dig: one of two, by the best of its detections.
+  assert measured == {
+    'map': pytest.approx(0.75), 'label_accuracy': pytest.approx(2 / 3)
+  }  # fmt: skip
+  plain = {k: p._replace(labels=None) for k, p in found.items()}
+  assert held_out.labels_judged(_labelled_videos(), plain) == {}
+
+
+def test_labels_are_calibrated_on_the_closest_proposals():
+  names = 'dig', 'run'
+  rows = np.stack([np.arange(12) * 10.0, np.arange(12) * 10.0 + 4], axis=1)
+  labels = ('dig',) * 9 + ('run',) * 3
+  videos = {'a': activitynet.Video('a', 'validation', 130.0, rows, labels)}
+  found = {
+    'a': _with_labels(rows, np.linspace(1, 0.5, 12), names, [[0.5, 0.5]] * 12)
+  }
+  slope, dig, run = held_out.fit_label_calibration(videos, found)
+  assert slope == pytest.approx(1.0) and dig > 0 > run
+  # Too few instances, or none of a label that is known, say nothing.
+  few = {'a': found['a'].take(np.arange(5))}
+  assert held_out.fit_label_calibration(videos, few) == ()
+  other = {
+    'a': activitynet.Video('a', 'validation', 130.0, rows, ('sit',) * 12)
+  }
+  assert held_out.fit_label_calibration(other, found) == ()

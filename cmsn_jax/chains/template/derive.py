@@ -134,3 +134,7 @@ def _derive_actions(settings, names):
     settings.action_weight, settings.num_actions = 0.0, 0
   else:
     settings.num_actions = len(names)
+  # Proposals are given those labels that snippets are told apart by.
+  if not settings.num_actions:
+    settings.label_weight = 0.0
+  settings.label_names = tuple(names) if settings.label_weight else ()

@@ -94,6 +94,7 @@ def _reader(config, data, hop):
   )
   numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
   instances, actions = {}, {}
+  weights = _label_weights(config, data, numbers)
   for video_id, video in data.train.items():
     order = np.argsort(video.segments[:, 0])
     instances[video_id] = data.grid_segments(video_id)[order] * fps
@@ -115,9 +116,9 @@ def _reader(config, data, hop):
     valid = len(features)
     inside = (instances[window.video_id] - first) * factor
     seen = (inside[:, 1] > 0) & (inside[:, 0] < valid)
-    inside, shown = inside[seen], actions[window.video_id][seen]
+    inside, own = inside[seen], actions[window.video_id][seen]
     labels = stage_targets.stage_labels(inside, valid, 1.0)
-    shown = stage_targets.action_labels(inside, shown, valid)
+    shown = stage_targets.action_labels(inside, own, valid)
     proposals = context_targets.sample(
       inside, valid, config.template.proposals, durations, rng
     )
@@ -132,9 +133,22 @@ def _reader(config, data, hop):
       'proposals': proposals.astype(np.float32),
       'tiou': tiou.astype(np.float32),
       'offsets': offsets.astype(np.float32),
+      'proposal_labels': context_targets.label_targets(
+        proposals, inside, own, weights
+      ),
     }
 
   return read_window
+
+
+def _label_weights(config, data, numbers):
+  """Of no action and of each; empty where proposals get no labels."""
+  if not (config.template.label_weight and config.template.num_actions):
+    return np.zeros(0)
+  labels = [numbers[x] for v in data.train.values() for x in v.labels]
+  return context_targets.label_weights(
+    np.bincount(labels, minlength=len(numbers) + 1)[1:]
+  )
 
 
 def _counts(config, networks):
@@ -144,7 +158,7 @@ def _counts(config, networks):
   def count(batch):
     shares = jax.tree.map(
       lambda x: x.reshape(parts, members, -1, *x.shape[1:]),
-      {name: batch[name] for name in ('mask', 'tiou')},
+      {name: batch[name] for name in ('mask', 'tiou', 'proposal_labels')},
     )
     found = jax.vmap(jax.vmap(networks_lib.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)
@@ -162,6 +176,7 @@ def _loss(config, networks):
     actions=config.template.action_weight,
     match=config.template.match_weight,
     offset=config.template.offset_weight,
+    labels=config.template.label_weight,
   )
 
   def loss_fn(params, batch, key, totals):

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from cmsn_jax import stage_names
-from cmsn_jax.scoring import context_evaluator
+from cmsn_jax.scoring import context_evaluator, label_classifier
 from cmsn_jax.stages import cosine_margin, dilated, network
 
 # Standardised features beyond this many deviations are cut.
@@ -48,8 +48,8 @@ class Encoding(NamedTuple):
 class JointNetwork(nn.Module):
   """Encoder, stage head and context evaluator.
 
-  Submodules `encoder`, `classifier`, `pooled`, `evaluator`, and `actions` where
-  there are any.
+  Submodules `encoder`, `classifier`, `pooled`, `evaluator`, `actions` where
+  there are any, and `labels` where proposals are to have them.
 
   Attributes:
     width: channels of the encoder.
@@ -64,6 +64,7 @@ class JointNetwork(nn.Module):
     loss: stage loss, which decides the head: 'softmax' has a linear one.
     scale: of the cosines, s in Eq. 3, 5, 8.
     num_actions: labels of the instances that are told apart; 0: none.
+    label_hidden: width of the classifier of proposals; 0: there is none.
     dtype: compute dtype; parameters and outputs are float32.
   """
 
@@ -79,7 +80,13 @@ class JointNetwork(nn.Module):
   loss: str = 'vmcl'
   scale: float = 10.0
   num_actions: int = 0
+  label_hidden: int = 0
   dtype: Any = jnp.float32
+
+  @property
+  def num_labels(self) -> int:
+    """Labels that proposals are given; 0: none."""
+    return self.num_actions if self.label_hidden else 0
 
   def setup(self):
     self.encoder = dilated.DilatedEncoder(
@@ -101,6 +108,13 @@ class JointNetwork(nn.Module):
       typical_duration=self.typical_duration,
       dtype=self.dtype,
     )
+    if self.num_labels:
+      self.labels = label_classifier.LabelClassifier(
+        self.num_labels,
+        hidden=self.label_hidden,
+        inner_bins=self.inner_bins,
+        dtype=self.dtype,
+      )
 
   def encode(
     self,
@@ -140,6 +154,16 @@ class JointNetwork(nn.Module):
     """Match logits and border offsets of proposals; see `ContextEvaluator`."""
     return self.evaluator(pooled, segments, train=train)
 
+  def label(
+    self,
+    pooled: Float[Array, 'b t c'],
+    segments: Float[Array, 'b n 2'],
+    *,
+    train: bool = False,
+  ) -> Float[Array, 'b n a']:
+    """Logits of no action and of each, [b, n, 1 + actions]."""
+    return self.labels(pooled, segments, train=train)
+
   def __call__(
     self,
     inputs: Float[Array, 'b t d'],
@@ -147,10 +171,19 @@ class JointNetwork(nn.Module):
     segments: Float[Array, 'b n 2'],
     *,
     train: bool = False,
-  ) -> tuple[Encoding, context_evaluator.EvaluatorOutputs]:
-    """Both of them, as in training."""
+  ) -> tuple[
+    Encoding, context_evaluator.EvaluatorOutputs, Float[Array, 'b n a'] | None
+  ]:
+    """All of them, as in training; labels are None where there are none."""
     encoding = self.encode(inputs, mask, train=train)
-    return encoding, self.evaluate(encoding.pooled, segments, train=train)
+    outputs = self.evaluate(encoding.pooled, segments, train=train)
+    labels = None
+    if self.num_labels:
+      # What is learned of a few instances must not cost the evaluator, whose
+      # features these are: labels change no proposal.
+      pooled = jax.lax.stop_gradient(encoding.pooled)
+      labels = self.label(pooled, segments, train=train)
+    return encoding, outputs, labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +205,15 @@ class Networks:
 
   @property
   def facts(self) -> dict[str, int]:
-    """`reach`: snippets on either side that an encoded snippet depends on."""
-    return {'reach': dilated.reach(self.model.dilations)}
+    """Numbers that proposing needs.
+
+    `reach`: snippets on either side that an encoded snippet depends on;
+    `labels`: that `label` tells apart, 0 without it.
+    """
+    return {
+      'reach': dilated.reach(self.model.dilations),
+      'labels': self.model.num_labels,
+    }
 
   def encode(
     self,
@@ -213,6 +253,36 @@ class Networks:
     match, offsets = zip(*found)
     return sum(match) / len(found), sum(offsets) / len(found)
 
+  def label(
+    self,
+    params: dict[str, Any],
+    pooled: Float[Array, 'm t c'],
+    segments: Float[Array, 'n 2'],
+  ) -> Float[Array, 'n a']:
+    """P(label) of proposals that hold an action, in 0..1, summing to 1.
+
+    Classifier of proposals and action head of the snippets inside, averaged
+    over both and the members in the logarithm.
+    """
+    first = self.model.pooled_width
+    actions = slice(first, first + self.model.num_actions)
+
+    def classify(own, features):
+      logits = self.model.apply(
+        {'params': own},
+        features[None],
+        segments[None],
+        method=self.model.label,
+      )[0]
+      whole = label_classifier.without_none(logits)
+      inside = label_classifier.mean_inside(features[:, actions], segments)
+      return whole, inside
+
+    found = [
+      classify(*pair) for pair in zip(_unstacked(params['joint']), pooled)
+    ]
+    return label_classifier.combined(found)
+
   def shapes(self, snippet_shape: tuple[int, ...]) -> dict[str, Any]:
     """The bundle as shapes; nothing is computed.
 
@@ -238,6 +308,7 @@ def build(config: ml_collections.ConfigDict) -> Networks:
     loss=config.stages.loss,
     scale=config.stages.scale,
     num_actions=settings.num_actions,
+    label_hidden=settings.label_hidden if settings.label_weight else 0,
     dtype=jnp.dtype(config.train.dtype),
   )
   return Networks(model, settings.members)
@@ -250,6 +321,7 @@ class LossWeights(NamedTuple):
   actions: float = 0.25
   match: float = 4.0
   offset: float = 1.0
+  labels: float = 1.0
 
 
 class Counts(NamedTuple):
@@ -259,18 +331,21 @@ class Counts(NamedTuple):
     snippets: valid ones, of the stage and the action loss.
     proposals: of windows with a valid snippet, of the match loss.
     fair: those of them that have borders to learn, of the offset loss.
+    labels: weights of the label loss, added up.
   """
 
   snippets: Float[Array, '...']
   proposals: Float[Array, '...']
   fair: Float[Array, '...']
+  labels: Float[Array, '...']
 
 
 def counts(batch: dict[str, Any]) -> Counts:
   """Of a batch of windows; of a larger one they are the sums of its parts'."""
   valid = _with_snippets(batch)
   fair = valid & (batch['tiou'] > context_evaluator.OFFSET_MIN_TIOU)
-  found = jnp.sum(batch['mask']), jnp.sum(valid), jnp.sum(fair)
+  labels = jnp.where(valid[..., None], batch['proposal_labels'], 0)
+  found = map(jnp.sum, (batch['mask'], valid, fair, labels))
   return Counts(*(number.astype(jnp.float32) for number in found))
 
 
@@ -284,14 +359,15 @@ def loss(
   lmcl_margin: float = 0.35,
   totals: Counts | None = None,
 ) -> tuple[Float[Array, ''], dict[str, Array]]:
-  """Stage, action, match and offset loss of a batch of windows, weighted.
+  """Stage, action, match, offset and label loss of windows, weighted.
 
   Args:
     model: the network.
     params: its parameters.
     batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `actions`
       [b, t] (0: none), `proposals` [b, n, 2] in snippets, `tiou` [b, n],
-      `offsets` [b, n, 2].
+      `offsets` [b, n, 2], `proposal_labels` [b, n, 1 + actions] (see
+      `context_targets.label_targets`).
     key: of dropout.
     margins: of the variable margin losses.
     weights: of the parts.
@@ -301,7 +377,7 @@ def loss(
   Returns:
     the loss, and its parts by name.
   """
-  encoding, outputs = model.apply(
+  encoding, outputs, label_logits = model.apply(
     {'params': params}, batch['inputs'], batch['mask'], batch['proposals'],
     train=True, rngs={'dropout': key},
   )  # fmt: skip
@@ -319,7 +395,12 @@ def loss(
   offset = context_evaluator.offset_loss(
     outputs.offsets, batch['offsets'], batch['tiou'], valid
   )
-  parts = LossWeights(stages, actions, match, offset)
+  labels = jnp.zeros(())
+  if model.num_labels:
+    labels = label_classifier.loss(
+      label_logits, jnp.where(valid[..., None], batch['proposal_labels'], 0)
+    )
+  parts = LossWeights(stages, actions, match, offset, labels)
   if totals is not None:
     own = counts(batch)
     share = Counts(*(a / jnp.maximum(b, 1.0) for a, b in zip(own, totals)))
@@ -328,6 +409,7 @@ def loss(
       actions * share.snippets,
       match * share.proposals,
       offset * share.fair,
+      labels * share.labels,
     )
   total = sum(weight * part for weight, part in zip(weights, parts))
   return total, parts._asdict()

@@ -16,7 +16,7 @@ from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
-from cmsn_jax.suppression import calibration, keep
+from cmsn_jax.suppression import calibration, keep, label_calibration
 
 # Snippets that are encoded in one call, the reach on either side included.
 PIECE = 2048
@@ -54,6 +54,17 @@ class Predictor(prediction.Predictor):
     super().__init__(config, networks, params)
     self._piece = piece
     self._reach = networks.facts['reach']
+    # Runs and exports of earlier versions have no labels.
+    self._label = None
+    if self.label_names:
+      self._label = device.compiled(networks.label)
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """The labels that proposals are given."""
+    if not self.networks.facts.get('labels'):
+      return ()
+    return tuple(self.config.template.label_names)
 
   def propose(
     self,
@@ -100,7 +111,7 @@ class Predictor(prediction.Predictor):
       self._most(len(probabilities)),
     )
     scores = calibration.Calibration(*self.config.calibration.given)(scores)
-    return prediction.Prediction(
+    return prediction.labelled(
       proposal_files.Proposals(
         sources.clock(source, video_id).to_sec(
           segments[kept] / source.feature_fps
@@ -108,7 +119,21 @@ class Predictor(prediction.Predictor):
         scores,
       ),
       probabilities.astype(np.float32),
+      self._labels(pooled, segments[kept]),
     )
+
+  def _labels(self, pooled, segments):
+    """Of kept proposals only: labels decide nothing before."""
+    if self._label is None:
+      return None
+    names = self.label_names
+    likely = np.zeros((len(segments), len(names)))
+    for _, own in _regions(segments):
+      (likely[own],) = self._on_region(self._label, pooled, segments[own])
+    given = tuple(self.config.calibration.labels)
+    if given and len(segments):
+      likely = label_calibration.LabelCalibration(given[0], given[1:])(likely)
+    return prediction.LabelScores(names, likely)
 
   def _most(self, total):
     """Proposals kept of a video of so many snippets; None: all."""
@@ -146,9 +171,8 @@ class Predictor(prediction.Predictor):
     keep = self.config.template.keep_per_snippet
     mend = self.config.template.mend_per_snippet
     found, matches = [segments[:0]], [np.zeros((0, 10))]
-    region = np.floor(segments[:, 0] / _REGION).astype(int)
-    for index in np.unique(region):
-      own = segments[region == index]
+    for index, inside in _regions(segments):
+      own = segments[inside]
       length = min(_REGION, total - index * _REGION)
       match, offsets = self._evaluate_region(pooled, own)
       best = _best(match, int(np.ceil(mend * length)))
@@ -164,10 +188,12 @@ class Predictor(prediction.Predictor):
 
   def _evaluate_region(self, pooled, segments):
     """P(tIoU >= t) [n, 10] and offsets [n, 2] of candidates close together."""
-    match = np.zeros((len(segments), len(segments_lib.TIOU_THRESHOLDS)))
-    offsets = np.zeros((len(segments), 2))
     if not len(segments):
-      return match, offsets
+      return np.zeros((0, len(segments_lib.TIOU_THRESHOLDS))), np.zeros((0, 2))
+    return self._on_region(self._score, pooled, segments)
+
+  def _on_region(self, program, pooled, segments):
+    """What a program says of segments close together, float64 [n, ...] each."""
     length = segments[:, 1] - segments[:, 0]
     low = np.min(segments[:, 0] - length / 2) - _MARGIN
     high = np.max(segments[:, 1] + length / 2) + _MARGIN
@@ -183,13 +209,19 @@ class Predictor(prediction.Predictor):
       count = pool.bucket(len(part), _MIN_CANDIDATES)
       padded = np.tile(np.float32([[0, 1]]), (count, 1))
       padded[: len(part)] = part
-      found.append(self._score(self.params, stretch, padded))
+      found.append((program(self.params, stretch, padded), len(part)))
     # Read when all are on their way: the host does not hold up the device.
-    for number, parts in enumerate(device.fetch(found)):
-      place = slice(number * _MAX_CANDIDATES, (number + 1) * _MAX_CANDIDATES)
-      count = len(segments[place])
-      match[place], offsets[place] = (x[:count] for x in parts)
-    return match, offsets
+    parts = [
+      [x[:count] for x in (one if isinstance(one, tuple) else (one,))]
+      for one, count in device.fetch(found)
+    ]
+    return [np.concatenate(x).astype(np.float64) for x in zip(*parts)]
+
+
+def _regions(segments):
+  """Number and members of each stretch in which segments begin."""
+  region = np.floor(segments[:, 0] / _REGION).astype(int)
+  return [(index, region == index) for index in np.unique(region)]
 
 
 def _mended(segments, offsets, total):

@@ -21,7 +21,8 @@ def programs(
 
   'stages': features [b, t, d], mask [b, t] -> [m, b, t, c], the last six of
   them stage probabilities; 'evaluator': [m, t, c], segments [n, 2] ->
-  P(tIoU >= threshold) [n, 10], border offsets [n, 2].
+  P(tIoU >= threshold) [n, 10], border offsets [n, 2]; 'labels', where proposals
+  have them: [m, t, c], segments [n, 2] -> P(label) [n, a].
   """
   del config
   snippets, mask = inputs
@@ -32,6 +33,17 @@ def programs(
     jax.ShapeDtypeStruct((1, 64, snippets.shape[2]), snippets.dtype),
     jax.ShapeDtypeStruct((1, 64), mask.dtype),
   ).shape
+  proposals = (
+    jax.ShapeDtypeStruct((pooled[0], t, pooled[3]), jnp.float32),
+    jax.ShapeDtypeStruct((n, 2), jnp.float32),
+  )
+  labels = {}
+  if networks.facts['labels']:
+    labels['labels'] = protocol.Program(
+      networks.label,
+      proposals,
+      f'proposal -> labels, all {networks.count} members',
+    )
   return protocol.Programs(
     {
       'stages': protocol.Program(
@@ -42,12 +54,10 @@ def programs(
       ),
       'evaluator': protocol.Program(
         networks.score,
-        (
-          jax.ShapeDtypeStruct((pooled[0], t, pooled[3]), jnp.float32),
-          jax.ShapeDtypeStruct((n, 2), jnp.float32),
-        ),
+        proposals,
         f'proposal -> scores and border offsets, all {networks.count} members',
       ),
+      **labels,
     },
     networks.facts,
   )

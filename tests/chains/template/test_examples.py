@@ -46,6 +46,7 @@ def test_arrays_have_fixed_shapes_and_types(data):
     'proposals': ((32, 2), 'float32'),
     'tiou': ((32,), 'float32'),
     'offsets': ((32, 2), 'float32'),
+    'proposal_labels': ((32, 4), 'float32'),
   }
 
 

@@ -168,3 +168,67 @@ def test_unreadable_video_is_reported_and_left_out(predictor):
   assert told == [('b', 'b is not finite')]
   with pytest.raises(ValueError, match='not finite'):
     list(predictor.propose(Source(broken=('b',)), ['b']))
+
+
+@pytest.fixture(scope='module')
+def labelled(predictor):
+  config = predictor.config.copy_and_resolve_references()
+  config.template.num_actions = 3
+  config.template.label_names = ('dig', 'run', 'sit')
+  empty = registry.predictor(config, {})
+  params = networks.init_members(
+    empty.networks.model, jax.random.key(0), 2, 32, 7
+  )
+  return empty.with_params({'joint': params})
+
+
+def test_every_proposal_has_its_likeliest_label(labelled):
+  for video_id, found in labelled.propose(Source(), ['a', 'd']):
+    likely = found.labels.probabilities
+    assert found.labels.names == ('dig', 'run', 'sit'), video_id
+    assert likely.shape == (len(found.proposals.scores), 3)
+    np.testing.assert_allclose(likely.sum(axis=1), 1, atol=1e-5)
+    assert found.proposals.labels == tuple(
+      found.labels.names[k] for k in likely.argmax(axis=1)
+    )
+    np.testing.assert_array_equal(
+      found.proposals.label_scores, likely.max(axis=1)
+    )
+
+
+def test_labels_are_those_of_the_segments_as_they_are_kept(labelled):
+  ((_, found),) = labelled.propose(Source(), ['c'])
+  pooled = labelled.encode(Source(), 'c')
+  segments = found.proposals.segments * Source.feature_fps
+  alone = labelled.networks.label(
+    labelled.params, pooled, segments.astype(np.float32)
+  )
+  np.testing.assert_allclose(found.labels.probabilities, alone, atol=1e-4)
+
+
+def test_labels_change_no_proposal(labelled):
+  # The classifier's parameters left out: a run of before there were labels.
+  config = labelled.config.copy_and_resolve_references()
+  config.template.label_weight = 0.0
+  without = registry.predictor(config, {})
+  params = {k: v for k, v in labelled.params['joint'].items() if k != 'labels'}
+  without = without.with_params({'joint': params})
+  assert without.label_names == ()
+  ((_, plain),) = without.propose(Source(), ['d'])
+  ((_, found),) = labelled.propose(Source(), ['d'])
+  assert plain.labels is None and plain.proposals.labels is None
+  for one, other in zip(plain.proposals, found.proposals):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_labels_are_calibrated_as_the_config_says(labelled):
+  config = labelled.config.copy_and_resolve_references()
+  config.calibration.labels = (1.0, 0.0, 2.0, 0.0)
+  other = registry.predictor(config, labelled.params)
+  ((_, before),) = labelled.propose(Source(), ['d'])
+  ((_, after),) = other.propose(Source(), ['d'])
+  odds = [
+    np.log(x.labels.probabilities[:, 1] / x.labels.probabilities[:, 0])
+    for x in (before, after)
+  ]
+  np.testing.assert_allclose(odds[1] - odds[0], 2.0, atol=1e-3)
