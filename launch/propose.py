@@ -60,6 +60,14 @@ _LABELS = flags.DEFINE_enum(
   'What happens in each proposal: its likeliest label; a row a likely label, '
   'the score times its probability (for mAP); nothing.',
 )  # fmt: skip
+_VIDEO_LABELS = flags.DEFINE_string(
+  'video_labels', '',
+  'JSON with scores of labels of whole videos, from any classifier: a row a '
+  'likely label of the video, the score times it; see docs/protocols.md.',
+)  # fmt: skip
+_VIDEO_LABELS_TOP = flags.DEFINE_integer(
+  'video_labels_top', 2, 'Labels of a video that count, of --video_labels.'
+)
 _SHARD = flags.DEFINE_string(
   'shard', '0/1', 'i/n: only the i-th of n parts (i from 0), for any scheduler.'
 )
@@ -78,10 +86,15 @@ def main(argv):
   cli.use_compilation_cache()
   distributed.announce_devices(cli.quiet())
   from cmsn_jax import sharding
-  from cmsn_jax.proposing import corpus
+  from cmsn_jax.proposing import corpus, video_labels
 
   workdir = pathlib.Path(_WORKDIR.value)
   phase = None if _PHASE.value == 'all' else _PHASE.value
+  known = None
+  if _VIDEO_LABELS.value:
+    known = video_labels.read(_VIDEO_LABELS.value, _VIDEO_LABELS_TOP.value)
+  elif _VIDEO_LABELS_TOP.present:
+    raise ValueError('--video_labels_top is for --video_labels=scores.json')
   run, settings = final_flags.load(workdir, phase)
   failures = corpus.propose(
     run,
@@ -98,6 +111,7 @@ def main(argv):
     shard=sharding.parse(_SHARD.value),
     append=_APPEND.value,
     labels=_LABELS.value,
+    video_labels=known,
     quiet=cli.quiet(),
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():

@@ -15,6 +15,7 @@ from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, result_files
+from cmsn_jax.proposing import video_labels as video_labels_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.suppression import final_list
 from cmsn_jax.video import finding, identities
@@ -37,6 +38,7 @@ def propose(
   append: bool = False,
   keep_features: pathlib.Path | None = None,
   labels: str = 'best',
+  video_labels: video_labels_lib.VideoLabels | None = None,
   quiet: bool = False,
 ) -> dict[str, str]:
   """Writes proposals of every video at `path`.
@@ -60,6 +62,8 @@ def propose(
     keep_features: folder that keeps features extracted from videos: what is
       there is not extracted again, and a video is gone on with where it was.
     labels: see `prediction.Prediction.rows`.
+    video_labels: what happens somewhere in each video: a row a likely label of
+      it; with labels 'none' those of the run do not count.
     quiet: show no progress.
 
   Returns:
@@ -72,8 +76,8 @@ def propose(
   trained = workdir
   if isinstance(workdir, pathlib.Path):
     trained = trained_lib.load(workdir, phase)
-  _check_labels(trained, labels)
-  identity = _identity(trained, settings, labels)
+  _check_labels(trained, labels, video_labels)
+  identity = _identity(trained, settings, labels, video_labels)
   failures = {}
   with contextlib.ExitStack() as stack:
     known = annotations_lib.read(annotations) if annotations else None
@@ -88,6 +92,8 @@ def propose(
     if known and not trained.data.get('rescaled'):
       lost = trained.data.get('lost_rows', 0.0) / trained.data.get('pool', 1)
       _check_durations(source, seconds, known, lost, failures)
+    if video_labels is not None:
+      failures |= video_labels.missing(seconds)
     own = sharding.share(
       {k: v for k, v in seconds.items() if k not in failures}, *shard
     )
@@ -105,7 +111,8 @@ def propose(
         inputs.Followed(opened, bar), video_ids, on_error=failures.__setitem__
       ):
         found = left.limit(video_id, found, seconds[video_id], settings)
-        yield video_id, found._replace(proposals=found.rows(labels))
+        rows = _rows(video_id, found, labels, video_labels)
+        yield video_id, found._replace(proposals=rows)
 
     own = _not_of_others(own, opened, results, failures, output)
     run(own, predict, results, failures, seconds, save_stages, source, quiet,
@@ -157,8 +164,18 @@ class _Left:
     )  # fmt: skip
 
 
-def _check_labels(trained, labels):
-  if labels == 'all' and not trained.predictor.label_names:
+def _rows(video_id, found, labels, video_labels):
+  """The proposals of a video as the file has them."""
+  if video_labels is None:
+    return found.rows(labels)
+  if labels == 'none':
+    found = found._replace(labels=None)
+  return video_labels.of(video_id, found).rows('all', least=0.0)
+
+
+def _check_labels(trained, labels, video_labels):
+  known = labels != 'all' or trained.predictor.label_names
+  if not known and not video_labels:
     raise ValueError(
       "--labels=all: this run gives proposals no labels; the chain 'template' "
       'does, where the training instances have labels and '
@@ -166,12 +183,14 @@ def _check_labels(trained, labels):
     )
 
 
-def _identity(trained, settings, labels):
+def _identity(trained, settings, labels, video_labels):
   """Names a run together with what is written of its lists."""
-  if (settings, labels) == (final_list.NO_LIMITS, 'best'):
+  if (settings, labels) == (final_list.NO_LIMITS, 'best') and not video_labels:
     return trained.identity
   # As it was before there were labels.
   more = '' if labels == 'best' else f' labels={labels}'
+  if video_labels:
+    more += f' video_labels={video_labels.identity}'
   text = f'{trained.identity} {tuple(settings)}{more}'
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 

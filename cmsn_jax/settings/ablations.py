@@ -117,6 +117,7 @@ TABLES = {
       _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
       _plus('standardised features', {'data.normal_scores': False}),
       _plus('without action labels', {'template.action_weight': 0.0}),
+      _plus('proposals without labels', {'template.label_weight': 0.0}),
       _plus('stages weigh a quarter', {'template.stage_weight': 0.5}),
       _plus('no augmentation', _augmented(0)),
       _plus('twice the augmentation', _augmented(2)),
