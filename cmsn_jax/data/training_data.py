@@ -15,6 +15,8 @@ from cmsn_jax.stages import targets as stage_targets
 
 # The one that data may lack: configs/default.py names it, whatever the data.
 _EVAL_SUBSET = 'validation'
+# More are free text, one for each instance, and are not told apart.
+MAX_LABELS = 300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +104,11 @@ def _subset(annotations, key, name):
     return annotations.subset(name)
   except ValueError as error:
     raise ValueError(f'config.data.{key}: {error}') from None
+
+
+def label_names(data: TrainingData) -> list[str]:
+  """Labels of the training instances, sorted: action 1, 2, ..."""
+  return sorted({label for v in data.train.values() for label in v.labels})
 
 
 def training_windows(

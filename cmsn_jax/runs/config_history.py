@@ -81,6 +81,8 @@ _SINCE = (
   Added('template.label_hidden', 64),
   Added('template.label_names', []),
   Added('calibration.labels', []),
+  Added('stages.action_weight', 0.0),
+  Added('stages.label_names', []),
 )
 
 

@@ -161,6 +161,12 @@ def _stages():
   stages.loss = 'vmcl'
   # s of Eq. 3, 5, 8.
   stages.scale = 30.0
+  # Weight of a second target of the chain 'paper', the action (its label in the
+  # annotations) of each snippet, by which proposals get labels; the paper has
+  # none. 0: labels are not looked at. The labels are those of the training
+  # instances.
+  stages.action_weight = 0.0
+  stages.label_names = ()
   # m of Eq. 3.
   stages.lmcl_margin = 0.35
   # m and n of Eq. 7 (Sec. 5.1, Table 6).

@@ -18,11 +18,14 @@ class StageOutputs(NamedTuple):
     hidden: the convolution's output, the evaluator's input, [b, t, width].
     embedding: the BiLSTM's output, [b, t, 2·lstm_width].
     scores: cosines (head 'cosine') or logits ('linear'), float32, [b, t, 6].
+    actions: logits of no action and of each, float32, [b, t, 1 + actions];
+      None without actions.
   """
 
   hidden: Float[Array, 'b t d']
   embedding: Float[Array, 'b t e']
   scores: Float[Array, 'b t s']
+  actions: Float[Array, 'b t a'] | None = None
 
 
 class Conv1d(nn.Module):
@@ -71,7 +74,7 @@ class StageNetwork(nn.Module):
   """Stage scores of every snippet (Sec. 3.1; DESIGN section 5).
 
   Submodules: `conv` (features) or `conv_1`, `conv_2` (maps), `bilstm`,
-  `classifier`.
+  `classifier`, and `actions` where there are any.
 
   Attributes:
     input_kind: 'features' [b, t, d], or 'maps' [b, t, h, w, c] of a
@@ -81,6 +84,7 @@ class StageNetwork(nn.Module):
     lstm_layers: stacked BiLSTM layers.
     dropout: rate between LSTM layers and before the classifier.
     head: 'cosine' (normalised, no bias) or 'linear' (with bias).
+    num_actions: told apart beside the stages, which the paper does not; 0: none.
     dtype: compute dtype; parameters and scores are float32.
   """
 
@@ -90,6 +94,7 @@ class StageNetwork(nn.Module):
   lstm_layers: int = 2
   dropout: float = 0.5
   head: str = 'cosine'
+  num_actions: int = 0
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -130,7 +135,11 @@ class StageNetwork(nn.Module):
       scores = nn.Dense(
         stage_names.COUNT, dtype=jnp.float32, name='classifier'
       )(dropped)
-    return StageOutputs(hidden, embedding, _masked(scores, mask))
+    actions = None
+    if self.num_actions:
+      head = nn.Dense(1 + self.num_actions, dtype=jnp.float32, name='actions')
+      actions = _masked(head(dropped), mask)
+    return StageOutputs(hidden, embedding, _masked(scores, mask), actions)
 
   def _convolve(self, inputs: Array, mask: Array) -> Array:
     # Each convolution sees zeros at padding, as beyond the end of a sequence.

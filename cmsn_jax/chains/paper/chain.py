@@ -57,11 +57,30 @@ def problems(config: ml_collections.ConfigDict) -> list[str]:
 def derive(
   config: ml_collections.ConfigDict, data: training_data.TrainingData
 ) -> ml_collections.ConfigDict:
-  """From video with a weight set: how that set wants its frames."""
+  """From video with a weight set: how it wants its frames. And the labels.
+
+  Raises:
+    ValueError: if there are too many labels to tell apart.
+  """
   training_checks.tell_longer(
     data, config.windows.length, 'config.windows.length'
   )
-  return pretrained.describe(config).copy_and_resolve_references().lock()
+  config = pretrained.describe(config).copy_and_resolve_references()
+  config.stages.label_names = ()
+  if config.stages.action_weight:
+    config.stages.label_names = _labels(data)
+  return config.lock()
+
+
+def _labels(data):
+  names = training_data.label_names(data)
+  if len(names) > training_data.MAX_LABELS:
+    raise ValueError(
+      f'the training instances have {len(names)} labels, at most '
+      f'{training_data.MAX_LABELS} are told apart: set '
+      'config.stages.action_weight=0'
+    )
+  return tuple(names)
 
 
 def phase(name: str, job: protocol.Job) -> protocol.Phase:

@@ -24,10 +24,15 @@ _SHORT_WINDOW = 8
 
 
 class StageScores(NamedTuple):
-  """Of each snippet: stage probabilities [b, t, 6], PES input [b, t, c]."""
+  """Of each snippet: stage probabilities [b, t, 6], PES input [b, t, c].
+
+  And, where labels are told apart, probabilities of them [b, t, a]; what is
+  missing to 1 is no action.
+  """
 
   probabilities: jax.Array
   hidden: jax.Array
+  actions: jax.Array | None = None
 
 
 class StageModel(nn.Module):
@@ -119,13 +124,16 @@ class Networks:
     inputs: Shaped[Array, 'b ...'],
     mask: Bool[Array, 'b t'],
   ) -> StageScores:
-    """Stage probabilities and hidden features, without dropout or margin."""
+    """What is said of each snippet, without dropout or margin."""
     outputs = self.stages.apply({'params': params['stages']}, inputs, mask)
     return StageScores(
       cosine_margin.probabilities(
         outputs.scores, kind=self.loss, scale=self.scale
       ),
       outputs.hidden.astype(jnp.float32),
+      None
+      if outputs.actions is None
+      else jax.nn.softmax(outputs.actions)[..., 1:],
     )
 
   def score(
@@ -179,6 +187,7 @@ def build(config: ml_collections.ConfigDict) -> Networks:
     lstm_layers=config.stages.lstm_layers,
     dropout=config.stages.dropout,
     head='linear' if config.stages.loss == 'softmax' else 'cosine',
+    num_actions=len(config.stages.label_names),
     dtype=dtype,
   )
   extractor = None

@@ -17,12 +17,14 @@ from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.stages import decoding
-from cmsn_jax.suppression import calibration, keep
+from cmsn_jax.suppression import calibration, keep, label_calibration
 
 # Least padded number of proposals that the evaluator scores in one call; the
 # numbers above are its doublings, so that few programs are compiled.
 _MIN_ROIS = 64
 _MAX_ROIS = 1024
+# Of a label that no snippet inside looks like.
+_UNSEEN = 1e-6
 
 
 class Predictor(prediction.Predictor):
@@ -41,6 +43,11 @@ class Predictor(prediction.Predictor):
     self._hop = windows_lib.hop_snippets(
       config.windows.length, config.windows.overlap
     )
+
+  @property
+  def label_names(self) -> tuple[str, ...]:
+    """The labels that proposals are given: those that snippets have."""
+    return tuple(self.config.stages.label_names)
 
   def propose(
     self,
@@ -115,11 +122,14 @@ class Predictor(prediction.Predictor):
     found, waiting = [segments.empty()], []
     sums = np.zeros((total, stage_names.COUNT))
     counts = np.zeros((total, 1))
+    actions = np.zeros((total, len(self.label_names)))
 
     def candidates_of(window):
       stop = window.start + len(window.probabilities)
       sums[window.start : stop] += window.probabilities
       counts[window.start : stop] += 1
+      if window.actions is not None:
+        actions[window.start : stop] += window.actions
       return window, self.candidates(window.probabilities)
 
     for window, candidates in pool.distinct(map(candidates_of, windows)):
@@ -143,10 +153,25 @@ class Predictor(prediction.Predictor):
       settings.max_proposals or None,
     )
     scores = calibration.Calibration(*self.config.calibration.given)(scores)
-    return prediction.Prediction(
+    counts = np.maximum(counts, 1)
+    return prediction.labelled(
       proposal_files.Proposals(clock.to_sec(found[kept]), scores),
-      (sums / np.maximum(counts, 1)).astype(np.float32),
+      (sums / counts).astype(np.float32),
+      self._labels(actions / counts, found[kept] * feature_fps),
     )
+
+  def _labels(self, actions, proposals):
+    """Mean probabilities of the snippets inside, given an action."""
+    if not self.label_names:
+      return None
+    sums = np.concatenate([np.zeros_like(actions[:1]), actions.cumsum(axis=0)])
+    places = np.rint(proposals).astype(np.int64).clip(0, len(actions))
+    likely = (sums[places[:, 1]] - sums[places[:, 0]]).clip(_UNSEEN)
+    likely /= likely.sum(axis=1, keepdims=True)
+    given = tuple(self.config.calibration.labels)
+    if given and len(likely):
+      likely = label_calibration.LabelCalibration(given[0], given[1:])(likely)
+    return prediction.LabelScores(self.label_names, likely)
 
   def _scores(self, window, candidates):
     """A function that waits for the PES scores of a window's candidates.

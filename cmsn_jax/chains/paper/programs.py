@@ -24,13 +24,16 @@ def programs(
   """See `protocol.Chain.programs`.
 
   'stages': inputs [b, t, d] or frames, mask [b, t] -> probabilities [b, t, 6],
-  hidden [b, t, c]; 'evaluator', if there is one: hidden [t, c], starts [n],
+  hidden [b, t, c], and probabilities of the labels [b, t, a] where there are
+  any; 'evaluator', if there is one: hidden [t, c], starts [n],
   ends [n] -> scores [n].
   """
   snippets, mask = inputs
   found = {
     'stages': protocol.Program(
-      lambda params, x, mask: tuple(networks.encode(params, x, mask)),
+      lambda params, x, mask: tuple(
+        found for found in networks.encode(params, x, mask) if found is not None
+      ),
       inputs,
       f'window {snippets.shape} -> stages {(*mask.shape, 6)}',
     )

@@ -10,6 +10,7 @@ from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.stages import cosine_margin
+from cmsn_jax.stages import targets as stage_targets
 
 
 def stages(job: protocol.Job) -> protocol.Phase:
@@ -29,6 +30,8 @@ def stages(job: protocol.Job) -> protocol.Phase:
       for video_id, video in data.train.items()
     }
 
+    actions = _actions(config, data)
+
     def read_window(window, rng):
       total = len(labels[window.video_id])
       start = _jittered(window, config.windows.jitter * hop, rng, total)
@@ -39,6 +42,7 @@ def stages(job: protocol.Job) -> protocol.Phase:
         'inputs': windows_lib.pad(snippets, rows),
         'labels': windows_lib.pad(labels[window.video_id][start:stop], length),
         'mask': np.arange(length) < window.length,
+        **_padded('actions', actions.get(window.video_id), start, stop, length),
       }
 
     return read_window
@@ -61,6 +65,28 @@ def stages(job: protocol.Job) -> protocol.Phase:
   )
 
 
+def _actions(config, data):
+  """Label of every snippet by video id; {} where none are told apart."""
+  names = config.stages.label_names
+  if not names:
+    return {}
+  numbers = {name: k for k, name in enumerate(names, start=1)}
+  return {
+    video_id: stage_targets.action_labels(
+      data.grid_segments(video_id) * data.source.feature_fps,
+      np.array([numbers[x] for x in video.labels], np.int64),
+      data.source.num_snippets(video_id),
+    )
+    for video_id, video in data.train.items()
+  }
+
+
+def _padded(name, values, start, stop, length):
+  if values is None:
+    return {}
+  return {name: windows_lib.pad(values[start:stop], length)}
+
+
 def _loss(settings, networks: networks_lib.Networks):
   margins = cosine_margin.margin_matrix(
     settings.margin_m, settings.margin_n, settings.margin_form
@@ -77,6 +103,10 @@ def _loss(settings, networks: networks_lib.Networks):
       kind=settings.loss, scale=settings.scale, margins=margins,
       margin=settings.lmcl_margin,
     )  # fmt: skip
+    if outputs.actions is not None:
+      loss += settings.action_weight * cosine_margin.softmax_loss(
+        outputs.actions, batch['actions'], mask
+      )
     correct = (outputs.scores.argmax(-1) == labels) & mask
     count = jnp.maximum(mask.sum(), 1)
     return loss, (mask.sum(), {'accuracy': correct.sum() / count})

@@ -27,16 +27,18 @@ class WindowScores(NamedTuple):
     start: its first snippet.
     probabilities: of the stages, [t, 6].
     hidden: what the evaluator pools, [t, c].
+    actions: probabilities of the labels, [t, a]; None without labels.
   """
 
   video_id: str
   start: int
   probabilities: np.ndarray
   hidden: np.ndarray
+  actions: np.ndarray | None = None
 
 
 def of_windows(
-  encode: Callable[[Any, Any], tuple[Any, Any]],
+  encode: Callable[[Any, Any], tuple[Any, ...]],
   length: int,
   source: Any,
   places: Iterable[windows_lib.Window],
@@ -45,7 +47,8 @@ def of_windows(
   """Stage scores of windows, in the order given.
 
   Args:
-    encode: inputs, mask -> probabilities [b, t, 6], hidden [b, t, c].
+    encode: inputs, mask -> probabilities [b, t, 6], hidden [b, t, c], and
+      actions [b, t, a] where there are labels.
     length: snippets of a window.
     source: see `sources.Source`.
     places: the windows.
@@ -79,19 +82,16 @@ def batch_size(window_shape: tuple[int, ...]) -> int:
 
 def stitch(windows: list[WindowScores], total: int) -> WindowScores:
   """Averages overlapping windows into one window of the whole video."""
-  first = windows[0]
-  sums = [
-    np.zeros((total, first.probabilities.shape[1]), np.float32),
-    np.zeros((total, first.hidden.shape[1]), np.float32),
-  ]
+  arrays = [[x for x in window[2:] if x is not None] for window in windows]
+  sums = [np.zeros((total, x.shape[1]), np.float32) for x in arrays[0]]
   counts = np.zeros((total, 1), np.float32)
-  for window in windows:
+  for window, own in zip(windows, arrays):
     stop = window.start + len(window.probabilities)
-    sums[0][window.start : stop] += window.probabilities
-    sums[1][window.start : stop] += window.hidden
+    for whole, part in zip(sums, own):
+      whole[window.start : stop] += part
     counts[window.start : stop] += 1
   np.maximum(counts, 1, out=counts)
-  return WindowScores(first.video_id, 0, sums[0] / counts, sums[1] / counts)
+  return WindowScores(windows[0].video_id, 0, *(x / counts for x in sums))
 
 
 def window_places(
@@ -153,11 +153,7 @@ def _batched(items, length):
 
 
 def _unbatch(batch, outputs):
-  probabilities, hidden = device.fetch(tuple(outputs))
+  arrays = device.fetch([x for x in outputs if x is not None])
   for i, window in enumerate(batch):
-    yield WindowScores(
-      window.video_id,
-      window.start,
-      probabilities[i, : window.length],
-      hidden[i, : window.length],
-    )
+    own = (x[i, : window.length] for x in arrays)
+    yield WindowScores(window.video_id, window.start, *own)

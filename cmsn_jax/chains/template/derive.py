@@ -20,8 +20,6 @@ _ROOM = 2.0
 # Snippets to either side that a grown encoder sees at most: a quarter of the
 # piece that is encoded in one call, so that half of each is new.
 _MAX_REACH = 512
-# Labels: free text, one for each instance, would widen the evaluator for nothing.
-_MAX_ACTIONS = 300
 
 
 def derive(
@@ -112,9 +110,7 @@ def _rounded(snippets):
   return int(-(-snippets // _MULTIPLE) * _MULTIPLE)
 
 
-def actions(data: training_data.TrainingData) -> list[str]:
-  """Labels of the training instances, sorted: action 1, 2, ..."""
-  return sorted({label for v in data.train.values() for label in v.labels})
+actions = training_data.label_names
 
 
 def _derive_actions(settings, names):
@@ -125,11 +121,11 @@ def _derive_actions(settings, names):
       f'config.template.num_actions is {settings.num_actions}, but the training '
       f'instances have {len(names)} labels; leave it 0, it is counted'
     )
-  elif len(names) > _MAX_ACTIONS:
+  elif len(names) > training_data.MAX_LABELS:
     logging.warning(
       'the training instances have %d labels, more than the %d that are told '
       'apart as actions: config.template.action_weight has no effect',
-      len(names), _MAX_ACTIONS,
+      len(names), training_data.MAX_LABELS,
     )  # fmt: skip
     settings.action_weight, settings.num_actions = 0.0, 0
   else:

@@ -30,9 +30,10 @@ class _Source:
     return self._arrays[video_id][start:stop]
 
 
-def _predictor(evaluator=True, **proposals):
+def _predictor(evaluator=True, labels=(), **proposals):
   config = rat_social.get_config('smoke')
   config.windows.length = 32
+  config.stages.label_names = labels
   config.proposals.update(proposals)
   predictor = registry.predictor(config, {})
   key = jax.random.key(0)
@@ -177,3 +178,26 @@ def test_overlapping_windows_give_each_segment_once(evaluator):
   [(_, found)] = predictor.propose(_Source({'v': 150}), ['v'])
   segments = found.proposals.segments
   assert len(segments) and len(np.unique(segments, axis=0)) == len(segments)
+
+
+@pytest.mark.parametrize('stitch', ['pool', 'average'])
+def test_labels_are_the_mean_of_the_snippets_inside(stitch):
+  names = 'dig', 'run', 'sit'
+  predictor = _predictor(labels=names, stitch=stitch)
+  source = _Source({'d': 100})
+  ((_, found),) = predictor.propose(source, ['d'])
+  windows = list(predictor.stage_windows(source, ['d']))
+  assert all(w.actions.shape == (len(w.probabilities), 3) for w in windows)
+  mean = window_scores.stitch(windows, 100).actions
+  places = np.rint(found.proposals.segments * 5).astype(int)
+  assert len(places) > 0 and found.labels.names == names
+  for (start, end), likely in zip(places, found.labels.probabilities):
+    inside = mean[start:end].mean(axis=0)
+    np.testing.assert_allclose(likely, inside / inside.sum(), atol=1e-4)
+  best = found.labels.probabilities.argmax(axis=1)
+  assert found.proposals.labels == tuple(names[k] for k in best)
+
+
+def test_without_labels_nothing_is_said_of_them():
+  ((_, found),) = _predictor().propose(_Source({'b': 32}), ['b'])
+  assert found.labels is None and found.proposals.labels is None

@@ -123,3 +123,30 @@ def test_first_parameters_are_a_function_of_the_key(data):
   assert any(
     np.any(x != y) for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other))
   )
+
+
+def test_labels_of_snippets_are_a_second_target_if_asked_for(data):
+  derived = registry.load('paper').derive(
+    _config(**{'stages.action_weight': 0.5}), data
+  )
+  names = derived.stages.label_names
+  assert names == tuple(training_data.label_names(data)) and len(names) > 1
+  assert registry.load('paper').derive(_config(), data).stages.label_names == ()
+  phase = stages_phase.stages(
+    protocol.Job(
+      derived, data, registry.predictor(derived, {}), 8, None, lambda name: {}
+    )
+  )
+  read = phase.prepare()
+  batch = [read(w, np.random.default_rng(0)) for w in phase.windows[:3]]
+  batch = {k: np.stack([x[k] for x in batch]) for k in batch[0]}
+  inside = np.isin(batch['labels'], (2, 3, 4)) & batch['mask']
+  np.testing.assert_array_equal(batch['actions'] > 0, inside)
+  params = phase.init(jax.random.key(0))
+  with_labels, _ = phase.loss_fn(params, batch, jax.random.key(1))
+  # The same parameters without the head, as the paper has it.
+  plain = {k: v for k, v in params['network'].items() if k != 'actions'}
+  without, _ = _phase(data).loss_fn(
+    {**params, 'network': plain}, batch, jax.random.key(1)
+  )
+  assert with_labels > without + 0.1
