@@ -9,6 +9,7 @@ the durations, and exact between snippets.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -205,6 +206,28 @@ def generate(
   found, scores = np.concatenate(found), np.concatenate(scores)
   order = np.lexsort((found[:, 1], found[:, 0], -scores))
   return TemplateCandidates(found[order], scores[order])
+
+
+def grid(
+  total: int,
+  durations: Float[np.ndarray, ' k'],
+  *,
+  region: int = 256,
+  start_step: float | int = 0.5,
+  relative_step: float | int = 1 / 16,
+) -> Iterator[Float64[np.ndarray, 'n 2']]:
+  """Yields all segments that `generate` chooses from, region by region.
+
+  Args:
+    total: snippets of the video.
+    durations: see `generate`, as the other arguments.
+  """
+  if not total:
+    return
+  durations = _within(durations, total)
+  for first in range(0, total, region):
+    stop = min(first + region, total)
+    yield _grid(first, stop, total, durations, start_step, relative_step)
 
 
 def duration_grid(

@@ -13,6 +13,8 @@ from cmsn_jax.files import proposal_files
 
 # (video id, message) of a video that cannot be read.
 OnError = Callable[[str, str], None]
+# (video id, step, segments in seconds [n, 2]) that a step hands on.
+Watch = Callable[[str, str, np.ndarray], None]
 # What is said of labels: the likeliest of each proposal, a row a likely one,
 # nothing.
 LABELS = ('best', 'all', 'none')
@@ -115,6 +117,8 @@ class Predictor(abc.ABC):
     params: of all that they compute with; {}: to be given by `with_params`.
   """
 
+  _watch: Watch | None = None
+
   def __init__(self, config: Any, networks: Any, params: dict[str, Any]):
     self.config = config
     self.networks = networks
@@ -137,6 +141,34 @@ class Predictor(abc.ABC):
     other = copy.copy(self)
     other._params = device.put(params)
     return other
+
+  def watched(self, watch: Watch) -> 'Predictor':
+    """The same predictor, which tells what its steps hand on.
+
+    Args:
+      watch: called with the video's id, the step ('candidates', 'scored') and
+        segments in seconds; several times a step where it works in pieces.
+    """
+    other = copy.copy(self)
+    other._watch = watch
+    return other
+
+  def ceilings(
+    self, source: Any, video_id: str, instances: Float[np.ndarray, 'g 2']
+  ) -> Iterator[tuple[str, Float[np.ndarray, 'n 2']]]:
+    """Yields what the chain could propose at best, to find where it loses.
+
+    ('durations', segments in seconds) of all that it can propose whatever the
+    stages, and ('perfect_stages', ...) of its candidates if the stages were the
+    true ones; both in pieces. Nothing, where a chain has no such limits.
+
+    Args:
+      source: snippets of the videos.
+      video_id: which.
+      instances: the ground truth, seconds.
+    """
+    del source, video_id, instances
+    yield from ()
 
   @abc.abstractmethod
   def propose(

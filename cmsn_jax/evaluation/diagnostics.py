@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from cmsn_jax import segments, stage_names
+from cmsn_jax.evaluation import overlaps
 
 # Ten tIoUs: at 1.0 almost nothing is ever found in seconds.
 HIT = 0.5
@@ -74,15 +75,13 @@ def match(
   for index, (true, proposed) in enumerate(
     zip(true_segments, proposed_segments, strict=True)
   ):
-    overlap = segments.tiou(true, proposed)
     video.append(np.full(len(true), index))
-    proposal_tiou.append(overlap.max(axis=0, initial=0.0))
-    overlap = overlap[:, :top]
-    best.append(overlap.max(axis=1, initial=0.0))
-    if overlap.shape[1]:
-      rank.append(np.where(best[-1] > 0, overlap.argmax(axis=1), -1))
-    else:
-      rank.append(np.full(len(true), -1))
+    found = _Best(len(true), len(proposed), top)
+    for left, right, tiou in overlaps.pairs(true, proposed):
+      found.add(left, right, tiou)
+    best.append(found.true_tiou)
+    rank.append(found.ranks())
+    proposal_tiou.append(found.proposal_tiou)
   instances = Instances(
     video=_joined(video, np.int64),
     segments_sec=np.concatenate([segments.empty(), *true_segments]),
@@ -91,6 +90,30 @@ def match(
     rank=_joined(rank, np.int64),
   )
   return instances, proposal_tiou
+
+
+class _Best:
+  """The best partner of each true segment and of each proposal."""
+
+  def __init__(self, num_true, num_proposed, top):
+    self._top = top
+    self.true_tiou = np.zeros(num_true)
+    self.proposal_tiou = np.zeros(num_proposed)
+    self._rank = np.full(num_true, num_proposed)
+
+  def add(self, true, proposed, tiou):
+    np.maximum.at(self.proposal_tiou, proposed, tiou)
+    counted = proposed < self._top
+    true, proposed, tiou = true[counted], proposed[counted], tiou[counted]
+    before = self.true_tiou.copy()
+    np.maximum.at(self.true_tiou, true, tiou)
+    # Of equal ones the better ranked; those of before may have been beaten.
+    self._rank[self.true_tiou > before] = len(self.proposal_tiou)
+    is_best = tiou == self.true_tiou[true]
+    np.minimum.at(self._rank, true[is_best], proposed[is_best])
+
+  def ranks(self):
+    return np.where(self.true_tiou > 0, self._rank, -1)
 
 
 def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:

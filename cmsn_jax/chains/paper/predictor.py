@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cmsn_jax import segments, stage_names
 from cmsn_jax.candidates import pool, runs
@@ -16,7 +17,7 @@ from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
-from cmsn_jax.stages import decoding
+from cmsn_jax.stages import decoding, targets
 from cmsn_jax.suppression import calibration, keep, label_calibration
 
 # Least padded number of proposals that the evaluator scores in one call; the
@@ -72,7 +73,9 @@ class Predictor(prediction.Predictor):
       if self.config.proposals.stitch == 'average':
         group = [window_scores.stitch(list(group), total)]
       clock = sources.clock(source, video_id)
-      found = self._video_proposals(group, total, source.feature_fps, clock)
+      found = self._video_proposals(
+        video_id, group, total, source.feature_fps, clock
+      )
       if video_id not in failed:
         yield video_id, found
 
@@ -106,19 +109,44 @@ class Predictor(prediction.Predictor):
 
   def candidates(self, probabilities: np.ndarray) -> runs.Candidates:
     """Candidate proposals of one window or one stitched video (Sec. 3.2)."""
+    return self._limited(self._every(probabilities))
+
+  def ceilings(
+    self, source: Any, video_id: str, instances: Float[np.ndarray, 'g 2']
+  ) -> Iterator[tuple[str, Float[np.ndarray, 'n 2']]]:
+    """See `prediction.Predictor.ceilings`; the generator has no grid."""
+    clock = sources.clock(source, video_id)
+    stages = targets.stage_labels(
+      clock.to_grid(instances),
+      source.num_snippets(video_id),
+      source.feature_fps,
+    )
+    found = self._generated(stages, None)
+    spans = segments.snippets_to_sec(
+      found.starts, found.ends, source.feature_fps
+    )
+    yield 'perfect_stages', clock.to_sec(spans)
+
+  def _every(self, probabilities):
+    stages = decoding.decode(probabilities, self.config.proposals.decoder)
+    return self._generated(stages, probabilities)
+
+  def _generated(self, stages, probabilities):
     settings = self.config.proposals
-    found = runs.generate(
-      decoding.decode(probabilities, settings.decoder),
+    return runs.generate(
+      stages,
       probabilities,
       decay_rate=settings.decay_rate,
       split=settings.split_runs,
       stage_set=tuple(settings.required_stages),
       stage_rule=settings.required_rule,
     )
-    most = settings.max_candidates or None
+
+  def _limited(self, found):
+    most = self.config.proposals.max_candidates or None
     return runs.Candidates(*(column[:most] for column in found))
 
-  def _video_proposals(self, windows, total, feature_fps, clock):
+  def _video_proposals(self, video_id, windows, total, feature_fps, clock):
     found, waiting = [segments.empty()], []
     sums = np.zeros((total, stage_names.COUNT))
     counts = np.zeros((total, 1))
@@ -130,7 +158,13 @@ class Predictor(prediction.Predictor):
       counts[window.start : stop] += 1
       if window.actions is not None:
         actions[window.start : stop] += window.actions
-      return window, self.candidates(window.probabilities)
+      every = self._every(window.probabilities)
+      if self._watch:
+        spans = segments.snippets_to_sec(
+          every.starts + window.start, every.ends + window.start, feature_fps
+        )
+        self._watch(video_id, 'candidates', clock.to_sec(spans))
+      return window, self._limited(every)
 
     for window, candidates in pool.distinct(map(candidates_of, windows)):
       found.append(
@@ -144,6 +178,8 @@ class Predictor(prediction.Predictor):
     found = np.concatenate(found)
     scores = [pre_scores * finish() for pre_scores, finish in waiting]
     scores = np.concatenate([np.zeros(0), *scores])
+    if self._watch:
+      self._watch(video_id, 'scored', clock.to_sec(found))
     settings = self.config.nms
     kept, scores = keep.select(
       found,

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax import stage_names
 from cmsn_jax.candidates import pool, template
 from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
+from cmsn_jax.stages import targets
 from cmsn_jax.suppression import calibration, keep, label_calibration
 
 # Snippets that are encoded in one call, the reach on either side included.
@@ -89,13 +92,13 @@ class Predictor(prediction.Predictor):
     # The evaluator's features end with the stage probabilities.
     probabilities = pooled[:, :, -6:].mean(axis=0)
     settings = self.config.template
-    candidates = template.generate(
-      probabilities,
-      np.asarray(settings.durations, np.float64),
-      per_snippet=settings.per_snippet,
-      different_per_snippet=settings.different_per_snippet,
-    )
+    candidates = self._candidates(probabilities)
     segments, matches = self._mended_and_scored(pooled, candidates.segments)
+    if self._watch:
+      for step, spans in (
+        ('candidates', candidates.segments), ('scored', segments),
+      ):  # fmt: skip
+        self._watch(video_id, step, _seconds(source, video_id, spans))
     # The evaluator is surer of what it learned by heart than of what is to be
     # seen, so clear borders count beside it. Only now: which candidates are
     # kept is better left to the evaluator alone.
@@ -113,10 +116,7 @@ class Predictor(prediction.Predictor):
     scores = calibration.Calibration(*self.config.calibration.given)(scores)
     return prediction.labelled(
       proposal_files.Proposals(
-        sources.clock(source, video_id).to_sec(
-          segments[kept] / source.feature_fps
-        ),
-        scores,
+        _seconds(source, video_id, segments[kept]), scores
       ),
       probabilities.astype(np.float32),
       self._labels(pooled, segments[kept]),
@@ -134,6 +134,32 @@ class Predictor(prediction.Predictor):
     if given and len(segments):
       likely = label_calibration.LabelCalibration(given[0], given[1:])(likely)
     return prediction.LabelScores(names, likely)
+
+  def _candidates(self, probabilities):
+    settings = self.config.template
+    return template.generate(
+      probabilities,
+      np.asarray(settings.durations, np.float64),
+      per_snippet=settings.per_snippet,
+      different_per_snippet=settings.different_per_snippet,
+    )
+
+  def ceilings(
+    self, source: Any, video_id: str, instances: Float[np.ndarray, 'g 2']
+  ) -> Iterator[tuple[str, Float[np.ndarray, 'n 2']]]:
+    """See `prediction.Predictor.ceilings`."""
+    total = source.num_snippets(video_id)
+    durations = np.asarray(self.config.template.durations, np.float64)
+    for spans in template.grid(total, durations):
+      yield 'durations', _seconds(source, video_id, spans)
+    stages = targets.stage_labels(
+      sources.clock(source, video_id).to_grid(instances),
+      total,
+      source.feature_fps,
+    )
+    perfect = np.eye(stage_names.COUNT)[stages]
+    found = self._candidates(perfect).segments
+    yield 'perfect_stages', _seconds(source, video_id, found)
 
   def _most(self, total):
     """Proposals kept of a video of so many snippets; None: all."""
@@ -222,6 +248,11 @@ def _regions(segments):
   """Number and members of each stretch in which segments begin."""
   region = np.floor(segments[:, 0] / _REGION).astype(int)
   return [(index, region == index) for index in np.unique(region)]
+
+
+def _seconds(source, video_id, segments):
+  clock = sources.clock(source, video_id)
+  return clock.to_sec(segments / source.feature_fps)
 
 
 def _mended(segments, offsets, total):
