@@ -8,16 +8,13 @@ ask in rounds: each asks its best instance, each instance keeps the best that
 asked, and whoever is turned down asks the next. No loop over detections.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
-from cmsn_jax import segments as segments_lib
+from cmsn_jax.evaluation import overlaps
 
-# Pairs whose tIoUs are computed in one go: some 100 MB.
-_BLOCK = 1 << 20
 _NOBODY = np.iinfo(np.int64).max
 
 
@@ -55,9 +52,10 @@ def pairs(
     least: tIoU.
   """
   parts = [Pairs(*(np.zeros(0, t) for t in (np.int64, np.int64, np.float64)))]
-  for found, true in _blocks(detection_groups, instance_groups):
-    tiou = segments_lib.paired_tiou(detections[found], instances[true])
-    near = (tiou >= least) & (tiou > 0)
+  for found, true, tiou in overlaps.pairs(
+    detections, instances, detection_groups, instance_groups
+  ):
+    near = tiou >= least
     parts.append(Pairs(found[near], true[near], tiou[near]))
   found, true, tiou = (np.concatenate(column) for column in zip(*parts))
   order = np.lexsort((-true, -tiou, found))
@@ -78,6 +76,17 @@ def match(
     true where a detection is the one that finds an instance, and where an
     instance is found.
   """
+  detection = assign(found, threshold, num_instances)
+  is_found = detection >= 0
+  right = np.zeros(num_detections, bool)
+  right[detection[is_found]] = True
+  return right, is_found
+
+
+def assign(
+  found: Pairs, threshold: float | int, num_instances: int
+) -> Int64[np.ndarray, ' g']:
+  """The detection that finds each instance, -1 where none does; see `match`."""
   enough = found.tiou >= threshold
   detections, instances = found.detections[enough], found.instances[enough]
   asking, at = np.unique(detections, return_index=True)
@@ -95,27 +104,6 @@ def match(
     at[free] += 1
     free = free[at[free] < end[free]]
   is_found = holder != _NOBODY
-  right = np.zeros(num_detections, bool)
-  right[asking[holder[is_found]]] = True
-  return right, is_found
-
-
-def _blocks(
-  left: Int[np.ndarray, ' n'], right: Int[np.ndarray, ' g']
-) -> Iterator[tuple[Int64[np.ndarray, ' p'], Int64[np.ndarray, ' p']]]:
-  """Indices of all pairs with the same group, some at a time."""
-  order = np.argsort(right, kind='stable')
-  groups = right[order]
-  low = np.searchsorted(groups, left, 'left')
-  count = np.searchsorted(groups, left, 'right') - low
-  total = np.cumsum(count)
-  first = 0
-  while first < len(left):
-    done = total[first - 1] if first else 0
-    stop = int(np.searchsorted(total, done + _BLOCK, 'right'))
-    stop = max(stop, first + 1)
-    own = count[first:stop]
-    index = np.repeat(np.arange(first, stop), own)
-    place = np.arange(len(index)) - np.repeat(np.cumsum(own) - own, own)
-    yield index, order[low[index] + place]
-    first = stop
+  result = np.full(num_instances, -1)
+  result[is_found] = asking[holder[is_found]]
+  return result

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int64
 
 from cmsn_jax.evaluation import detection_matching
 
@@ -74,6 +74,47 @@ def best_f1(
   """
   if not 0 < tiou <= 1:
     raise ValueError(f'tiou must be above 0 and at most 1, got {tiou:g}')
+  _, scores, instance = matched(videos, tiou)
+  right = instance >= 0
+  if not right.any():
+    return None
+  instances = sum(len(v.instances) for v in videos)
+  # A cut is possible where the score changes.
+  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+  hits = np.cumsum(right)[last]
+  f1 = 2 * hits / (last + 1 + instances)
+  best = int(f1.argmax())
+  cut = scores[last[best]]
+  if best + 1 < len(last):
+    cut = (cut + scores[last[best + 1]]) / 2
+  kept = int(last[best]) + 1
+  return OperatingPoint(
+    float(cut),
+    float(hits[best] / kept),
+    float(hits[best] / instances),
+    float(f1[best]),
+    kept,
+    instances,
+    tiou,
+  )
+
+
+class Matched(NamedTuple):
+  """All videos' proposals, best first, and what they find.
+
+  Attributes:
+    order: of the proposals of all videos, one after the other, `[n]`.
+    scores: in that order, `[n]`.
+    instance: that each finds, counted over all videos; -1: none, `[n]`.
+  """
+
+  order: Int64[np.ndarray, ' n']
+  scores: Float64[np.ndarray, ' n']
+  instance: Int64[np.ndarray, ' n']
+
+
+def matched(videos: Sequence[Video], tiou: float | int) -> Matched:
+  """Which proposal finds which instance; see `best_f1`."""
   scores = np.concatenate([np.zeros(0), *(v.scores for v in videos)])
   order = np.argsort(-scores, kind='stable')
   none = np.zeros((0, 2))
@@ -85,28 +126,11 @@ def best_f1(
     _numbers([len(v.instances) for v in videos]),
     tiou,
   )
-  right, _ = detection_matching.match(found, tiou, len(order), len(instances))
-  if not right.any():
-    return None
-  scores = scores[order]
-  # A cut is possible where the score changes.
-  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
-  hits = np.cumsum(right)[last]
-  f1 = 2 * hits / (last + 1 + len(instances))
-  best = int(f1.argmax())
-  cut = scores[last[best]]
-  if best + 1 < len(last):
-    cut = (cut + scores[last[best + 1]]) / 2
-  kept = int(last[best]) + 1
-  return OperatingPoint(
-    float(cut),
-    float(hits[best] / kept),
-    float(hits[best] / len(instances)),
-    float(f1[best]),
-    kept,
-    len(instances),
-    tiou,
-  )
+  detection = detection_matching.assign(found, tiou, len(instances))
+  is_found = detection >= 0
+  instance = np.full(len(order), -1)
+  instance[detection[is_found]] = np.flatnonzero(is_found)
+  return Matched(order, scores[order], instance)
 
 
 def _numbers(counts):

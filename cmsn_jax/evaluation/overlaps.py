@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int, Int64
 
 from cmsn_jax import segments as segments_lib
 
@@ -12,7 +12,10 @@ _BLOCK = 1 << 20
 
 
 def pairs(
-  left: Float[np.ndarray, 'n 2'], right: Float[np.ndarray, 'm 2']
+  left: Float[np.ndarray, 'n 2'],
+  right: Float[np.ndarray, 'm 2'],
+  left_groups: Int[np.ndarray, ' n'] | None = None,
+  right_groups: Int[np.ndarray, ' m'] | None = None,
 ) -> Iterator[
   tuple[
     Int64[np.ndarray, ' p'], Int64[np.ndarray, ' p'], Float64[np.ndarray, ' p']
@@ -21,33 +24,54 @@ def pairs(
   """Yields (index in left, index in right, tIoU) of pairs that overlap.
 
   Some at a time, by index in left. Of right only what may overlap is looked at:
-  by start, from the first that ends after left begins; so one long segment does
-  not make all the others be looked at, but those that begin after it.
+  by start, from the first after which one ends after left begins; so one long
+  segment makes those be looked at that begin after it, and no others.
 
   Args:
     left: segments, any order.
     right: segments in the same unit, any order.
+    left_groups: the group of each, as its video, from 0; None: all are of one.
+    right_groups: likewise. Pairs are of one group.
   """
-  order = np.argsort(right[:, 0], kind='stable')
-  right = right[order]
-  # Ends so far: it rises, so that it can be searched.
-  reach = np.maximum.accumulate(right[:, 1]) if len(right) else right[:, 1]
-  low = np.searchsorted(reach, left[:, 0], 'right')
-  high = np.searchsorted(right[:, 0], left[:, 1], 'left')
-  count = np.maximum(high - low, 0)
+  if not len(left) or not len(right):
+    return
+  if left_groups is None or right_groups is None:
+    left_groups = np.zeros(len(left), np.int64)
+    right_groups = np.zeros(len(right), np.int64)
+  # Groups one after the other on one axis. That rounds, so a little more is
+  # looked at; what overlaps is decided by the segments themselves.
+  zero = min(left[:, 0].min(), right[:, 0].min())
+  span = max(left[:, 1].max(), right[:, 1].max()) - zero + 1.0
+  shift = right_groups * span - zero
+  order = np.argsort(right[:, 0] + shift, kind='stable')
+  starts = (right[:, 0] + shift)[order]
+  # Ends so far: they rise, so that they can be searched.
+  reach = np.maximum.accumulate((right[:, 1] + shift)[order])
+  shift = left_groups * span - zero
+  slack = 1e-12 * (abs(starts).max() + abs(shift).max() + span)
+  low = np.searchsorted(reach, left[:, 0] + shift - slack, 'right')
+  high = np.searchsorted(starts, left[:, 1] + shift + slack, 'left')
+  for index, place in _blocks(low, np.maximum(high - low, 0)):
+    other = order[place]
+    tiou = segments_lib.paired_tiou(left[index], right[other])
+    some = (tiou > 0) & (left_groups[index] == right_groups[other])
+    yield index[some], other[some], tiou[some]
+
+
+def _blocks(
+  low: Int64[np.ndarray, ' n'], count: Int64[np.ndarray, ' n']
+) -> Iterator[tuple[Int64[np.ndarray, ' p'], Int64[np.ndarray, ' p']]]:
+  """(k, low[k] ... low[k] + count[k] - 1) of all k, some at a time."""
   total = np.cumsum(count)
   first = 0
-  while first < len(left):
+  while first < len(low):
     done = total[first - 1] if first else 0
     stop = int(np.searchsorted(total, done + _BLOCK, 'right'))
     stop = max(stop, first + 1)
     own = count[first:stop]
     index = np.repeat(np.arange(first, stop), own)
     place = np.arange(len(index)) - np.repeat(np.cumsum(own) - own, own)
-    other = low[index] + place
-    tiou = segments_lib.paired_tiou(left[index], right[other])
-    some = tiou > 0
-    yield index[some], order[other[some]], tiou[some]
+    yield index, low[index] + place
     first = stop
 
 

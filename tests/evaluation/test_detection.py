@@ -242,7 +242,7 @@ def test_blocks_are_cut_without_a_difference(monkeypatch):
   found, true, unclear = _random(5, labels=1)
   found = {v: (s, p, ['c0'] * len(p)) for v, (s, p, n) in found.items()}
   before = detection.evaluate(found, true, ambiguous=unclear).to_json()
-  monkeypatch.setattr(detection.detection_matching, '_BLOCK', 3)
+  monkeypatch.setattr(detection.detection_matching.overlaps, '_BLOCK', 3)
   after = detection.evaluate(found, true, ambiguous=unclear).to_json()
   assert before == after
 

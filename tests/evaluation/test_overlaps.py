@@ -29,6 +29,19 @@ def test_pairs_are_all_that_overlap(seed, block, monkeypatch):
   )
 
 
+@pytest.mark.parametrize('seed', range(5))
+def test_pairs_are_of_one_group(seed):
+  rng = np.random.default_rng(seed)
+  left, right = _random(rng, 40) + 1e7, _random(rng, 50) + 1e7
+  own, other = rng.integers(0, 1000, 40), rng.integers(0, 1000, 50)
+  own[:20], other[:25] = 3, 3
+  table = np.zeros((40, 50))
+  for index, place, tiou in overlaps.pairs(left, right, own, other):
+    table[index, place] = tiou
+  same = own[:, None] == other
+  np.testing.assert_array_equal(table, segments.tiou(left, right) * same)
+
+
 def test_nothing_with_nothing():
   none = segments.empty()
   one = np.array([[0.0, 1.0]])
