@@ -3,9 +3,14 @@ r"""Writes a page to look at: figures, curves, and each video's timeline.
     python -m launch.report --proposals=proposals.json \
       --annotations=annotations.json --subset=testing --videos=videos/ \
       --stages=stages/ --output=report.html
+    python -m launch.report --proposals=new.json --compare=old.json \
+      --annotations=annotations.json --output=report.html
+    python -m launch.report --workdir=runs/mine --output=report.html
 
-Everything but --proposals and --output may be left out. The page is one file
-that needs no network; only videos stay outside, linked relative to it.
+Everything but --proposals (or --workdir) and --output may be left out. The page
+is one file that needs no network; only videos stay outside, linked relative to
+it. With --workdir it shows the run's held-out videos, and which step loses the
+recall: stages, candidates, scores or NMS.
 """
 
 import pathlib
@@ -13,10 +18,16 @@ import warnings
 
 from absl import flags
 
-from . import cli, proposal_flags, video_flags
+from . import cli, proposal_flags, report_run, video_flags
 
 _PROPOSALS = flags.DEFINE_string(
   'proposals', '', 'Proposals: JSON, or what launch.evaluate reads.'
+)
+_COMPARE = flags.DEFINE_string(
+  'compare', '', 'Proposals of another run, to compare with.'
+)
+_NAMES = flags.DEFINE_list(
+  'names', [], 'What both are called; by default the names of their files.'
 )
 _ANNOTATIONS = flags.DEFINE_string('annotations', '', 'Ground truth, JSON.')
 _SUBSET = flags.DEFINE_string(
@@ -69,25 +80,29 @@ _KIND = flags.DEFINE_enum(
 def main(argv):
   """Writes the page."""
   del argv
-  cli.require(proposals=_PROPOSALS.value, output=_OUTPUT.value)
+  if report_run.WORKDIR.value:
+    if _PROPOSALS.value or _STAGES.value:
+      raise ValueError(
+        '--workdir proposes itself: leave --proposals and --stages out, or it'
+      )
+  else:
+    cli.require(proposals=_PROPOSALS.value)
+    if report_run.INPUT.value:
+      raise ValueError('--input is what --workdir proposes for; give that too')
+  cli.require(output=_OUTPUT.value)
   cli.check_outputs(
     files={'output': _OUTPUT.value}, folders={'timelines': _TIMELINES.value}
   )
   ans = _whole_numbers(_ANS.value)
-  from cmsn_jax.files import proposal_sources
+  names = _names()
   from cmsn_jax.report import page as report_page
   from cmsn_jax.report import render
 
   video_flags.apply()
   output = pathlib.Path(_OUTPUT.value)
-  known = _known()
-  proposals = proposal_sources.read(
-    _PROPOSALS.value, proposal_flags.clock(known.videos if known else {})
-  )
-  truth, subset, notes = _truth(proposals, known)
+  entries, subset, notes, losses = _entries()
   if _AGREEMENT.value:
     notes.append(_ceiling(_AGREEMENT.value))
-  entries = report_page.entries(proposals, truth, _STAGES.value or None)
   if _VIDEOS.value:
     entries = _with_videos(entries, output)
   elif _FRAMES.value:
@@ -100,8 +115,13 @@ def main(argv):
     diagnostic_top=_TOP.value,
     ans=ans,
     metric_fps=_FPS.value,
+    names=names,
   )
-  given = [_PROPOSALS.value, _ANNOTATIONS.value, _STAGES.value, _VIDEOS.value]
+  page['losses'] = losses
+  given = [
+    _PROPOSALS.value or report_run.WORKDIR.value, _COMPARE.value,
+    _ANNOTATIONS.value, _STAGES.value, _VIDEOS.value,
+  ]  # fmt: skip
   size = render.write(
     output,
     page,
@@ -116,6 +136,69 @@ def main(argv):
 
     count = timelines.write_folder(_TIMELINES.value, entries, kind=_KIND.value)
     print(f'{_TIMELINES.value}: {count} pictures')
+
+
+def _names():
+  """What the two runs are called."""
+  if _NAMES.value:
+    if len(_NAMES.value) != 2:
+      raise ValueError(
+        f'--names must be two, as in new,old, got {",".join(_NAMES.value)}'
+      )
+    return tuple(_NAMES.value)
+  own = pathlib.Path(_PROPOSALS.value or report_run.WORKDIR.value)
+  other = pathlib.Path(_COMPARE.value)
+  if own.stem != other.stem:
+    return own.stem, other.stem
+  # runs/new/proposals.json and runs/old/proposals.json.
+  return own.parent.name or 'A', other.parent.name or 'B'
+
+
+def _entries():
+  """Entries, their subset, remarks, and what steps lose (None: not known)."""
+  from cmsn_jax.files import proposal_sources
+  from cmsn_jax.report import page as report_page
+
+  known = _known()
+  other = None
+  clock = proposal_flags.clock(known.videos if known else {})
+  if _COMPARE.value:
+    other = proposal_sources.read(_COMPARE.value, clock)
+  if report_run.WORKDIR.value:
+    return _run_entries(known, other)
+  proposals = proposal_sources.read(_PROPOSALS.value, clock)
+  truth, subset, notes = _truth(proposals, known)
+  entries = report_page.entries(proposals, truth, _STAGES.value or None, other)
+  return entries, subset, notes, None
+
+
+def _run_entries(known, other):
+  import dataclasses
+
+  from cmsn_jax.evaluation import step_recall
+  from cmsn_jax.report import page as report_page
+
+  truth, rates, found = report_run.diagnosed(known, _SUBSET.value)
+  entries = report_page.entries(
+    {k: one.proposals for k, one in found.found.items()}, truth, None, other
+  )
+  entries = [
+    dataclasses.replace(
+      entry,
+      probabilities=found.found[entry.video_id].probabilities,
+      feature_fps=rates[entry.video_id],
+    )
+    for entry in entries
+  ]
+  notes = []
+  if not report_run.INPUT.value:
+    notes.append(
+      f'Proposals of {pathlib.Path(report_run.WORKDIR.value).name} for the '
+      f'{len(entries)} videos that it held out, on which its best epoch was '
+      'chosen too.'
+    )
+  subsets = ', '.join(sorted({video.subset for video in truth.values()}))
+  return entries, subsets, notes, step_recall.to_json(found.steps)
 
 
 def _whole_numbers(texts):

@@ -103,6 +103,15 @@ class StepRecall:
     for top in tops:
       self.note(video_id, f'top_{top}', spans[:top])
 
+  def join(self, other: 'StepRecall') -> None:
+    """Adds what another one has noted of the same ground truth."""
+    for step, best in other._best.items():
+      own = self._best.setdefault(step, {})
+      for video_id, tiou in best.items():
+        own[video_id] = np.maximum(own.get(video_id, 0.0), tiou)
+    for step, count in other._counts.items():
+      self._counts[step] = self._counts.get(step, 0) + count
+
   def steps(self) -> list[Step]:
     """The steps that were noted, in the order of the flow.
 

@@ -1,6 +1,6 @@
 """Everything the report shows, as one JSON-ready dictionary."""
 
-import base64
+import collections
 import dataclasses
 import os
 import warnings
@@ -13,6 +13,7 @@ from cmsn_jax import segments, stage_names
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.evaluation import diagnostics, metrics
 from cmsn_jax.files import proposal_files, stage_files
+from cmsn_jax.report import judged, packing, palette
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import calibration
 
@@ -37,6 +38,8 @@ class Entry:
     feature_fps: snippets per second of `probabilities`.
     url: of the video file, relative to the page; None for none.
     frames: (time in seconds, image address) of a strip; may be empty.
+    ignored_sec: spans where nobody looked, `[a, 2]`; None for none.
+    other: proposals of another run to compare with, best first; None for none.
   """
 
   video_id: str
@@ -48,12 +51,15 @@ class Entry:
   feature_fps: float | int | None = None
   url: str | None = None
   frames: tuple[tuple[float, str], ...] = ()
+  ignored_sec: Float64[np.ndarray, 'a 2'] | None = None
+  other: proposal_files.Proposals | None = None
 
 
 def entries(
   proposals: Mapping[str, proposal_files.Proposals],
   truth: Mapping[str, annotations_lib.Video] | None = None,
   stages: str | os.PathLike | None = None,
+  other: Mapping[str, proposal_files.Proposals] | None = None,
 ) -> list[Entry]:
   """One entry a video: those of `truth`, or those that have proposals.
 
@@ -61,12 +67,13 @@ def entries(
     proposals: by video id.
     truth: ground truth by video id; then exactly these videos are shown.
     stages: folder of `<id>.npz` with stage probabilities.
+    other: proposals of another run, to compare with.
   Returns:
     entries in the order of `truth`, or of the proposals.
   Raises:
     ValueError: if no video is left, no stage file fits or one is malformed.
   """
-  ids = list(proposals if truth is None else truth)
+  ids = list(truth if truth is not None else {**proposals, **(other or {})})
   posteriors = {} if stages is None else stage_files.read_some(stages, ids)
   others = set(proposals) - set(ids)
   if others:
@@ -86,17 +93,21 @@ def entries(
       duration = video.duration_sec
     else:
       duration = float(given.segments.max(initial=0.0))
+      if other is not None and video_id in other:
+        duration = max(duration, other[video_id].segments.max(initial=0.0))
       if probabilities is not None:
         duration = max(duration, len(probabilities) / rate)
     found.append(
       Entry(
         video_id=video_id,
-        duration_sec=max(duration, 0.1),
+        duration_sec=max(float(duration), 0.1),
         proposals=given,
         segments_sec=None if video is None else video.segments,
         labels=() if video is None else video.labels,
         probabilities=probabilities,
         feature_fps=rate,
+        ignored_sec=getattr(video, 'ignored', None),
+        other=None if other is None else other.get(video_id, none),
       )
     )
   if not found:
@@ -118,6 +129,7 @@ def page(
   diagnostic_top: int = 100,
   ans: tuple[int, ...] = (10, 20, 50, 100, 200),
   metric_fps: float | int = 30.0,
+  names: tuple[str, str] = ('A', 'B'),
 ) -> dict[str, object]:
   """Numbers and packed arrays of the whole report.
 
@@ -131,6 +143,7 @@ def page(
       for the worst misses and for the distribution of scores.
     ans: the AR@AN of the table.
     metric_fps: frame rate of the `thumos` protocol's frame spans.
+    names: of the run, and of the other one where there is one.
   Returns:
     a dictionary of lists, texts and numbers.
   Raises:
@@ -144,19 +157,22 @@ def page(
     )
   if min(max_proposals, max_snippets, diagnostic_top) < 1:
     raise ValueError('max_proposals, max_snippets and diagnostic_top: >= 1')
-  labels = sorted({name for video in videos for name in video.labels})
+  labels = _labels(videos)
   has_truth = any(
     video.segments_sec is not None and len(video.segments_sec)
     for video in videos
   )
   scores = np.concatenate([video.proposals.scores for video in videos])
-  edges = diagnostics.score_edges(scores, 1)
+  edges = diagnostics.score_edges(_all_scores(videos), 1)
   result = {
     'protocol': protocol,
     'max_proposals': max_proposals,
     'diagnostic_top': diagnostic_top,
     'has_truth': has_truth,
     'labels': labels,
+    'colours': [palette.of_label(k) for k in range(len(labels))],
+    'labelled': any(video.proposals.labels for video in videos),
+    'names': list(names),
     'stages': list(stage_names.NAMES),
     'score_range': [float(edges[0]), float(edges[-1])],
     'num_proposals': len(scores),
@@ -166,13 +182,47 @@ def page(
   }
   if has_truth:
     result |= _recall(videos, protocol, ans, metric_fps)
+    result['operating'] = judged.operating(videos, labels)
+    result['detection'] = judged.average_precision(videos, labels)
+  if any(video.other is not None for video in videos):
+    result['compare'] = {'most_other': _most_other(videos)}
+    if has_truth:
+      result['compare'] |= _recall(
+        [_swapped(video) for video in videos], protocol, ans, metric_fps
+      )
   result |= _diagnostics(videos, has_truth, diagnostic_top)
   result |= _confusion(videos)
   result['videos'] = [
-    _packed(video, labels, result, max_proposals, max_snippets)
+    packing.video(video, labels, result, max_proposals, max_snippets)
     for video in videos
   ]
   return result
+
+
+def _labels(videos: list[Entry]) -> list[str]:
+  """All labels, those of most true segments first, then of most proposals."""
+  true, proposed = collections.Counter(), collections.Counter()
+  for video in videos:
+    true.update(video.labels)
+    for found in (video.proposals, video.other):
+      if found is not None:
+        proposed.update(found.labels or ())
+  return sorted({*true, *proposed}, key=lambda x: (-true[x], -proposed[x], x))
+
+
+def _all_scores(videos: list[Entry]) -> Float64[np.ndarray, ' n']:
+  both = [video.proposals for video in videos]
+  both += [video.other for video in videos if video.other is not None]
+  return np.concatenate([found.scores for found in both])
+
+
+def _most_other(videos: list[Entry]) -> int:
+  return max(len(v.other.scores) for v in videos if v.other is not None)
+
+
+def _swapped(video: Entry) -> Entry:
+  none = proposal_files.Proposals(segments.empty(), np.zeros(0))
+  return dataclasses.replace(video, proposals=video.other or none)
 
 
 def _recall(
@@ -291,74 +341,3 @@ def _confusion(videos: list[Entry]) -> dict[str, object]:
       true, video.probabilities.argmax(axis=1)
     )
   return {'confusion': counts.tolist()} if counts.any() else {}
-
-
-def _packed(
-  video: Entry,
-  labels: list[str],
-  result: dict[str, object],
-  max_proposals: int,
-  max_snippets: int,
-) -> dict[str, object]:
-  """One video: times in milliseconds, scores in 1/65535, posterior in 1/255."""
-  kept = min(max_proposals, len(video.proposals.scores))
-  index = {name: k for k, name in enumerate(labels)}
-  truth = [] if video.segments_sec is None else video.segments_sec.tolist()
-  packed = {
-    'id': video.video_id,
-    'duration': round(video.duration_sec, 3),
-    'truth': [
-      [round(start, 3), round(end, 3), index[name]]
-      for (start, end), name in zip(truth, video.labels)
-    ],
-    'total': len(video.proposals.scores),
-    'kept': kept,
-    'packed': pack_proposals(
-      video.proposals.segments[:kept],
-      video.proposals.scores[:kept],
-      result['score_range'],
-    ),
-  }
-  if video.url:
-    packed['url'] = video.url
-  if video.frames:
-    packed['frames'] = [[round(time, 3), data] for time, data in video.frames]
-  if video.probabilities is not None:
-    group = -(-len(video.probabilities) // max_snippets)
-    if group > 1:
-      result['averaged_stages'] = True
-    packed['stages'] = pack_stages(_averaged(video.probabilities, group))
-    packed['rate'] = video.feature_fps / group
-  return packed
-
-
-def _averaged(
-  probabilities: Float[np.ndarray, 't s'], group: int
-) -> Float[np.ndarray, 'u s']:
-  starts = np.arange(0, len(probabilities), group)
-  sums = np.add.reduceat(probabilities, starts, axis=0)
-  sizes = np.diff(np.append(starts, len(probabilities)))
-  return (sums / sizes[:, None]).astype(probabilities.dtype)
-
-
-def pack_proposals(
-  spans: Float64[np.ndarray, 'n 2'],
-  scores: Float64[np.ndarray, ' n'],
-  score_range: tuple[float, float] | list[float],
-) -> str:
-  """Starts, ends (uint32 ms), scores (uint16), 10 bytes each, in base64.
-
-  Starts before 0 become 0: the page's time axis begins there.
-  """
-  low, high = score_range
-  ms = np.clip(np.rint(spans * 1000), 0, 2**32 - 1).astype('<u4')
-  share = (scores - low) / max(high - low, 1e-12)
-  levels = np.rint(np.clip(share, 0, 1) * 65535).astype('<u2')
-  raw = ms[:, 0].tobytes() + ms[:, 1].tobytes() + levels.tobytes()
-  return base64.b64encode(raw).decode('ascii')
-
-
-def pack_stages(probabilities: Float[np.ndarray, 't s']) -> str:
-  """Probabilities as bytes of 1/255, snippet after snippet, in base64."""
-  levels = np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
-  return base64.b64encode(levels.tobytes()).decode('ascii')

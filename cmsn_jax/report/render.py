@@ -15,7 +15,7 @@ import re
 from cmsn_jax.evaluation import paper_tables
 from cmsn_jax.files import replacing
 from cmsn_jax.report import page as report_page
-from cmsn_jax.report import palette
+from cmsn_jax.report import palette, tables
 
 _ASSETS = pathlib.Path(__file__).parent / 'assets'
 # Order is important: each uses names of those before it.
@@ -25,6 +25,8 @@ _SCRIPTS = (
   'video.js',
   'timeline_view.js',
   'timeline.js',
+  'labels.js',
+  'threshold.js',
   'videos.js',
   'main.js',
 )
@@ -75,6 +77,10 @@ def render(
   """The page as HTML; see `write`."""
   page = dict(page)
   rows = page.pop('metrics', [])
+  compare = dict(page.get('compare') or {})
+  others = compare.pop('metrics', [])
+  page['compare'] = compare or None
+  losses = page.pop('losses', None)
   page['references'] = _references(page['protocol'])
   script = '\n'.join(
     (_ASSETS / name).read_text(encoding='utf-8').replace("'use strict';\n", '')
@@ -92,6 +98,12 @@ def render(
     'table': _table(rows, page['protocol']) if rows else '',
     'curves_hidden': '' if has_truth else 'hidden',
     'weak_hidden': '' if has_truth else 'hidden',
+    'compare_hidden': '' if others else 'hidden',
+    'compare_table': tables.compared(rows, others, page['names'])
+    if others
+    else '',
+    'losses_hidden': '' if losses else 'hidden',
+    'losses': tables.losses(losses) if losses else '',
     'reference': _reference_choice(page) if page['references'] else '',
     'tiou_an': _tiou_an(rows, page['protocol']),
     'diagnostic_top': str(page['diagnostic_top']),
@@ -176,16 +188,12 @@ def _limits(page: dict[str, object]) -> list[str]:
   return found
 
 
-def _shown(share: float | None) -> str:
-  return '–' if share is None else f'{100 * share:.1f}'
-
-
 def _headline(rows: list, page: dict[str, object]) -> str:
   (chosen,) = [row for row in rows if row.protocol == page['protocol']]
   known = {an: ar for an, ar in chosen.ar_at_an.items() if ar is not None}
   wanted = [an for an in known if int(an) in _HEADLINE] or list(known)[-3:]
   cells = ''.join(
-    f'<div><b>{_shown(known[an])}<small>%</small></b><span>AR@{an}</span></div>'
+    f'<div><b>{tables.share(known[an])}<small>%</small></b><span>AR@{an}</span></div>'
     for an in wanted
   )
   missing = ''
@@ -210,7 +218,7 @@ def _table(rows: list, protocol: str) -> str:
   body = ''
   for row in rows:
     cells = ''.join(
-      f'<td class="number">{_shown(row.ar_at_an[an])}</td>' for an in ans
+      f'<td class="number">{tables.share(row.ar_at_an[an])}</td>' for an in ans
     )
     tious = row.tiou_thresholds
     silent = len(row.videos_without_proposals)
@@ -219,7 +227,7 @@ def _table(rows: list, protocol: str) -> str:
       f'<th scope="row">{row.protocol}</th>{cells}'
       # Of the other protocols it would end at whatever AN the lists reach.
       f'<td class="number">'
-      f'{_shown(row.auc if row.protocol == "anet" else None)}</td>'
+      f'{tables.share(row.auc if row.protocol == "anet" else None)}</td>'
       f'<td class="number"><small>{len(tious)} tIoUs {min(tious):g}–'
       f'{max(tious):g}</small></td>'
       f'<td class="number">{row.num_videos:,}</td>'
@@ -289,7 +297,7 @@ _TRUTH_KEY = (
   '<span><span class="key"><i class="box truth"></i>true segment, found</span>'
   '<span class="key"><i class="box missed"></i>missed</span>'
   '<span class="key"><i class="box hit"></i>proposal that matches one</span>'
-  '<span class="key"><i class="box"></i>other proposal</span></span>'
+  '<span class="key"><i class="box other"></i>other proposal</span></span>'
 )
 
 

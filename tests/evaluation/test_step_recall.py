@@ -61,6 +61,17 @@ def test_the_order_is_that_of_the_flow_and_what_is_lost_by_whom():
   ]  # fmt: skip
 
 
+def test_parts_join_to_the_whole():
+  parts = [step_recall.StepRecall({k: v}) for k, v in _TRUE.items()]
+  whole, joined = _steps(), _steps()
+  for part, (video_id, spans) in zip(parts, _TRUE.items()):
+    for one in (part, whole):
+      one.note(video_id, 'candidates', spans[:1])
+      one.note(video_id, 'kept', spans + 0.5)
+    joined.join(part)
+  assert joined.steps() == whole.steps()
+
+
 def test_other_videos_are_not_counted_and_there_must_be_an_instance():
   steps = _steps()
   steps.note('c', 'kept', np.array([[0.0, 1.0]]))

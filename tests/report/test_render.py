@@ -13,7 +13,7 @@ import pytest
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.evaluation import paper_tables
 from cmsn_jax.files import proposal_files
-from cmsn_jax.report import media, render
+from cmsn_jax.report import media, packing, render
 from cmsn_jax.report import page as report_page
 
 _ASSETS = pathlib.Path(render.__file__).parent / 'assets'
@@ -142,7 +142,7 @@ def test_packing_keeps_milliseconds_and_scores():
 
 
 def test_starts_before_zero_are_drawn_from_zero():
-  packed = report_page.pack_proposals(
+  packed = packing.pack_proposals(
     np.array([[-1.0, 2.0]]), np.array([0.5]), [0.0, 1.0]
   )
   times, _ = _unpacked({'packed': packed}, (0, 1))

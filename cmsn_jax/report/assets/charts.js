@@ -74,7 +74,7 @@ function valueAt(points, x) {
 // Lines with their names at their ends; `references` are published points.
 function lineChart(options) {
   return (width) => {
-    const wide = width > 430;
+    const wide = width > 430 && options.names !== false;
     const margin = { left: 40, right: wide ? 140 : 14, top: 26, bottom: 40 };
     const height = clamp(width * 0.62, 250, 340);
     const plot = frame(width, height, margin, options.x, options.y,
@@ -89,17 +89,23 @@ function lineChart(options) {
       .sort((a, b) => (a.kind === 'main') - (b.kind === 'main'));
     for (const line of lines) {
       plot.root.append(svg('path', { class: `line ${line.kind}`,
+        style: line.colour ? { stroke: line.colour } : null,
         d: pathOf(plot, line.points) }));
       if (line.dots)
         for (const [x, y] of line.points)
           plot.root.append(svg('circle', { class: `dot ${line.kind}`,
             cx: plot.x(x), cy: plot.y(y), r: 2.6 }));
       const last = line.points[line.points.length - 1];
-      labels.push({ y: plot.y(last[1]), text: line.name, line: line.kind });
+      labels.push({ y: plot.y(last[1]), text: line.name, line: line.kind,
+        colour: line.colour });
     }
+    if (options.dot)
+      plot.root.append(svg('circle', { class: 'here', cx: plot.x(options.dot[0]),
+        cy: plot.y(options.dot[1]), r: 5.5 }));
     crosshair(plot, options);
     if (wide) endLabels(plot, labels);
-    return el('div', {}, plot.root, wide ? null : narrowLegend(options));
+    const legend = !wide && options.names !== false;
+    return el('div', {}, plot.root, legend ? narrowLegend(options) : null);
   };
 }
 
@@ -134,17 +140,20 @@ function endLabels(plot, labels) {
         d: `M${label.x + 4} ${label.y}L${x + 3} ${label.at}` }));
     plot.root.append(label.line
       ? svg('path', { class: `line ${label.line}`,
+        style: label.colour ? { stroke: label.colour } : null,
         d: `M${x} ${label.at}H${x + 16}` })
       : svg('circle', { class: `mark ${label.ring}`, cx: x + 8, cy: label.at,
         r: 3.2 }),
     svg('text', { class: label.line ? `line-name ${label.line}`
-      : `reference-name ${label.ring}`, x: x + 22, y: label.at + 4 }, label.text));
+      : `reference-name ${label.ring}`, x: x + 22, y: label.at + 4 },
+    shortened(label.text, 116, TEXT)));
   }
 }
 
 function narrowLegend(options) {
   const item = (entry, mark) => el('li', { class: entry.kind },
-    el('i', { class: `${mark} ${entry.kind}` }), entry.name);
+    el('i', { class: `${mark} ${entry.kind}`,
+      style: entry.colour ? { 'border-color': entry.colour } : {} }), entry.name);
   return el('ul', { class: 'legend' },
     ...options.lines.filter((l) => l.points.length).map((l) => item(l, 'key')),
     ...(options.references || []).filter((r) => r.named)
@@ -277,7 +286,7 @@ function groupBars(rows, name) {
     const margin = { left, right: 78, top: 8, bottom: 24 };
     const height = rows.length * line + margin.top + margin.bottom;
     const plot = frame(width, height, margin, [0, 1], [0, 1],
-      `Recall by ${name}`);
+      rows.some((row) => row.lines) ? `${name} by label` : `Recall by ${name}`);
     for (const value of [0, 0.25, 0.5, 0.75, 1])
       plot.root.append(
         svg('line', { class: value ? 'grid' : 'base', x1: plot.x(value),
@@ -301,9 +310,9 @@ function groupBars(rows, name) {
         svg('rect', { class: 'cover', x: 0, width, y: y - line / 2, height: line }));
       group.addEventListener('pointermove', (event) => tooltip.show(
         event.clientX, event.clientY, [el('b', {}, row.name),
-          plural(row.count, 'true segment'),
-          `found at tIoU ≥ 0.5: ${percent(row.recall)} %`,
-          `mean over 0.5 … 0.95: ${percent(row.average_recall)} %`]));
+          ...(row.lines || [plural(row.count, 'true segment'),
+            `found at tIoU ≥ 0.5: ${percent(row.recall)} %`,
+            `mean over 0.5 … 0.95: ${percent(row.average_recall)} %`])]));
       group.addEventListener('pointerleave', () => tooltip.hide());
       plot.root.append(group);
     });

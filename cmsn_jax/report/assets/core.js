@@ -58,14 +58,16 @@ function bytesOf(base64) {
 
 // A palette colour as the current theme has it.
 let palette = {};
-function readPalette() {
+function readPalette(labels) {
   const style = getComputedStyle(document.documentElement);
   palette = {};
   for (const name of ['bg', 'panel', 'ink', 'muted', 'faint', 'rule', 'accent',
-    'other', 'truth', 'on-truth', 'on-accent'])
+    'other', 'truth', 'on-truth', 'on-accent', 'on-label'])
     palette[name] = style.getPropertyValue(`--${name}`).trim();
   palette.stages = [0, 1, 2, 3, 4, 5].map((stage) =>
     style.getPropertyValue(`--stage-${stage}`).trim());
+  palette.labels = Array.from({ length: labels }, (_, k) =>
+    style.getPropertyValue(`--label-${k}`).trim());
 }
 
 // Round tick steps; `steps` is what one decade may be cut into.
@@ -138,8 +140,9 @@ function responsive(holder, draw) {
   };
   run();
   redraws.push(run);
-  new ResizeObserver(() => {
+  // In a frame of its own: what is drawn may change the width again.
+  new ResizeObserver(() => requestAnimationFrame(() => {
     if (Math.floor(holder.clientWidth) !== width) run();
-  }).observe(holder);
+  })).observe(holder);
   return run;
 }

@@ -14,6 +14,9 @@ function showCharts(page) {
     longBars('labels', page.by_label, 'label', show);
   if (page.by_duration && page.by_duration.length)
     show('durations', groupBars(page.by_duration, 'duration'));
+  if (page.operating) new Threshold(page, show);
+  showDetection(page, show);
+  if (page.compare && page.compare.curves) compareCurves(page, show);
   if (page.confusion) {
     byId('stages-part').hidden = false;
     byId('confusion').append(confusionTable(page.confusion, page.stages));
@@ -82,11 +85,39 @@ function showCurves(page, show) {
   }));
 }
 
+// Both runs in the protocol of the headline.
+function compareCurves(page, show) {
+  const of = (curves) => curves.find((curve) => curve.protocol === page.protocol);
+  const [own, other] = [of(page.curves), of(page.compare.curves)];
+  const ends = [own, other].map((curve) =>
+    curve.an.length ? curve.an[curve.an.length - 1][0] : 0);
+  const highest = Math.min(Math.max(1, ...ends), LONGEST_AN);
+  const [a, b] = page.names;
+  const lines = (points) => [
+    { name: b, kind: 'rival', points: points(other) },
+    { name: a, kind: 'main', points: points(own) }];
+  show('compare-an', lineChart({
+    x: [0, highest], y: [0, 1], xName: 'proposals a video on average (AN)',
+    yName: 'average recall, %', xText: (v) => String(Math.round(v)),
+    hoverName: 'AN', snap: Math.round,
+    description: 'Average recall of both runs against the number of proposals',
+    lines: lines((curve) => upTo(curve.an, highest)),
+  }));
+  show('compare-tiou', lineChart({
+    x: [0.5, 1], y: [0, 1], xName: 'required overlap (tIoU)', yName: 'recall, %',
+    xText: (v) => v.toFixed(2), hoverName: 'tIoU',
+    snap: (v) => Math.round(v * 20) / 20,
+    description: 'Recall of both runs against the required overlap',
+    lines: lines((curve) => curve.tiou).map((line) => ({ ...line, dots: true })),
+  }));
+}
+
 function showMisses(page, list) {
   if (!page.misses) return;
   byId('misses-part').hidden = false;
   const body = byId('misses');
-  if (!page.misses.length) byId('no-misses').hidden = false;
+  byId('no-misses').hidden = page.misses.length > 0;
+  byId('misses-table').hidden = !page.misses.length;
   body.replaceChildren(...page.misses.map((miss) => {
     const part = list.parts[miss.video];
     const [start, end, label] = part.video.truth[miss.truth];
@@ -132,7 +163,8 @@ function start() {
   const page = JSON.parse(byId('page-data').textContent);
   let list = null;
   themes(() => {
-    readPalette();
+    setLabelColours(page);
+    readPalette(page.labels.length);
     if (list) list.redraw();
   });
   showCharts(page);

@@ -13,25 +13,27 @@ class Timeline extends TimelineView {
   // What lies under a point of the canvas.
   at(x, y) {
     const time = this.timeAt(x);
-    const under = (track, spans) => {
+    const under = (track, startOf, endOf) => {
       if (!track || y < track.y || y > track.y + track.height) return -1;
       const lane = Math.floor((y - track.y) / track.tall);
       // Two pixels of slack make the shortest spans reachable.
       const slack = (2 * (this.to - this.from)) / (this.width - this.gutter);
-      let found = -1;
-      spans.forEach(([start, end], i) => {
-        if (found < 0 && track.lanes[i] === lane &&
-            time >= start - slack && time <= end + slack) found = i;
-      });
-      return found;
+      for (let place = 0; place < track.indices.length; place++) {
+        const i = track.indices[place];
+        if (track.lanes[place] === lane && time >= startOf(i) - slack &&
+            time <= endOf(i) + slack) return i;
+      }
+      return -1;
     };
-    const { starts, ends } = this.video.proposals;
-    const shown = Array.from({ length: this.tracks.proposals.shown },
-      (_, i) => [starts[i], ends[i]]);
+    const ofList = (track, list) => list
+      ? under(track, (i) => list.starts[i], (i) => list.ends[i]) : -1;
+    const { truth, proposals, others } = this.tracks;
     return {
       time,
-      truth: under(this.tracks.truth, this.video.truth),
-      proposal: under(this.tracks.proposals, shown),
+      truth: under(truth, (i) => this.video.truth[i][0],
+        (i) => this.video.truth[i][1]),
+      proposal: ofList(proposals, this.video.proposals),
+      other: ofList(others, this.video.others),
     };
   }
 
@@ -44,12 +46,17 @@ class Timeline extends TimelineView {
     return { name: this.video.page.stages[top], share: row[top] / 255, row };
   }
 
-  proposalText(i) {
-    const { starts, ends, scores } = this.video.proposals;
-    const parts = [`proposal ${i + 1}`, `${clock(starts[i])} – ${clock(ends[i])}`,
+  proposalText(i, other = false) {
+    const { starts, ends, scores, labels, sure } =
+      other ? this.video.others : this.video.proposals;
+    const run = this.video.other ? `${this.video.page.names[other ? 1 : 0]}, ` : '';
+    const parts = [`${run}proposal ${i + 1}`, `${clock(starts[i])} – ${clock(ends[i])}`,
       `${(ends[i] - starts[i]).toFixed(1)} s`, `score ${scores[i].toFixed(3)}`];
+    if (labels)
+      parts.splice(1, 0, this.video.page.labels[labels[i]] +
+        (sure ? ` (${sure[i].toFixed(2)})` : ''));
     if (this.video.page.has_truth)
-      parts.push(`tIoU ${this.video.tiouOf(i).toFixed(2)}`);
+      parts.push(`tIoU ${this.video.tiouOf(i, other).toFixed(2)}`);
     return parts;
   }
 
@@ -69,6 +76,10 @@ class Timeline extends TimelineView {
     if (stage) lines.push(`${stage.name} ${stage.share.toFixed(2)}`);
     if (point.truth >= 0) lines.push(...this.truthText(point.truth));
     if (point.proposal >= 0) lines.push(...this.proposalText(point.proposal));
+    if (point.other >= 0) lines.push(...this.proposalText(point.other, true));
+    const ignored = (this.video.ignored || [])
+      .some(([start, end]) => point.time >= start && point.time < end);
+    if (ignored) lines.push('not annotated: does not count');
     return lines;
   }
 
@@ -129,12 +140,15 @@ class Timeline extends TimelineView {
 
   // Next or previous proposal in rank, within what is shown.
   stepProposal(direction) {
-    const count = this.tracks.proposals.shown;
-    if (count) this.select(clamp(this.selected + direction, 0, count - 1));
+    const { indices } = this.tracks.proposals;
+    if (!indices.length) return;
+    const place = indices.indexOf(this.selected) + direction;
+    this.select(indices[clamp(place, 0, indices.length - 1)]);
   }
 
   stepTruth(direction) {
-    const starts = this.video.truth.map((row) => row[0]).sort((a, b) => a - b);
+    const starts = this.video.shownTruth(this.settings)
+      .map((i) => this.video.truth[i][0]).sort((a, b) => a - b);
     const next = direction > 0
       ? starts.find((start) => start > this.time + 1e-3)
       : starts.reverse().find((start) => start < this.time - 1e-3);
@@ -180,6 +194,7 @@ class Timeline extends TimelineView {
       if (moved || x < this.gutter) return;
       const point = this.at(x, y);
       if (point.proposal >= 0) this.select(point.proposal);
+      else if (point.other >= 0) this.seek(this.video.others.starts[point.other]);
       else if (point.truth >= 0) this.seek(this.video.truth[point.truth][0]);
       else this.seek(point.time);
     });

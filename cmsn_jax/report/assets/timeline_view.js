@@ -26,9 +26,9 @@ class TimelineView {
       image.src = source;
       return { time, image };
     });
-    this.watcher = new ResizeObserver(() => {
+    this.watcher = new ResizeObserver(() => requestAnimationFrame(() => {
       if (this.node.clientWidth !== this.width) this.draw();
-    });
+    }));
     this.watcher.observe(this.node);
   }
 
@@ -63,21 +63,25 @@ class TimelineView {
     };
     if (!this.gutter) y += 14;
     if (this.images.length) add('frames', 'Frames', FRAME_HEIGHT);
-    if (this.video.page.has_truth) {
-      const packed = lanesOf(video.truth);
+    if (this.video.page.has_truth || video.ignored) {
+      const packed = video.lanes(this.settings, 'truth');
       const rows = Math.max(1, packed.count);
-      const tall = rows > 6 ? Math.max(8, 130 / rows) : 21;
+      const tall = rows > 6 ? Math.max(3, 130 / rows) : 21;
       add('truth', 'Ground truth', rows * tall, { ...packed, tall });
     }
     if (video.stages) add('stages', 'Stages', RIBBON + 3 + AREA);
-    const count = video.shownCount(this.settings);
-    const { starts, ends } = video.proposals;
-    const spans = Array.from({ length: count }, (_, i) => [starts[i], ends[i]]);
-    const packed = lanesOf(spans);
-    const rows = Math.max(1, packed.count);
-    const tall = clamp(230 / rows, 2, 13);
-    add('proposals', count === 1 ? 'Proposal' : `Top ${count} proposals`,
-      Math.max(16, rows * tall), { ...packed, tall, shown: count });
+    const [own, other] = video.page.names;
+    const proposals = (name, run) => {
+      const packed = video.lanes(this.settings, name);
+      const shown = packed.indices.length;
+      const rows = Math.max(1, packed.count);
+      const tall = clamp(230 / rows, 2, 13);
+      const what = shown === 1 ? 'Proposal' : `Top ${shown} proposals`;
+      add(name, video.other ? `${run}: ${what.toLowerCase()}` : what,
+        Math.max(16, rows * tall), { ...packed, tall, shown });
+    };
+    proposals('proposals', own);
+    if (video.other) proposals('others', other);
     this.height = y - gap + 6;
   }
 
@@ -103,7 +107,9 @@ class TimelineView {
     if (this.tracks.frames) this.drawFrames(pen, this.tracks.frames);
     if (this.tracks.truth) this.drawTruth(pen, this.tracks.truth);
     if (this.tracks.stages) this.drawStages(pen, this.tracks.stages);
-    this.drawProposals(pen, this.tracks.proposals);
+    this.drawProposals(pen, this.tracks.proposals, false);
+    if (this.tracks.others) this.drawProposals(pen, this.tracks.others, true);
+    if (this.video.ignored) this.drawIgnored(pen);
     pen.restore();
     this.placeHead();
   }
@@ -115,9 +121,10 @@ class TimelineView {
     pen.textAlign = 'left';
     if (!this.gutter) pen.fillText(track.title, 0, track.y - 9);
     else {
-      const words = track.title.startsWith('Top')
-        ? [track.title.replace(' proposals', ''), 'proposals'] : [track.title];
-      words.forEach((word, i) => pen.fillText(word, 0,
+      const words = !track.title.endsWith(' proposals') ? [track.title]
+        : [...track.title.replace(' proposals', '').split(/(?<=:) /), 'proposals'];
+      words.forEach((word, i) => pen.fillText(
+        shortened(word, this.gutter - 8, 12), 0,
         track.y + (track === this.tracks.stages ? RIBBON + 3 + AREA / 2
           : track === this.tracks.truth && track.count < 2 ? track.height / 2
             : 10) + 15 * i));
@@ -159,35 +166,83 @@ class TimelineView {
     pen.font = this.font(11.5);
     pen.textBaseline = 'middle';
     pen.textAlign = 'left';
-    this.video.truth.forEach(([start, end], i) => {
+    const once = this.onceAPixel(track);
+    track.indices.forEach((i, place) => {
+      const [start, end, label] = this.video.truth[i];
       const x = this.x(start);
       const wide = Math.max(1.5, this.x(end) - x - 0.75);
-      const y = track.y + track.lanes[i] * track.tall;
-      const tall = track.tall - 2;
+      const y = track.y + track.lanes[place] * track.tall;
+      const tall = track.tall > 4 ? track.tall - 2 : track.tall - 0.5;
       if (x > this.width || x + wide < this.gutter) return;
+      if (wide < 2 && once(track.lanes[place], x)) return;
       const found = best[i] >= this.settings.tiou - SLACK;
-      if (found) {
-        pen.fillStyle = palette.truth;
+      const colour = this.settings.byLabel ? palette.labels[label] : palette.truth;
+      if (found || tall < 4) {
+        pen.globalAlpha = found ? 1 : 0.4;
+        pen.fillStyle = colour;
         pen.fillRect(x, y, wide, tall);
+        pen.globalAlpha = 1;
       } else {
         pen.fillStyle = palette.bg;
         pen.fillRect(x, y, wide, tall);
-        pen.strokeStyle = palette.truth;
+        pen.strokeStyle = colour;
         pen.lineWidth = 1.25;
         pen.setLineDash([3, 2.5]);
         pen.strokeRect(x + 0.6, y + 0.6, Math.max(0.5, wide - 1.2), tall - 1.2);
         pen.setLineDash([]);
       }
-      const label = this.video.labels[i];
       const left = Math.max(x, this.gutter) + 5;
       const room = Math.min(x + wide, this.width) - left - 3;
       if (tall > 12 && room > 18) {
-        pen.fillStyle = found ? palette['on-truth'] : palette.ink;
-        const text = shortened(label, room, 11.5);
-        if (text === label || room > 34)
+        pen.fillStyle = !found ? palette.ink
+          : this.settings.byLabel ? palette['on-label'] : palette['on-truth'];
+        const name = this.video.labels[i];
+        const text = shortened(name, room, 11.5);
+        if (text === name || room > 34)
           pen.fillText(text, left, y + tall / 2 + 0.5);
       }
     });
+  }
+
+  // Thousands of bars fall on few pixels when a long video is seen whole: each
+  // pixel of a row is painted once. Tells whether that was done before.
+  onceAPixel(track) {
+    const across = Math.ceil(this.width) + 1;
+    const done = new Uint8Array(across * Math.max(1, track.count));
+    return (lane, x) => {
+      const place = lane * across + clamp(Math.floor(x), 0, across - 1);
+      if (done[place]) return true;
+      done[place] = 1;
+      return false;
+    };
+  }
+
+  // Spans where nobody looked: hatched over all tracks.
+  drawIgnored(pen) {
+    const top = this.tracks.truth.y - 3;
+    for (const [start, end] of this.video.ignored) {
+      const x = Math.max(this.x(start), this.gutter);
+      const wide = Math.min(this.x(end), this.width) - x;
+      if (wide <= 0) continue;
+      pen.save();
+      pen.beginPath();
+      pen.rect(x, top, wide, this.height - top);
+      pen.clip();
+      pen.globalAlpha = 0.5;
+      pen.fillStyle = palette.panel;
+      pen.fillRect(x, top, wide, this.height - top);
+      pen.strokeStyle = palette.faint;
+      pen.lineWidth = 1;
+      pen.beginPath();
+      const tall = this.height - top;
+      // From a fixed grid, so that the hatching moves with the film.
+      for (let at = Math.floor((x - tall) / 8) * 8; at < x + wide; at += 8) {
+        pen.moveTo(at, this.height);
+        pen.lineTo(at + tall, top);
+      }
+      pen.stroke();
+      pen.restore();
+    }
   }
 
   // Posterior as stacked areas; the ribbon above shows the likeliest stage.
@@ -229,8 +284,9 @@ class TimelineView {
       (this.to - this.from);
   }
 
-  drawProposals(pen, track) {
-    const { starts, ends, scores } = this.video.proposals;
+  drawProposals(pen, track, other) {
+    const list = other ? this.video.others : this.video.proposals;
+    const { starts, ends, scores, labels } = list;
     const best = Math.max(1e-9, scores.length ? scores[0] : 0);
     const truth = this.video.page.has_truth;
     if (!track.shown) {
@@ -238,28 +294,39 @@ class TimelineView {
       pen.fillStyle = palette.muted;
       pen.textAlign = 'left';
       pen.textBaseline = 'middle';
-      pen.fillText(this.video.proposals.n
+      pen.fillText(list.n
         ? 'no proposal passes the sliders' : 'no proposals for this video',
       this.gutter + 4, track.y + 9);
     }
     const gap = track.tall > 5 ? 2 : track.tall > 3 ? 1 : 0.4;
-    // Best last, so that it is never painted over.
-    for (let i = track.shown - 1; i >= 0; i--) {
+    const byLabel = this.settings.byLabel && labels;
+    const once = this.onceAPixel(track);
+    track.indices.forEach((i, place) => {
       const x = this.x(starts[i]);
       const wide = Math.max(1.2, this.x(ends[i]) - x - 0.75);
-      const y = track.y + track.lanes[i] * track.tall;
-      if (x > this.width || x + wide < this.gutter) continue;
-      const hit = !truth || this.video.tiouOf(i) >= this.settings.tiou - SLACK;
-      pen.globalAlpha = 0.3 + 0.7 * clamp(scores[i] / best, 0, 1);
-      pen.fillStyle = hit ? palette.accent : palette.other;
+      const y = track.y + track.lanes[place] * track.tall;
+      if (x > this.width || x + wide < this.gutter) return;
+      if (wide < 2 && once(track.lanes[place], x)) return;
+      const hit = !truth ||
+        this.video.tiouOf(i, other) >= this.settings.tiou - SLACK;
+      const strength = clamp(scores[i] / best, 0, 1);
+      pen.globalAlpha = byLabel && !hit ? 0.18 + 0.3 * strength
+        : 0.3 + 0.7 * strength;
+      pen.fillStyle = byLabel ? palette.labels[labels[i]]
+        : hit ? palette.accent : palette.other;
       pen.fillRect(x, y, wide, track.tall - gap);
       pen.globalAlpha = 1;
-      if (i === this.selected) {
-        pen.strokeStyle = palette.ink;
-        pen.lineWidth = 2;
-        pen.strokeRect(x - 1, y - 1, wide + 2, track.tall - gap + 2);
-      }
-    }
+    });
+    if (other || this.selected < 0) return;
+    const place = track.indices.indexOf(this.selected);
+    if (place < 0) return;
+    const x = this.x(starts[this.selected]);
+    const y = track.y + track.lanes[place] * track.tall;
+    pen.strokeStyle = palette.ink;
+    pen.lineWidth = 2;
+    pen.strokeRect(x - 1, y - 1,
+      Math.max(1.2, this.x(ends[this.selected]) - x - 0.75) + 2,
+      track.tall - gap + 2);
   }
 
   placeHead() {

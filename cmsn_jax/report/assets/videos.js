@@ -4,6 +4,8 @@
 
 const INDEX_ROWS = 200;
 const PRINTED_PARTS = 30;
+// Proposals in the list beside a timeline, until more are asked for.
+const LIST_ROWS = 200;
 
 class Part {
   constructor(video, settings) {
@@ -30,8 +32,11 @@ class Part {
     });
     this.fillMedia();
     const list = el('div', { class: 'list' },
-      el('div', { class: 'list-head' }, el('span', {}, '#'),
-        el('span', {}, 'proposal'), el('span', {}, 'score'),
+      el('div', { class: video.proposals.labels ? 'list-head named' : 'list-head' },
+        el('span', {}, '#'),
+        el('span', {}, 'proposal'),
+        video.proposals.labels ? el('span', {}, 'label') : null,
+        el('span', {}, 'score'),
         video.page.has_truth ? el('span', {}, 'tIoU') : null), this.rows);
     const under = el('div', { class: 'under' }, this.tools(), this.readout);
     const header = el('header', {}, el('h3', {}, video.id), this.facts);
@@ -115,47 +120,79 @@ class Part {
   refresh() {
     if (!this.timeline) return;
     const { video, settings } = this;
-    const count = video.shownCount(settings);
-    if (this.timeline.selected >= count) this.timeline.selected = -1;
+    if (!video.shown(settings).includes(this.timeline.selected))
+      this.timeline.selected = -1;
     this.timeline.draw();
+    const truths = video.shownTruth(settings).length;
     const facts = [lengthText(video.duration)];
-    if (video.page.has_truth) facts.push(plural(video.truth.length, 'true segment'));
+    if (video.page.has_truth) facts.push(plural(truths, 'true segment'));
     facts.push(video.total > video.proposals.n
       ? `${plural(video.total, 'proposal')} (best ${video.proposals.n} kept)`
       : plural(video.total, 'proposal'));
     this.facts.replaceChildren(facts.join('  ·  '));
-    if (video.truth.length)
-      this.facts.append('  ·  ', el('b', {},
-        `${video.found(settings)} of ${video.truth.length} found`));
-    this.fillRows(count);
+    if (truths)
+      this.facts.append('  ·  ', el('b', {}, this.foundText(truths)));
+    this.fillRows();
   }
 
-  fillRows(count) {
+  foundText(truths) {
+    const { video, settings } = this;
+    const own = `${video.found(settings)} of ${truths} found`;
+    if (!video.other) return own;
+    const [a, b] = video.page.names;
+    return `${a} ${video.found(settings)}, ${b} ${
+      video.found(settings, true)} of ${truths} found`;
+  }
+
+  fillRows() {
     const { proposals, page } = this.video;
-    const best = Math.max(1e-9, proposals.scores.length ? proposals.scores[0] : 0);
-    const rows = [];
-    for (let i = 0; i < count; i++) {
-      const tiou = page.has_truth ? this.video.tiouOf(i) : 0;
-      const hit = !page.has_truth || tiou >= this.settings.tiou - SLACK;
-      rows.push(el('button', { type: 'button', class: hit ? 'row hit' : 'row',
-        'data-rank': i, onclick: () => this.timeline.select(i) },
-      el('span', { class: 'rank' }, i + 1),
-      el('span', {}, `${clock(proposals.starts[i])} – ${clock(proposals.ends[i])}`),
-      el('span', { class: 'score' },
-        el('i', { style: { width: `${(100 * clamp(proposals.scores[i] / best, 0, 1))
-          .toFixed(0)}%` } }), el('b', {}, proposals.scores[i].toFixed(3))),
-      page.has_truth ? el('span', { class: 'tiou' }, tiou.toFixed(2)) : null));
+    const shown = this.video.shown(this.settings);
+    // As many as are read; one that is selected on the timeline is among them.
+    const wanted = shown.indexOf(this.timeline.selected) + 1;
+    const most = Math.max(this.listed || LIST_ROWS, wanted);
+    const rows = shown.slice(0, most).map((i, place) => this.row(i, place));
+    if (most < shown.length) {
+      const more = el('button', { type: 'button', class: 'more-rows',
+        onclick: () => {
+          this.listed = most + 5 * LIST_ROWS;
+          this.fillRows();
+        } }, `${most} of ${shown.length}: show more`);
+      rows.push(more);
     }
-    if (!count) rows.push(el('p', { class: 'none' }, proposals.n
+    if (!shown.length) rows.push(el('p', { class: 'none' }, proposals.n
       ? 'No proposal passes the sliders.' : 'No proposals for this video.'));
+    this.rows.classList.toggle('named', Boolean(proposals.labels));
     this.rows.replaceChildren(...rows);
     this.markRow(this.timeline.selected, false);
+  }
+
+  row(i, place) {
+    const { proposals, page } = this.video;
+    const { starts, ends, scores, labels } = proposals;
+    const best = Math.max(1e-9, scores[0]);
+    const tiou = page.has_truth ? this.video.tiouOf(i) : 0;
+    const hit = !page.has_truth || tiou >= this.settings.tiou - SLACK;
+    const share = `${(100 * clamp(scores[i] / best, 0, 1)).toFixed(0)}%`;
+    return el('button', { type: 'button', class: hit ? 'row hit' : 'row',
+      'data-rank': i, onclick: () => this.timeline.select(i) },
+    el('span', { class: 'rank' }, place + 1),
+    el('span', {}, `${clock(starts[i])} – ${clock(ends[i])}`),
+    labels ? el('span', { class: 'name' },
+      el('i', { class: 'box', style: { background: palette.labels[labels[i]] } }),
+      page.labels[labels[i]]) : null,
+    el('span', { class: 'score' }, el('i', { style: { width: share } }),
+      el('b', {}, scores[i].toFixed(3))),
+    page.has_truth ? el('span', { class: 'tiou' }, tiou.toFixed(2)) : null);
   }
 
   markRow(i, scroll = true) {
     const old = this.rows.querySelector('[aria-current]');
     if (old) old.removeAttribute('aria-current');
-    const row = i >= 0 ? this.rows.querySelector(`[data-rank="${i}"]`) : null;
+    let row = i >= 0 ? this.rows.querySelector(`[data-rank="${i}"]`) : null;
+    if (!row && i >= 0 && scroll) {
+      this.fillRows();
+      row = this.rows.querySelector(`[data-rank="${i}"]`);
+    }
     if (!row) return;
     row.setAttribute('aria-current', 'true');
     // Not scrollIntoView: that would move the page as well.
@@ -178,7 +215,8 @@ class Part {
 class VideoList {
   constructor(page) {
     this.page = page;
-    this.settings = { top: 0, score: page.score_range[0], tiou: 0.5 };
+    this.settings = { top: 0, score: page.score_range[0], tiou: 0.5,
+      labels: null, labelKey: '', byLabel: page.labelled };
     this.videos = page.videos.map((entry, i) => new Video(entry, i, page));
     this.parts = this.videos.map((video) => new Part(video, this.settings));
     this.chosen = this.parts;
@@ -200,6 +238,11 @@ class VideoList {
 
   controls() {
     const most = Math.max(1, ...this.videos.map((video) => video.kept));
+    this.keys = new LabelKeys(this.page, this.settings, () => {
+      for (const part of this.chosen) part.refresh();
+      this.recount();
+      this.fillIndex();
+    });
     const top = byId('top');
     top.max = Math.min(most, this.page.max_proposals);
     // Enough that every true segment could be found, and not a thicket.
@@ -236,11 +279,12 @@ class VideoList {
     });
     if (!this.page.has_truth) {
       byId('tiou-control').remove();
-      for (const name of ['missed', 'truths'])
+      for (const name of ['missed', 'truths', 'gained', 'lost'])
         this.order.querySelector(`[value=${name}]`).remove();
       for (const cell of document.querySelectorAll('#index .truth-only'))
         cell.remove();
     }
+    this.compareColumns();
     if (!this.page.stages.length || !this.videos.some((video) => video.stages))
       byId('stage-key').remove();
     byId('top-value').textContent = top.value;
@@ -254,17 +298,39 @@ class VideoList {
     });
   }
 
+  compareColumns() {
+    if (!this.page.compare || !this.page.has_truth) {
+      for (const name of ['gained', 'lost']) {
+        const option = this.order.querySelector(`[value=${name}]`);
+        if (option) option.remove();
+      }
+      return;
+    }
+    const [a, b] = this.page.names;
+    this.order.querySelector('[value=gained]').textContent = `${a} finds more first`;
+    this.order.querySelector('[value=lost]').textContent = `${b} finds more first`;
+    const head = document.querySelector('#index thead tr');
+    head.lastElementChild.textContent = `found, ${a}`;
+    head.append(el('th', { class: 'share' }, `found, ${b}`),
+      el('th', { class: 'number' }, 'difference'));
+  }
+
   choose() {
     const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     this.chosen = this.parts.filter(({ video }) =>
       words.every((word) => video.searchText.includes(word)));
     const share = ({ video }) => video.truth.length
       ? video.found(this.settings) / video.truth.length : 2;
+    // How much more this run finds than the other.
+    const gain = ({ video }) =>
+      video.found(this.settings) - video.found(this.settings, true);
     const by = {
       name: (a, b) => a.video.id.localeCompare(b.video.id, 'en', { numeric: true }),
       missed: (a, b) => share(a) - share(b) ||
         b.video.truth.length - a.video.truth.length,
       longest: (a, b) => b.video.duration - a.video.duration,
+      gained: (a, b) => gain(b) - gain(a),
+      lost: (a, b) => gain(a) - gain(b),
       truths: (a, b) => b.video.truth.length - a.video.truth.length,
     }[this.order.value];
     if (by) this.chosen = [...this.chosen].sort(by);
@@ -285,15 +351,19 @@ class VideoList {
       : `${this.chosen.length.toLocaleString('en')} of ${plural(this.parts.length, 'video')}`;
     count.replaceChildren(videos);
     if (this.page.has_truth) {
-      let found = 0;
       let total = 0;
-      for (const { video } of this.chosen) {
-        found += video.found(this.settings);
-        total += video.truth.length;
-      }
-      if (total) count.append('  ·  ', el('b', {},
-        `${found.toLocaleString('en')} of ${plural(total, 'true segment')} found (${
-          percent(found / total, 0)} %)`));
+      for (const { video } of this.chosen)
+        total += video.shownTruth(this.settings).length;
+      const share = (other) => {
+        let found = 0;
+        for (const { video } of this.chosen)
+          found += video.found(this.settings, other);
+        return `${found.toLocaleString('en')}${other ? '' : ` of ${
+          plural(total, 'true segment')}`} found (${percent(found / total, 0)} %)`;
+      };
+      const [a, b] = this.page.names;
+      if (total) count.append('  ·  ', el('b', {}, this.page.compare
+        ? `${a}: ${share(false)}, ${b}: ${share(true)}` : share(false)));
     }
   }
 
@@ -310,18 +380,24 @@ class VideoList {
   indexRow(part) {
     const { video } = part;
     const truth = this.page.has_truth;
-    const found = truth ? video.found(this.settings) : 0;
     const number = (text) => el('td', { class: 'number' }, text);
+    const truths = video.shownTruth(this.settings).length;
+    const meter = (found) => truths
+      ? el('span', { class: 'meter', style: {
+        '--share': (found / truths).toFixed(3) } },
+      el('b', {}, `${found} / ${truths}`)) : '–';
+    const own = truth ? video.found(this.settings) : 0;
+    const other = truth && video.other ? video.found(this.settings, true) : own;
     return el('tr', {},
       el('td', {}, el('button', { type: 'button', class: 'link',
         onclick: () => this.go(part) }, video.id)),
       number(clock(video.duration, 0)),
-      truth ? number(String(video.truth.length)) : null,
+      truth ? number(String(truths)) : null,
       el('td', { class: 'number roomy' }, String(video.total)),
-      truth ? el('td', { class: 'share' }, video.truth.length
-        ? el('span', { class: 'meter', style: {
-          '--share': (found / video.truth.length).toFixed(3) } },
-        el('b', {}, `${found} / ${video.truth.length}`)) : '–') : null);
+      truth ? el('td', { class: 'share' }, meter(own)) : null,
+      truth && video.other ? el('td', { class: 'share' }, meter(other)) : null,
+      truth && video.other ? number(other === own ? '0'
+        : `${own > other ? '+' : '−'}${Math.abs(own - other)}`) : null);
   }
 
   // Brings a video to the screen; with a time, puts the playhead there.
