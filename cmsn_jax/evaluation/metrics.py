@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from cmsn_jax import segments as segments_lib
+from cmsn_jax.evaluation import overlaps
 
 PROTOCOLS = ('thumos', 'anet', 'top_k')
 
@@ -29,8 +30,6 @@ PROTOCOLS = ('thumos', 'anet', 'top_k')
 # other rounding int(n_v p) would differ (int(100 * .29) is 28).
 _SHARES = np.arange(1, 101) / 100.0
 _NEVER = np.iinfo(np.int64).max
-# Ground truth x proposals of one block of tIoUs: 32 MB.
-_BLOCK = 1 << 22
 _NAMED = 5
 # Units in the last place that a tIoU may be off: four and a margin for times
 # that were computed; never so much that a true difference could count.
@@ -348,18 +347,19 @@ def _first_ranks(
   `rounding`: by how much the tIoU of each ground truth may fall short.
   """
   ranks = np.full((len(truth), len(thresholds)), _NEVER)
-  if not len(found):
-    return ranks
-  rows = max(1, _BLOCK // len(found))
-  for first in range(0, len(truth), rows):
-    tiou = segments_lib.tiou(truth[first : first + rows], found)
+  for index, rank, tiou in overlaps.pairs(truth, found):
     if rounding is not None:
-      tiou += rounding[first : first + rows, None]
-    best_so_far = np.maximum.accumulate(tiou, axis=1)
-    for row, best in enumerate(best_so_far, start=first):
-      ranks[row] = np.searchsorted(best, thresholds, side='left')
-  ranks[ranks == len(found)] = _NEVER
-  return ranks
+      tiou = tiou + rounding[index]
+    # How many thresholds it reaches: it counts for the highest of them, and
+    # so for those below.
+    reached = np.searchsorted(thresholds, tiou, side='right')
+    any_reached = reached > 0
+    np.minimum.at(
+      ranks,
+      (index[any_reached], reached[any_reached] - 1),
+      rank[any_reached],
+    )
+  return np.minimum.accumulate(ranks[:, ::-1], axis=1)[:, ::-1]
 
 
 def _summary(

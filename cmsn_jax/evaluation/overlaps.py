@@ -9,6 +9,8 @@ from cmsn_jax import segments as segments_lib
 
 # Pairs whose tIoUs are computed in one go: some 100 MB.
 _BLOCK = 1 << 20
+# So few are quicker looked at than sorted.
+_FEW = 1 << 13
 
 
 def pairs(
@@ -34,6 +36,11 @@ def pairs(
     right_groups: likewise. Pairs are of one group.
   """
   if not len(left) or not len(right):
+    return
+  if left_groups is None and len(left) * len(right) <= _FEW:
+    table = segments_lib.tiou(left, right)
+    index, other = np.nonzero(table)
+    yield index, other, table[index, other]
     return
   if left_groups is None or right_groups is None:
     left_groups = np.zeros(len(left), np.int64)

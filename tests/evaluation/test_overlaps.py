@@ -13,9 +13,12 @@ def _random(rng, count):
 
 
 @pytest.mark.parametrize('seed', range(5))
-@pytest.mark.parametrize('block', [1, 7, 1 << 20])
-def test_pairs_are_all_that_overlap(seed, block, monkeypatch):
+@pytest.mark.parametrize(
+  ('block', 'few'), [(1, 0), (7, 0), (1 << 20, 0), (1, 1 << 13)]
+)
+def test_pairs_are_all_that_overlap(seed, block, few, monkeypatch):
   monkeypatch.setattr(overlaps, '_BLOCK', block)
+  monkeypatch.setattr(overlaps, '_FEW', few)
   rng = np.random.default_rng(seed)
   left, right = _random(rng, 23), _random(rng, 31)
   right[0] = [0, 60]  # one that reaches over all others
@@ -55,6 +58,7 @@ def test_nothing_with_nothing():
 @pytest.mark.parametrize('block', [3, 1 << 20])
 def test_matching_by_pairs_is_matching_by_the_whole_table(block, monkeypatch):
   monkeypatch.setattr(overlaps, '_BLOCK', block)
+  monkeypatch.setattr(overlaps, '_FEW', 0)
   rng = np.random.default_rng(7)
   true = [_random(rng, 9), _random(rng, 4)]
   # Repeated, so that equal tIoUs occur at several ranks.
