@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from cmsn_jax import segments
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import windows as windows_lib
@@ -201,3 +202,33 @@ def test_labels_are_the_mean_of_the_snippets_inside(stitch):
 def test_without_labels_nothing_is_said_of_them():
   ((_, found),) = _predictor().propose(_Source({'b': 32}), ['b'])
   assert found.labels is None and found.proposals.labels is None
+
+
+@pytest.mark.parametrize('stitch', ['pool', 'average'])
+def test_what_steps_hand_on_is_told(stitch):
+  seen = {}
+  predictor = _predictor(stitch=stitch, max_candidates=3)
+  watched = predictor.watched(
+    lambda video, step, spans: seen.setdefault((video, step), []).append(spans)
+  )
+  [(_, found)] = watched.propose(_Source({'v': 100}), ['v'])
+  [(_, plain)] = predictor.propose(_Source({'v': 100}), ['v'])
+  np.testing.assert_array_equal(
+    found.proposals.segments, plain.proposals.segments
+  )
+  assert list(seen) == [('v', 'candidates'), ('v', 'scored')]
+  every = {
+    tuple(row) for part in seen['v', 'candidates'] for row in part.tolist()
+  }
+  [scored] = seen['v', 'scored']
+  # The limit comes between them.
+  assert len(every) > len(scored)
+  assert {tuple(row) for row in scored.tolist()} <= every
+
+
+def test_the_ceiling_is_what_true_stages_give():
+  instances = np.array([[2.0, 5.0], [10.0, 14.0]])
+  [(step, spans)] = _predictor().ceilings(_Source({'v': 100}), 'v', instances)
+  assert step == 'perfect_stages'
+  # Snippets of .2 s: each border is on one.
+  assert segments.tiou(instances, spans).max(axis=1) == pytest.approx(1)

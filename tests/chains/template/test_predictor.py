@@ -2,6 +2,7 @@ import jax
 import numpy as np
 import pytest
 
+from cmsn_jax import segments
 from cmsn_jax.candidates import template
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.template import chain, networks
@@ -232,3 +233,52 @@ def test_labels_are_calibrated_as_the_config_says(labelled):
     for x in (before, after)
   ]
   np.testing.assert_allclose(odds[1] - odds[0], 2.0, atol=1e-3)
+
+
+def _watched(predictor, video_id='c'):
+  seen = {}
+  watched = predictor.watched(
+    lambda video, step, spans: seen.setdefault((video, step), []).append(spans)
+  )
+  [(_, found)] = watched.propose(Source(), [video_id])
+  return found, {key: np.concatenate(parts) for key, parts in seen.items()}
+
+
+def test_what_steps_hand_on_is_told_in_seconds_and_changes_nothing(predictor):
+  [(_, plain)] = predictor.propose(Source(), ['c'])
+  found, seen = _watched(predictor)
+  assert list(seen) == [('c', 'candidates'), ('c', 'scored')]
+  np.testing.assert_array_equal(
+    found.proposals.segments, plain.proposals.segments
+  )
+  duration = LENGTHS['c'] / 5.0
+  # Two a snippet, of three durations in snippets at 5 a second.
+  candidates = seen['c', 'candidates']
+  assert len(candidates) == 2 * LENGTHS['c']
+  np.testing.assert_allclose(
+    np.unique((candidates[:, 1] - candidates[:, 0]).round(9)), [0.6, 1.6, 4.0]
+  )
+  scored = seen['c', 'scored']
+  assert 0 <= scored.min() and scored.max() <= duration + 1e-9
+  # What is kept was handed on, and no candidate is lost where all are kept.
+  rows = {tuple(row) for row in scored.round(9).tolist()}
+  kept = found.proposals.segments.round(9).tolist()
+  assert {tuple(row) for row in kept} <= rows
+
+
+def test_ceilings_are_the_grid_and_the_candidates_of_true_stages(predictor):
+  instances = np.array([[6.0, 10.0], [30.0, 31.6]])
+  pieces = {}
+  for step, spans in predictor.ceilings(Source(), 'c', instances):
+    pieces.setdefault(step, []).append(spans)
+  assert list(pieces) == ['durations', 'perfect_stages']
+  # Regions of 256 snippets: 300 make two.
+  assert len(pieces['durations']) == 2
+  grid = np.concatenate(pieces['durations'])
+  assert len(np.unique(grid, axis=0)) == len(grid)
+  [perfect] = pieces['perfect_stages']
+  assert {tuple(row) for row in perfect.round(9).tolist()} <= {
+    tuple(row) for row in grid.round(9).tolist()
+  }
+  # Both instances have a duration of the grid and begin on a snippet.
+  assert segments.tiou(instances, perfect).max(axis=1) == pytest.approx(1)
