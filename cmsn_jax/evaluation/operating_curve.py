@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from cmsn_jax.evaluation import operating_point, overlaps
+from cmsn_jax.evaluation import operating_point
 
 # No label: an instance that is missed, a proposal that finds none.
 NOTHING = -1
@@ -50,7 +50,7 @@ def curve(
   videos: Sequence[operating_point.Video],
   tiou: float | int = 0.5,
   labels: Sequence[Labels] | None = None,
-  ignored: Sequence[np.ndarray] | None = None,
+  counted: Sequence[np.ndarray] | None = None,
   steps: int = 200,
 ) -> Curve:
   """Precision and recall at up to `steps` least scores.
@@ -61,8 +61,8 @@ def curve(
     videos: proposals and instances.
     tiou: above 0, at most 1.
     labels: of each video; None: there are none.
-    ignored: spans `[a, 2]` of each video where nobody looked: proposals that
-      find no instance and overlap one do not count.
+    counted: of each video's proposals, `[n]` bools: those that are wrong where
+      they find no instance; others then do not count. None: all are.
     steps: how many least scores at most.
   Raises:
     ValueError: on another `tiou`.
@@ -72,8 +72,8 @@ def curve(
   matched = operating_point.matched(videos, tiou)
   order, instance = matched.order, matched.instance
   counts = np.ones(len(order), bool)
-  if ignored is not None:
-    counts = (instance >= 0) | ~_touching(videos, ignored)[order]
+  if counted is not None:
+    counts = (instance >= 0) | _joined(counted).astype(bool)[order]
   last = _cuts(matched.scores, steps)
   true = named = None
   if labels is not None:
@@ -114,15 +114,6 @@ def _cuts(scores, steps) -> Int64[np.ndarray, ' k']:
   wanted = np.geomspace(1, len(scores), steps) - 1
   chosen = last[np.minimum(np.searchsorted(last, wanted), len(last) - 1)]
   return np.unique(np.append(chosen, last[-1]))
-
-
-def _touching(videos, ignored):
-  return _joined(
-    [
-      overlaps.best_tiou(video.segments, spans) > 0
-      for video, spans in zip(videos, ignored, strict=True)
-    ]
-  ).astype(bool)
 
 
 def _joined(parts) -> np.ndarray:

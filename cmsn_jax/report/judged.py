@@ -48,11 +48,11 @@ def operating(
   if not any(len(video.scores) for video in own):
     return None
   numbers = _numbers(videos, labels) if labels_known(videos) else None
-  ignored = [_ignored(video) for video in videos]
+  counted = [~_not_looked_at(video) for video in videos]
   found, packed = [], {}
   for tiou in TIOUS:
     with_labels = numbers if tiou == _CONFUSION_TIOU else None
-    curve = operating_curve.curve(own, tiou, with_labels, ignored)
+    curve = operating_curve.curve(own, tiou, with_labels, counted)
     found.append(
       {
         'tiou': tiou,
@@ -93,6 +93,7 @@ def average_precision(
       continue
     # Other labels' proposals enter no class's precision.
     known = np.array([x in with_any for x in proposals.labels], bool)
+    known &= ~_not_looked_at(video)
     proposals = proposals.take(np.flatnonzero(known))
     found[video.video_id] = (
       proposals.segments,
@@ -103,7 +104,6 @@ def average_precision(
     found,
     truth,
     tiou_thresholds=_AP_TIOUS.tolist(),
-    ambiguous={video.video_id: _ignored(video) for video in videos},
   )
   thumos = np.isclose(
     _AP_TIOUS[:, None], detection.THRESHOLDS['map'], atol=1e-9
@@ -133,8 +133,13 @@ def _truth(video):
   return video.segments_sec
 
 
-def _ignored(video):
-  return segments.empty() if video.ignored_sec is None else video.ignored_sec
+def _not_looked_at(video):
+  """Proposals with more than half of their length in ignored spans."""
+  starts, ends = video.proposals.segments.T
+  inside = np.zeros(len(starts))
+  for start, end in video.ignore:
+    inside += np.maximum(np.minimum(ends, end) - np.maximum(starts, start), 0)
+  return inside > 0.5 * (ends - starts)
 
 
 def _numbers(videos, labels):

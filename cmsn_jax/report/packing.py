@@ -43,8 +43,8 @@ def video(
   if shown.other is not None:
     packed['other'] = _packed_list(shown.other, max_proposals, index, result)
     packed['other']['total'] = len(shown.other.scores)
-  if shown.ignored_sec is not None and len(shown.ignored_sec):
-    packed['ignored'] = shown.ignored_sec.round(3).tolist()
+  if len(shown.ignore):
+    packed['ignore'] = shown.ignore.round(3).tolist()
   if shown.url:
     packed['url'] = shown.url
   if shown.frames:

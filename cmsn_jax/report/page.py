@@ -33,12 +33,12 @@ class Entry:
     duration_sec: length of its time axis.
     segments_sec: ground truth, `[g, 2]`; None where there is none.
     labels: a name for each of them.
+    ignore: spans that nobody looked at, `[k, 2]`.
     proposals: all of them, best first.
     probabilities: stage posterior, `[t, 6]`; None where there is none.
     feature_fps: snippets per second of `probabilities`.
     url: of the video file, relative to the page; None for none.
     frames: (time in seconds, image address) of a strip; may be empty.
-    ignored_sec: spans where nobody looked, `[a, 2]`; None for none.
     other: proposals of another run to compare with, best first; None for none.
   """
 
@@ -46,12 +46,14 @@ class Entry:
   duration_sec: float | int
   proposals: proposal_files.Proposals
   segments_sec: Float64[np.ndarray, 'g 2'] | None = None
+  ignore: Float64[np.ndarray, 'k 2'] = dataclasses.field(
+    default_factory=segments.empty
+  )
   labels: tuple[str, ...] = ()
   probabilities: Float[np.ndarray, 't s'] | None = None
   feature_fps: float | int | None = None
   url: str | None = None
   frames: tuple[tuple[float, str], ...] = ()
-  ignored_sec: Float64[np.ndarray, 'a 2'] | None = None
   other: proposal_files.Proposals | None = None
 
 
@@ -106,7 +108,7 @@ def entries(
         labels=() if video is None else video.labels,
         probabilities=probabilities,
         feature_fps=rate,
-        ignored_sec=getattr(video, 'ignored', None),
+        ignore=getattr(video, 'ignore', segments.empty()),
         other=None if other is None else other.get(video_id, none),
       )
     )

@@ -57,8 +57,8 @@ def test_a_higher_tiou_is_met_by_fewer():
 
 def test_where_nobody_looked_wrong_ones_do_not_count():
   videos, labels = _videos()
-  ignored = [np.array([[55.0, 70.0], [0.0, 1.0]]), np.zeros((0, 2))]
-  found = operating_curve.curve(videos, 0.5, labels, ignored)
+  counted = [np.array([False, False, False]), np.array([True, True])]
+  found = operating_curve.curve(videos, 0.5, labels, counted)
   # The wrong one at .8, and the double at .6; the right one at .9 stays.
   assert found.kept.tolist() == [1, 1, 2, 2, 3]
   assert found.right.tolist() == [1, 1, 2, 2, 3]

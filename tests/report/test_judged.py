@@ -25,7 +25,7 @@ def _entries():
     report_page.Entry(
       'v', 100.0, proposals,
       np.array([[0.0, 10.0], [20.0, 30.0], [80.0, 90.0]]),
-      ('rear', 'groom', 'rear'),
+      labels=('rear', 'groom', 'rear'),
     )
   ]  # fmt: skip
 
@@ -61,9 +61,7 @@ def test_average_precision_of_each_label():
 
 
 def test_where_nobody_looked_wrong_ones_do_not_count():
-  entry = dataclasses.replace(
-    _entries()[0], ignored_sec=np.array([[55.0, 70.0]])
-  )
+  entry = dataclasses.replace(_entries()[0], ignore=np.array([[54.0, 70.0]]))
   found = judged.operating([entry], _LABELS)
   assert found['curves'][1]['kept'] == [1, 1, 2]
   assert _confusion(found) == [[0, 0, 0, 1], [2, 2, 1, 1]]

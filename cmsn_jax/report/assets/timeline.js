@@ -77,9 +77,9 @@ class Timeline extends TimelineView {
     if (point.truth >= 0) lines.push(...this.truthText(point.truth));
     if (point.proposal >= 0) lines.push(...this.proposalText(point.proposal));
     if (point.other >= 0) lines.push(...this.proposalText(point.other, true));
-    const ignored = (this.video.ignored || [])
+    const ignored = (this.video.ignore || [])
       .some(([start, end]) => point.time >= start && point.time < end);
-    if (ignored) lines.push('not annotated: does not count');
+    if (ignored) lines.push('not looked at: neither right nor wrong');
     return lines;
   }
 

@@ -63,7 +63,7 @@ class TimelineView {
     };
     if (!this.gutter) y += 14;
     if (this.images.length) add('frames', 'Frames', FRAME_HEIGHT);
-    if (this.video.page.has_truth || video.ignored) {
+    if (this.video.page.has_truth || video.ignore) {
       const packed = video.lanes(this.settings, 'truth');
       const rows = Math.max(1, packed.count);
       const tall = rows > 6 ? Math.max(3, 130 / rows) : 21;
@@ -109,7 +109,7 @@ class TimelineView {
     if (this.tracks.stages) this.drawStages(pen, this.tracks.stages);
     this.drawProposals(pen, this.tracks.proposals, false);
     if (this.tracks.others) this.drawProposals(pen, this.tracks.others, true);
-    if (this.video.ignored) this.drawIgnored(pen);
+    if (this.video.ignore) this.drawIgnored(pen);
     pen.restore();
     this.placeHead();
   }
@@ -220,7 +220,7 @@ class TimelineView {
   // Spans where nobody looked: hatched over all tracks.
   drawIgnored(pen) {
     const top = this.tracks.truth.y - 3;
-    for (const [start, end] of this.video.ignored) {
+    for (const [start, end] of this.video.ignore) {
       const x = Math.max(this.x(start), this.gutter);
       const wide = Math.min(this.x(end), this.width) - x;
       if (wide <= 0) continue;
