@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 import warnings
 from collections.abc import Mapping
@@ -159,39 +160,25 @@ def page(
     )
   if min(max_proposals, max_snippets, diagnostic_top) < 1:
     raise ValueError('max_proposals, max_snippets and diagnostic_top: >= 1')
-  labels = _labels(videos)
-  has_truth = any(
-    video.segments_sec is not None and len(video.segments_sec)
-    for video in videos
-  )
-  scores = np.concatenate([video.proposals.scores for video in videos])
-  edges = diagnostics.score_edges(_all_scores(videos), 1)
-  result = {
+  result = _facts(videos) | {
     'protocol': protocol,
     'max_proposals': max_proposals,
     'diagnostic_top': diagnostic_top,
-    'has_truth': has_truth,
-    'labels': labels,
-    'colours': [palette.of_label(k) for k in range(len(labels))],
-    'labelled': any(video.proposals.labels for video in videos),
     'names': list(names),
-    'stages': list(stage_names.NAMES),
-    'score_range': [float(edges[0]), float(edges[-1])],
-    'num_proposals': len(scores),
-    'num_truth': sum(len(video.labels) for video in videos),
-    'most_proposals': max(len(video.proposals.scores) for video in videos),
     'averaged_stages': False,
   }
+  labels, has_truth = result['labels'], result['has_truth']
+  recall = functools.partial(
+    _recall, protocol=protocol, ans=ans, metric_fps=metric_fps
+  )
   if has_truth:
-    result |= _recall(videos, protocol, ans, metric_fps)
+    result |= recall(videos)
     result['operating'] = judged.operating(videos, labels)
     result['detection'] = judged.average_precision(videos, labels)
   if any(video.other is not None for video in videos):
-    result['compare'] = {'most_other': _most_other(videos)}
+    result['compare'] = {}
     if has_truth:
-      result['compare'] |= _recall(
-        [_swapped(video) for video in videos], protocol, ans, metric_fps
-      )
+      result['compare'] = recall([_swapped(video) for video in videos])
   result |= _diagnostics(videos, has_truth, diagnostic_top)
   result |= _confusion(videos)
   result['videos'] = [
@@ -199,6 +186,27 @@ def page(
     for video in videos
   ]
   return result
+
+
+def _facts(videos: list[Entry]) -> dict[str, object]:
+  """Counts, names and ranges."""
+  labels = _labels(videos)
+  edges = diagnostics.score_edges(_all_scores(videos), 1)
+  numbers = [len(video.proposals.scores) for video in videos]
+  return {
+    'has_truth': any(
+      video.segments_sec is not None and len(video.segments_sec)
+      for video in videos
+    ),
+    'labels': labels,
+    'colours': [palette.of_label(k) for k in range(len(labels))],
+    'labelled': any(video.proposals.labels for video in videos),
+    'stages': list(stage_names.NAMES),
+    'score_range': [float(edges[0]), float(edges[-1])],
+    'num_proposals': sum(numbers),
+    'most_proposals': max(numbers),
+    'num_truth': sum(len(video.labels) for video in videos),
+  }
 
 
 def _labels(videos: list[Entry]) -> list[str]:
@@ -216,10 +224,6 @@ def _all_scores(videos: list[Entry]) -> Float64[np.ndarray, ' n']:
   both = [video.proposals for video in videos]
   both += [video.other for video in videos if video.other is not None]
   return np.concatenate([found.scores for found in both])
-
-
-def _most_other(videos: list[Entry]) -> int:
-  return max(len(v.other.scores) for v in videos if v.other is not None)
 
 
 def _swapped(video: Entry) -> Entry:

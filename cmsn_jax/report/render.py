@@ -27,6 +27,7 @@ _SCRIPTS = (
   'timeline.js',
   'labels.js',
   'threshold.js',
+  'part.js',
   'videos.js',
   'main.js',
 )
