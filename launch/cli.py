@@ -34,6 +34,7 @@ _SHARED = {
   'feature_flags': 'How features are read',
   'proposal_flags': 'How proposals are read',
   'final_flags': 'The final list',
+  'report_run': 'A trained run in place of proposals',
 }
 
 
