@@ -111,6 +111,8 @@ def test_colours_are_of_labels_or_of_matches(page):
   assert rear == '59,111,182,255' and dig == '200,85,61,255'
   test_report._set(page, '#colour', 'match', 'change')
   assert len(set(page.run(colours))) == 1
+  # Chromium remarks that the canvas was read twice, which only this test does.
+  assert all('willReadFrequently' in text for text in page.console())
 
 
 def test_precision_and_recall_at_a_score(page):
