@@ -13,10 +13,10 @@ help:
 	@echo 'make bench   benchmarks, against other tools where they are installed'
 	@echo 'make torch   add PyTorch: more tests and benchmark rows compare with it'
 
-$(VENV)/.installed: pyproject.toml requirements.txt requirements-tf.txt requirements-formats.txt requirements-review.txt requirements-test.txt
+$(VENV)/.installed: pyproject.toml requirements.txt requirements-tf.txt requirements-formats.txt requirements-review.txt requirements-serve.txt requirements-test.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[tf,formats,review,test]'
+	$(BIN)/python -m pip install --quiet -e '.[tf,formats,review,serve,test]'
 	touch $@
 
 demo: $(VENV)/.installed

@@ -17,16 +17,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ml_collections
-import numpy as np
 
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.chains import prediction, registry
 from cmsn_jax.chains import protocol as protocol_lib
 from cmsn_jax.evaluation import detection, detection_files, from_files
 from cmsn_jax.evaluation import metrics as metrics_lib
-from cmsn_jax.files import feature_files, proposal_files
-from cmsn_jax.proposing import exported, exporting, inputs, jax_programs
-from cmsn_jax.runs import config_record
+from cmsn_jax.files import feature_memory, proposal_files
+from cmsn_jax.proposing import exported_run, exporting, inputs
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.training import config_checks, setup
 
@@ -209,7 +207,7 @@ class Model:
     return source, ids[0]
 
   def _of_array(self, video, feature_fps):
-    store = _ArrayStore(video)
+    store = feature_memory.ArrayStore(video)
     if self.config.data.input == 'video':
       raise ValueError(
         f'{store} holds features, but this model was trained on video; give '
@@ -250,7 +248,7 @@ def load(
       f'{folder}: no such folder; give one of launch.train or launch.export'
     )
   is_export = (folder / 'model.json').is_file()
-  read = _exported if is_export else trained_lib.load
+  read = exported_run.load if is_export else trained_lib.load
   try:
     with _without_orbax_notes():
       trained = read(folder, phase, changes)
@@ -333,30 +331,6 @@ def evaluate(
   )
 
 
-def _exported(folder, phase, changes):
-  """An export as a trained run."""
-  if phase:
-    raise ValueError(
-      f'{folder} is an export, which has the phases that it was written with; '
-      'load the run for another phase'
-    )
-  about = exported.describe(folder)
-  config = config_record.from_json(about['config'])
-  if changes:
-    # Scores that are made otherwise need another calibration.
-    config.calibration.given = ()
-    config.update_from_flattened_dict(changes)
-  chain = registry.load(config.chain)
-  found = exported.load(
-    folder,
-    lambda _, networks, params: chain.predictor(config, networks, params),
-    jax_programs,
-  )
-  return trained_lib.Trained(
-    found.predictor, config, about, found.statistics, about['model']
-  )
-
-
 def _check_changes(config, changes):
   """That what is changed is what proposing alone sees."""
   chain = registry.load(config.chain)
@@ -400,35 +374,3 @@ def _config_of(given):
   if make is None:
     raise ValueError(f'{path} is no config file: it has no get_config')
   return (make(argument) if argument else make()).lock()
-
-
-class _ArrayStore(feature_files.FeatureStore):
-  """One array of features, as a folder of one video."""
-
-  def __init__(self, features):
-    rows = np.asarray(features)
-    if rows.dtype.kind not in 'fiub':
-      raise TypeError(
-        f'the array must hold numbers, [t, d], got {rows.dtype} of shape '
-        f'{rows.shape}; a path is a str or an os.PathLike'
-      )
-    if rows.ndim != 2 or not len(rows):
-      raise ValueError(f'the array must have shape [t, d], got {rows.shape}')
-    super().__init__('the array', {'features': (_Rows, rows)}, None, None)
-
-  def __str__(self):
-    return self.path
-
-
-class _Rows:
-  """An array as `feature_arrays` has those of files."""
-
-  cached = False
-
-  def __init__(self, rows, key=None):
-    del key
-    self.num_rows, self.dim = rows.shape
-    self._rows = rows
-
-  def read(self, start, stop):
-    return self._rows[start:stop]

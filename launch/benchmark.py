@@ -33,6 +33,7 @@ _SUITES = {
   'propose': ('chain', 'run_propose'),
   'streaming': ('streaming', 'run_streaming'),
   'growth': ('growth', 'run_growth'),
+  'serve': ('serve', 'run_serve'),
 }
 _SUITE = flags.DEFINE_enum('suite', 'all', ['all', *_SUITES], 'What to time.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Folder for the JSON and Markdown.')

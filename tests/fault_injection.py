@@ -22,10 +22,12 @@ import time
 import warnings
 
 import jax
+import numpy as np
 
 from cmsn_jax.runs import checkpoints
 from tests.files import fuzz_readers
 from tests.proposing import corpus_faults
+from tests.serving import service_faults
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PHASES = ('stages', 'evaluator')
@@ -281,6 +283,13 @@ def rows(folder, times, damages, examples, epochs=40):
   ):
     yield name, damages, damage_checkpoints(runs, damages, kind)
   yield from corpus_faults.rows(folder, few)
+  features = sorted(runs.whole().glob('generated/features/*.npy'))
+  yield (
+    'a service ended under load, by kill -9 and by SIGTERM', 2 * few,
+    service_faults.kill_under_load(
+      runs.whole(), [np.load(path) for path in features], few
+    ),
+  )  # fmt: skip
   readers = len(fuzz_readers.READERS)
   yield (
     f'malformed input, {readers} readers', readers * examples, fuzz(examples)

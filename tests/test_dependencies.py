@@ -61,6 +61,7 @@ _MAY_IMPORT = {
   'data/augmentation progress processes',
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding',
+  'serving': 'proposing runs data files annotations suppression',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '
   'video suppression segments progress sharding processes',
@@ -98,7 +99,11 @@ _NO_TRAINING_LIBRARY = (
 
 
 # Modules that are there for one optional library, and need it to be imported.
-_OPTIONAL = {'cmsn_jax.review.server': 'starlette'}
+_OPTIONAL = {
+  'cmsn_jax.review.server': 'starlette',
+  'cmsn_jax.serving.server': 'uvicorn',
+  'cmsn_jax.serving.service': 'starlette',
+}
 
 
 def _files(*folders):

@@ -71,16 +71,17 @@ def test_extras_are_the_requirements_files():
   }
   assert set(_EXTRAS) == {
     'tf', 'flow', 'torch', 'test', 'formats', 'review', 'cuda12', 'cuda13', 'tpu',
-    'onnx',
+    'onnx', 'serve',
   }  # fmt: skip
 
 
-def test_every_range_stands_in_one_place():
+def test_a_range_that_stands_twice_is_the_same():
   seen = {}
   for path in sorted(_ROOT.glob('requirements*.txt')):
     for found in _requirements(path.name):
       if found.specifier:
-        assert seen.setdefault(found.name, path.name) == path.name
+        own = str(found.specifier)
+        assert seen.setdefault(found.name, own) == own, path.name
   (pinned,) = _requirements('requirements-i3d.txt')
   assert str(pinned) == i3d.REQUIREMENT
 

@@ -69,6 +69,44 @@ def template(snippets: int, steps: int = _STEPS):
 def _trained(kind, steps, max_candidates=0):
   """(predictor, standardised features that it proposes for)."""
   from cmsn_jax.runs import trained
+
+  with tempfile.TemporaryDirectory() as folder:
+    workdir = pathlib.Path(folder)
+    data = _train(kind, steps, workdir)
+    rows = [
+      data.source.read(v, 0, data.source.num_snippets(v)) for v in data.train
+    ]
+    changes = {}
+    if max_candidates:
+      changes = {'proposals.max_candidates': max_candidates}
+    predictor = trained.load(workdir / 'run', changes=changes).predictor
+    return predictor, np.concatenate(rows)
+
+
+def export(kind: str, target: pathlib.Path, steps: int = _STEPS):
+  """Writes the export of a trained run; features that it can propose for.
+
+  Args:
+    kind: the chain.
+    target: folder of the export.
+    steps: of training.
+
+  Returns:
+    a list of [t, d], a minute of each generated video.
+  """
+  from cmsn_jax.proposing import exporting
+  from cmsn_jax.runs import trained
+
+  with tempfile.TemporaryDirectory() as folder:
+    workdir = pathlib.Path(folder)
+    _train(kind, steps, workdir)
+    exporting.write(trained.load(workdir / 'run'), target)
+    paths = sorted(workdir.rglob('generated/features/*.npy'))
+    return [np.load(path)[: round(60 * FPS)] for path in paths]
+
+
+def _train(kind, steps, workdir):
+  """Trains `workdir/run`; its data."""
   from cmsn_jax.training import loop, setup
   from configs import rat_social, rat_social_plus
 
@@ -85,18 +123,9 @@ def _trained(kind, steps, max_candidates=0):
     config.train.evaluator_epochs = 1
   else:
     config.template.steps = steps
-  with tempfile.TemporaryDirectory() as folder:
-    workdir = pathlib.Path(folder)
-    config, data = setup.open_run(config, workdir)
-    loop.train_and_evaluate(config, workdir / 'run', data, quiet=True)
-    rows = [
-      data.source.read(v, 0, data.source.num_snippets(v)) for v in data.train
-    ]
-    changes = {}
-    if max_candidates:
-      changes = {'proposals.max_candidates': max_candidates}
-    predictor = trained.load(workdir / 'run', changes=changes).predictor
-    return predictor, np.concatenate(rows)
+  config, data = setup.open_run(config, workdir)
+  loop.train_and_evaluate(config, workdir / 'run', data, quiet=True)
+  return data
 
 
 def run_propose(quick: bool = False) -> list[dict]:
