@@ -34,10 +34,10 @@ class Counts:
     with self._lock:
       self._passes += 1
 
-  def answered(self, status: int) -> int:
-    """Requests that were answered with a status."""
+  def answered(self, path: str, status: int = 200) -> int:
+    """Requests to an address that were answered with a status."""
     with self._lock:
-      return sum(n for (_, code), n in self._requests.items() if code == status)
+      return self._requests.get((path, status), 0)
 
   def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
     """All of them.

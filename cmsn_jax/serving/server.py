@@ -4,7 +4,6 @@ import ipaddress
 import math
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -118,21 +117,15 @@ def make(app: Any, places: int, stop_sec: float) -> uvicorn.Server:
   )
 
 
-def run(
-  server: uvicorn.Server,
-  listening: socket.socket,
-  told: Callable[[str], None],
-) -> None:
+def run(server: uvicorn.Server, listening: socket.socket) -> None:
   """Serves until SIGTERM or SIGINT, then finishes what it has.
 
   Args:
     server: see `make`.
-    listening: see `bound`.
-    told: gets a line when it stops.
+    listening: see `bound`; closed at the end.
   """
   # uvicorn puts these back, and raises the signal again, when it is done.
   for number in (signal.SIGTERM, signal.SIGINT):
-    signal.signal(
-      number, lambda *_: told('stopped; all that was begun is done')
-    )
-  server.run(sockets=[listening])
+    signal.signal(number, lambda *_: None)
+  with listening:
+    server.run(sockets=[listening])

@@ -157,6 +157,14 @@ class Service:
     job.answer.result()
 
   async def _proposals(self, request: Request) -> Response:
+    try:
+      return await self._placed(request)
+    except _Error:
+      # What is closed while its client still sends loses the answer too.
+      await _rest(request)
+      raise
+
+  async def _placed(self, request):
     self._check_token(request)
     kind = request.headers.get('content-type', '').partition(';')[0].strip()
     if kind not in (*_NPY, _JSON, *_VIDEOS):
@@ -320,6 +328,20 @@ async def _received(request, take, most, seconds):
     raise _Error(400, 'the body ended before its length') from None
 
 
+async def _rest(request):
+  """Lets the rest of a refused body come in, for a moment, unkept."""
+  # Who asks first whether to send has not sent anything.
+  if 'expect' in request.headers:
+    return
+  with contextlib.suppress(
+    TimeoutError, RuntimeError, starlette.requests.ClientDisconnect
+  ):
+    async with asyncio.timeout(_LINGER_SEC):
+      async for _ in request.stream():
+        pass
+
+
+_LINGER_SEC = 2.0
 _CLOSE = {'connection': 'close'}
 
 

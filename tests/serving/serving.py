@@ -28,6 +28,7 @@ def served(trained, **kwargs):
     server.should_exit = True
     thread.join(60)
     app.close()
+    listening.close()
     assert not thread.is_alive()
 
 

@@ -152,13 +152,13 @@ def test_other_addresses(one):
   assert serving.ask(port, 'GET', '/health')[:2] == (200, {'status': 'ok'})
   assert serving.ask(port, 'GET', '/nothing')[0] == 404
   assert serving.ask(port, 'GET', '/v1/proposals')[0] == 405
-  before = app.counts.answered(200)
+  before = app.counts.answered('/metrics')
   status, text, _ = serving.ask(port, 'GET', '/metrics')
   assert status == 200 and b'cmsn_places 32' in text
   assert b'cmsn_requests_total{path="/v1/model",status="200"} 1' in text
   assert b'cmsn_proposal_seconds_bucket{le="+Inf"}' in text
   assert b'{path="other",status="404"} 1' in text
-  assert app.counts.answered(200) == before + 1
+  assert app.counts.answered('/metrics') == before + 1
 
 
 def test_the_list_is_limited_as_launch_propose_limits_it():
