@@ -109,4 +109,4 @@ def test_rare_labels_count_more_and_instances_one_on_average():
   assert found[0] == 1
   np.testing.assert_allclose(found[1:] / found[1], [1, 5, 2])
   np.testing.assert_allclose((found[1:] * counts).sum() / counts.sum(), 1)
-  np.testing.assert_allclose(context_targets.label_weights([7, 7]), 1)
+  np.testing.assert_allclose(context_targets.label_weights(np.array([7, 7])), 1)

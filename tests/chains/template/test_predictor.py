@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -202,7 +203,9 @@ def test_labels_are_those_of_the_segments_as_they_are_kept(labelled):
   pooled = labelled.encode(Source(), 'c')
   segments = found.proposals.segments * Source.feature_fps
   alone = labelled.networks.label(
-    labelled.params, pooled, segments.astype(np.float32)
+    labelled.params,
+    jnp.asarray(pooled),
+    jnp.asarray(segments, jnp.float32),
   )
   np.testing.assert_allclose(found.labels.probabilities, alone, atol=1e-4)
 
