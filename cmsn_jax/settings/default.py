@@ -243,7 +243,7 @@ def _template():
   template.match_weight = 4.0
   template.offset_weight = 1.0
   # Weight of the classifier that gives proposals their labels, and its width;
-  # it learns from the evaluator's features and changes no proposal. 0: none.
+  # what it learns shapes the evaluator's features too. 0: none.
   template.label_weight = 1.0
   template.label_hidden = 64
   # Labels of the training instances; 0 and (): taken from the training data.

@@ -179,10 +179,7 @@ class JointNetwork(nn.Module):
     outputs = self.evaluate(encoding.pooled, segments, train=train)
     labels = None
     if self.num_labels:
-      # What is learned of a few instances must not cost the evaluator, whose
-      # features these are: labels change no proposal.
-      pooled = jax.lax.stop_gradient(encoding.pooled)
-      labels = self.label(pooled, segments, train=train)
+      labels = self.label(encoding.pooled, segments, train=train)
     return encoding, outputs, labels
 
 
