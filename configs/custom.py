@@ -10,12 +10,14 @@ snippets. Videos of subset "validation" are proposed for at the end of training,
 to report AR; nothing is chosen on them. Without such videos nothing is held
 out: all train, and no AR is reported. --config.data.holdout=0.2 holds a fifth
 of the training videos out.
+
+`configs/custom.py:bmn` (or `paper`, `tag`) is a run of another chain on the same
+data; launch.compare trains several and prints one table.
 """
 
-from cmsn_jax.settings import default, plus, smoke
+from cmsn_jax.settings import recipes
 
 
 def get_config(arg=None):
-  """Returns the config; argument 'smoke' shrinks it to seconds."""
-  config = plus.apply(default.get_config())
-  return smoke.apply(config, arg)
+  """Returns the config; argument: a chain, 'smoke' (seconds), or both."""
+  return recipes.custom(arg)

@@ -14,8 +14,9 @@ _TENSORFLOW_HERE = ('cmsn_jax/data/input_pipeline.py', 'cmsn_jax/data/builders')
 # Each room, or module, and what of ours it may import beside itself: rooms and
 # modules, or all below a room. The longest name that fits a module is its room.
 _CHAIN = (
-  'chains/device chains/prediction chains/protocol data stages candidates scoring '
-  'suppression features/backbones features/weights features/pixels '
+  'chains/device chains/prediction chains/protocol chains/windowed data stages '
+  'candidates scoring suppression features/backbones features/weights '
+  'features/pixels '
   'features/variables files segments stage_names processes progress'
 )
 _MAY_IMPORT = {
@@ -49,8 +50,13 @@ _MAY_IMPORT = {
   'chains/prediction': 'files/proposal_files chains/device',
   'chains/protocol': 'chains/prediction data',
   'chains/registry': 'chains/protocol chains/prediction',
+  'chains/windowed': 'chains/device chains/prediction data',
   'chains/paper': _CHAIN,
   'chains/template': _CHAIN,
+  'chains/bmn': _CHAIN,
+  # Another grouping of what the paper's stage network says, which it trains.
+  'chains/tag': f'{_CHAIN} chains/paper/networks chains/paper/stages_phase '
+  'chains/paper/programs',
   'runs': 'chains/registry chains/protocol chains/prediction data files',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
@@ -91,8 +97,9 @@ _NUMPY_ONLY = (
   'evaluation/metrics', 'evaluation/diagnostics', 'evaluation/detection',
 )  # fmt: skip
 _NO_TRAINING_LIBRARY = (
-  *_NUMPY_ONLY, 'chains/device', 'chains/host', 'chains/prediction', 'chains/paper/predictor',
-  'chains/paper/window_scores', 'chains/template/predictor',
+  *_NUMPY_ONLY, 'chains/device', 'chains/host', 'chains/prediction',
+  'chains/windowed', 'chains/paper/predictor', 'chains/paper/window_scores',
+  'chains/template/predictor', 'chains/bmn/predictor', 'chains/tag/predictor',
   'runs/config_history', 'proposing/exported', 'proposing/jax_programs',
   'proposing/onnx_runtime',
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Where a name becomes a chain; there is no list."""
 
 import importlib
+import pathlib
 from typing import Any
 
 import ml_collections
@@ -11,6 +12,12 @@ _NAMES = (
   'READS', 'AT_INFERENCE', 'phases', 'problems', 'derive', 'networks',
   'predictor', 'phase', 'programs',
 )  # fmt: skip
+
+
+def names() -> list[str]:
+  """Chains that are here, sorted."""
+  here = pathlib.Path(__file__).parent
+  return sorted(path.parent.name for path in here.glob('*/chain.py'))
 
 
 def load(name: str) -> protocol.Chain:
@@ -26,7 +33,8 @@ def load(name: str) -> protocol.Chain:
   """
   if not all(part.isidentifier() for part in name.split('.')):
     raise ValueError(
-      f"config.chain must be 'paper', 'template' or an import path, got {name!r}"
+      f'config.chain must be one of {", ".join(names())}, or an import path, got '
+      f'{name!r}'
     )
   path = name if '.' in name else f'cmsn_jax.chains.{name}.chain'
   try:
@@ -36,7 +44,7 @@ def load(name: str) -> protocol.Chain:
     if not error.name or not f'{path}.'.startswith(f'{error.name}.'):
       raise
     raise ValueError(
-      f"config.chain: no chain {name!r}; give 'paper', 'template' or an import "
+      f'config.chain: no chain {name!r}; give {", ".join(names())}, or an import '
       "path such as 'my_package.my_chain', and start the command where it can "
       'be imported'
     ) from None

@@ -10,12 +10,15 @@ Margin Cosine Loss for Temporal Action Proposal Generation", 2020).
 
 import ml_collections
 
+from cmsn_jax.settings import bmn
+
 
 def get_config() -> ml_collections.ConfigDict:
   """Returns the default configuration: the paper's, on features."""
   config = ml_collections.ConfigDict()
   # How snippets become proposals: 'paper' (Sec. 3), 'template' (every start and
-  # duration, docs/template_chain.md), or the import path of a chain of your own
+  # duration, docs/template_chain.md), 'bmn' and 'tag' (the paper's rivals,
+  # docs/compare.md), or the import path of a chain of your own
   # (docs/your_own_chain.md). A key that it does not read is an error.
   config.chain = 'paper'
   config.data = _data()
@@ -26,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.proposals = _proposals()
   config.evaluator = _evaluator()
   config.template = _template()
+  config.bmn = bmn.section()
   config.calibration = _calibration()
   config.nms = _nms()
   config.train = _train()

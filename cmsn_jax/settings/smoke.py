@@ -2,6 +2,8 @@
 
 import ml_collections
 
+from cmsn_jax.settings import bmn
+
 
 def apply(
   config: ml_collections.ConfigDict, arg: str | None
@@ -38,13 +40,17 @@ def apply(
   return config
 
 
-def _paper(config):
+def _stages(config):
   config.stages.width = 32
   config.stages.lstm_width = 16
   config.stages.lstm_layers = 1
+  config.train.stages_epochs = 2
+
+
+def _paper(config):
+  _stages(config)
   config.evaluator.hidden = 32
   config.evaluator.max_rois = 48
-  config.train.stages_epochs = 2
   config.train.evaluator_epochs = 1
 
 
@@ -58,4 +64,9 @@ def _template(config):
   config.template.proposals = 32
 
 
-_OF_CHAIN = {'paper': _paper, 'template': _template}
+_OF_CHAIN = {
+  'paper': _paper,
+  'template': _template,
+  'bmn': bmn.shrink,
+  'tag': _stages,
+}

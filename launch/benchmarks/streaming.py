@@ -15,8 +15,7 @@ import time
 import jax
 import numpy as np
 
-from cmsn_jax.chains import registry
-from cmsn_jax.chains.paper import window_scores
+from cmsn_jax.chains import registry, windowed
 from cmsn_jax.data import frame_source
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.features.backbones import c3d
@@ -113,7 +112,7 @@ def _runs(path, reader):
 
   def decoding():
     opened = source()
-    for window in window_scores.window_places(
+    for window in windowed.window_places(
       opened, [_ID], config.windows.length, hop
     ):
       opened.read(_ID, window.start, window.start + window.length)

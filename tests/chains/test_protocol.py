@@ -14,7 +14,7 @@ from cmsn_jax.chains import protocol, registry
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import checkpoints
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.settings import default, plus, smoke
+from cmsn_jax.settings import recipes, smoke
 from cmsn_jax.training import config_checks, loop, phase_run, setup
 
 from .toy import recipe as toy
@@ -30,14 +30,15 @@ def _config(name):
   """A run of seconds in the chain."""
   if name == _TOY:
     return toy.get_config()
-  config = default.get_config()
-  config = {'template': plus.apply}.get(name, lambda config: config)(config)
-  config.chain = name
-  config = smoke.apply(config, 'smoke')
+  config = smoke.apply(recipes.of_chain(name), 'smoke')
   config.data.annotations = 'generated:4x40'
   config.windows.length = 32
-  if name == 'paper':
-    config.train.update(stages_epochs=4, evaluator_epochs=4)
+  config.update_from_flattened_dict(
+    {
+      'paper': {'train.stages_epochs': 4, 'train.evaluator_epochs': 4},
+      'tag': {'train.stages_epochs': 4},
+    }.get(name, {})
+  )
   return config
 
 

@@ -7,11 +7,17 @@ from cmsn_jax.chains import prediction, protocol, registry
 from cmsn_jax.settings import default, plus
 
 
-@pytest.mark.parametrize('name', ['paper', 'template'])
+@pytest.mark.parametrize('name', registry.names())
 def test_a_name_is_a_folder(name):
   found = registry.load(name)
   assert found.__name__ == f'cmsn_jax.chains.{name}.chain'
   assert registry.load(found.__name__) is found
+
+
+def test_the_chains_that_are_here_are_named():
+  assert {'paper', 'template', 'bmn', 'tag'} <= set(registry.names())
+  with pytest.raises(ValueError, match='bmn, paper, tag, template, or'):
+    registry.load('papper')
 
 
 @pytest.mark.parametrize('name', ['papper', 'no.such.module', 'cmsn_jax.none'])

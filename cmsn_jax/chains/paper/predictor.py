@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from cmsn_jax import segments, stage_names
 from cmsn_jax.candidates import pool, runs
-from cmsn_jax.chains import prediction
+from cmsn_jax.chains import prediction, windowed
 from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
@@ -90,7 +90,7 @@ class Predictor(prediction.Predictor):
     Batches run across the borders of videos, so that many short ones cost no
     more than one long one.
     """
-    places = window_scores.window_places(
+    places = windowed.window_places(
       source, video_ids, self._length, self._hop, on_error
     )
     yield from self.score_windows(source, places, on_error)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax import segments
-from cmsn_jax.chains import registry
+from cmsn_jax.chains import registry, windowed
 from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import windows as windows_lib
 from configs import rat_social
@@ -139,10 +139,10 @@ def test_windows_are_read_once_and_in_order():
 
 
 def test_large_windows_are_computed_alone():
-  assert window_scores.batch_size((4096, 1024)) == 8
-  assert window_scores.batch_size((128, 32, 40, 3)) == 8  # the demo's
-  assert window_scores.batch_size((128, 112, 112, 3)) == 5
-  assert window_scores.batch_size((768, 112, 112, 3)) == 1  # the paper's
+  assert windowed.batch_size((4096, 1024)) == 8
+  assert windowed.batch_size((128, 32, 40, 3)) == 8  # the demo's
+  assert windowed.batch_size((128, 112, 112, 3)) == 5
+  assert windowed.batch_size((768, 112, 112, 3)) == 1  # the paper's
 
 
 def test_mixed_lengths_compile_a_handful_of_programs():

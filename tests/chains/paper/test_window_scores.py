@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmsn_jax.chains import windowed
 from cmsn_jax.chains.paper import window_scores
 from cmsn_jax.data import windows as windows_lib
 
@@ -54,7 +55,7 @@ def _scored(source, places, length=8, on_error=None):
 
 def test_windows_keep_their_order_and_their_rows():
   source = _Source({'a': 20, 'b': 3})
-  places = list(window_scores.window_places(source, ['a', 'b'], 8, 4))
+  places = list(windowed.window_places(source, ['a', 'b'], 8, 4))
   found, encode = _scored(source, places)
   assert [(w.video_id, w.start) for w in found] == [
     ('a', 0), ('a', 4), ('a', 8), ('a', 12), ('b', 0)
@@ -70,7 +71,7 @@ def test_windows_keep_their_order_and_their_rows():
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(1, 8))
 def test_every_snippet_is_in_a_window(lengths, hop):
   source = _Source({f'v{k}': n for k, n in enumerate(lengths)})
-  places = list(window_scores.window_places(source, source.lengths, 8, hop))
+  places = list(windowed.window_places(source, source.lengths, 8, hop))
   for video_id, total in source.lengths.items():
     seen = np.zeros(total, int)
     for window in places:
@@ -83,18 +84,18 @@ def test_every_snippet_is_in_a_window(lengths, hop):
 def test_a_video_without_a_length_is_told_of_and_left_out():
   source = _Source({'a': 5, 'b': 5}, broken=('a',))
   told = []
-  places = window_scores.window_places(
+  places = windowed.window_places(
     source, ['a', 'b'], 8, 4, lambda *what: told.append(what)
   )
   assert [window.video_id for window in places] == ['b']
   assert told == [('a', 'a cannot be read')]
   with pytest.raises(ValueError, match='a cannot be read'):
-    list(window_scores.window_places(source, ['a'], 8, 4))
+    list(windowed.window_places(source, ['a'], 8, 4))
 
 
 def test_a_video_that_breaks_on_the_way_costs_the_others_nothing():
   source = _Source({'a': 20, 'b': 5}, broken=('a@8',))
-  places = list(window_scores.window_places(source, ['a', 'b'], 8, 4))
+  places = list(windowed.window_places(source, ['a', 'b'], 8, 4))
   told = []
   found, _ = _scored(source, places, on_error=lambda *what: told.append(what))
   assert [(w.video_id, w.start) for w in found] == [
@@ -114,7 +115,7 @@ def test_no_windows_no_call():
 
 def test_more_windows_than_a_call_takes():
   source = _Source({'a': 100})
-  places = list(window_scores.window_places(source, ['a'], 8, 4))
+  places = list(windowed.window_places(source, ['a'], 8, 4))
   found, encode = _scored(source, places)
   assert len(found) == len(places) == 24
   assert encode.shapes == [(8, 8, 2)] * 3

@@ -1,0 +1,1 @@
+"""Temporal actionness grouping: a rival of the paper's Tables 1 and 2."""
