@@ -6,12 +6,13 @@ over them gives each proposal its features:
   out[t, d] = sum_n  x(t - c d_d + (1 + 2 c) d_d n / (N - 1) - 1/2)  W_n
 
 x(p) is interpolated between snippets and 0 beyond the window, c is the context.
-Sampled first, that is [t, d, N, channels]: 134 million numbers a window of 128
-snippets and 64 durations, and 34 billion multiplications. But from one start to
-the next all points move by one snippet: along t it is a convolution whose
-kernel has the same N matrices for every duration. The Fourier transform along t
-makes it a product at each frequency, N matrices once and a [d, N] matrix of
-phases, a tenth of the work and of the memory, and the same numbers.
+Sampled first, that is [t, d, N, channels]: 34 million numbers a window of 128
+snippets, 64 durations, 32 points and 128 channels, and 17 billion
+multiplications to 512. But from one start to the next all points move by one
+snippet: along t it is a convolution whose kernel has the same N matrices for
+every duration. The Fourier transform along t makes it a product at each
+frequency, with N matrices once and a [d, N] matrix of phases: at most 7 million
+numbers and 1.8 billion multiplications, and the same result.
 """
 
 from typing import NamedTuple
