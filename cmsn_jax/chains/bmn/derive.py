@@ -38,7 +38,7 @@ def derive(
     longest = max(data.source.num_snippets(name) for name in data.train)
     wanted = min(_ROOM * long, longest, settings.max_window)
     wanted = max(_MIN_WINDOW, -(-wanted // _MULTIPLE) * _MULTIPLE)
-    config.windows.length = int(wanted)
+    config.windows.length = int(min(wanted, settings.max_window))
   if not settings.durations:
     longest = min(int(np.ceil(lengths.max())), config.windows.length)
     settings.durations = duration_grid(longest, settings.max_durations)
