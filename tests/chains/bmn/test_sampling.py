@@ -33,6 +33,12 @@ def _slow(features, kernel, durations, context):
   return out
 
 
+def _sampled(features, kernel, durations, context):
+  return sampling.sampled(
+    jnp.asarray(features), jnp.asarray(kernel), durations, context
+  )
+
+
 def _made(seed, b, length, channels, samples, width):
   rng = np.random.default_rng(seed)
   return (
@@ -55,7 +61,7 @@ def test_it_is_sampling_every_point_and_convolving(
   length, durations, samples, context
 ):
   features, kernel = _made(0, 2, length, 3, samples, 4)
-  found = sampling.sampled(features, kernel, durations, context)
+  found = _sampled(features, kernel, durations, context)
   wanted = _slow(features, kernel, durations, context)
   assert found.shape == wanted.shape
   np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -74,7 +80,7 @@ def test_a_point_never_meets_the_copy_of_the_next_period():
   features = np.zeros((1, 6, 1), np.float32)
   features[0, 0] = 1
   kernel = np.ones((2, 1, 1), np.float32)
-  found = sampling.sampled(features, kernel, (6,), 0.25)
+  found = _sampled(features, kernel, (6,), 0.25)
   np.testing.assert_allclose(
     found, _slow(features, kernel, (6,), 0.25), atol=1e-6
   )
@@ -85,7 +91,7 @@ def test_gradients_are_those_of_the_slow_form():
   weight = np.random.default_rng(3).normal(size=(1, 4, 2, 2))
 
   def value(features, kernel):
-    return jnp.sum(weight * sampling.sampled(features, kernel, (1, 3), 0.25))
+    return jnp.sum(weight * _sampled(features, kernel, (1, 3), 0.25))
 
   by_features, by_kernel = jax.grad(value, (0, 1))(features, kernel)
   # Linear in both: the slow form of unit arrays is the gradient.
