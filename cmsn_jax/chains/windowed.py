@@ -132,7 +132,8 @@ def _batched(items, length):
 
 
 def _unbatch(batch, found):
-  found = device.fetch(tuple(found))
+  # Where there are no labels, nothing is said of them.
+  found = device.fetch([array for array in found if array is not None])
   for i, window in enumerate(batch):
     yield Outputs(
       window.video_id,
