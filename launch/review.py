@@ -64,7 +64,7 @@ def main(argv):
   cli.check_outputs(files={'output': _OUTPUT.value})
   _keep_inputs_apart()
   try:
-    from cmsn_jax.review import server
+    from cmsn_jax.review import serving
   except ModuleNotFoundError as error:
     raise cli.Failed(
       f'launch.review needs {error.name}: pip install "cmsn_jax[review]" (or '
@@ -83,7 +83,7 @@ def main(argv):
     _gather(), _OUTPUT.value, threshold=_THRESHOLD.value
   )
   _say(session)
-  server.serve(
+  serving.serve(
     session,
     port=_PORT.value,
     name=_NAME.value or _login(),

@@ -108,6 +108,7 @@ _NO_TRAINING_LIBRARY = (
 # Modules that are there for one optional library, and need it to be imported.
 _OPTIONAL = {
   'cmsn_jax.review.server': 'starlette',
+  'cmsn_jax.review.serving': 'uvicorn',
   'cmsn_jax.serving.server': 'uvicorn',
   'cmsn_jax.serving.service': 'starlette',
 }

@@ -7,6 +7,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -155,8 +156,8 @@ def gather(
   return Inputs(
     sources,
     {
-      '--proposals': fingerprint(sources, 'proposal'),
-      '--annotations': fingerprint(sources, 'annotation'),
+      '--proposals': fingerprint(proposals),
+      '--annotations': fingerprint(known),
     },
     tuple(dict.fromkeys([*labels, *sorted(found - {''})])),
     store,
@@ -166,13 +167,17 @@ def gather(
   )
 
 
-def fingerprint(sources: Mapping[str, Source], kind: str) -> str:
-  """SHA-256 of the segments of one source, wherever the file lies."""
+def fingerprint(videos: Mapping[str, Any]) -> str:
+  """SHA-256 of segments and labels by id, wherever their file lies.
+
+  Args:
+    videos: `proposal_files.Proposals` or `activitynet.Video` by id.
+  """
   digest = hashlib.sha256()
-  for recording_id in sorted(sources):
-    for key, item in sources[recording_id].items.items():
-      if item.source == kind:
-        digest.update(repr((recording_id, key, *item)).encode())
+  for video_id in sorted(videos):
+    video = videos[video_id]
+    digest.update(repr((video_id, video.labels)).encode())
+    digest.update(np.ascontiguousarray(video.segments).tobytes())
   return digest.hexdigest()
 
 

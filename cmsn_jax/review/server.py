@@ -1,4 +1,4 @@
-"""The page's server: assets, recordings, videos by ranges, actions."""
+"""What the page asks for: assets, recordings, videos by ranges, actions."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,7 @@ import json
 import mimetypes
 import os
 import pathlib
-import secrets
-import signal
-import socket
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,6 @@ import starlette.exceptions
 import starlette.requests
 import starlette.responses
 import starlette.routing
-import uvicorn
 
 from cmsn_jax.report import palette
 from cmsn_jax.review import curves, edits, guard, inputs, output
@@ -354,62 +349,3 @@ async def _body(request: Request) -> dict[str, Any]:
   if not isinstance(found, dict):
     raise edits.ActionError('expected a JSON object')
   return found
-
-
-class Server(uvicorn.Server):
-  """Ends at a signal and returns: what comes after it is still to be done."""
-
-  @contextlib.contextmanager
-  def capture_signals(self) -> Iterator[None]:
-    """SIGINT and SIGTERM end the server, and nothing else, in the block."""
-    if threading.current_thread() is not threading.main_thread():
-      yield
-      return
-    before = {
-      number: signal.signal(number, self.handle_exit)
-      for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-      yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def serve(
-  session: session_lib.Session,
-  *,
-  port: int = 0,
-  name: str = '',
-  ready: Any = None,
-) -> None:
-  """Serves a review until it is interrupted (Ctrl-C or SIGTERM).
-
-  Args:
-    session: the review; it is written and closed at the end.
-    port: 0: any that is free.
-    name: of the annotator.
-    ready: called with the page's address before the first request.
-  Raises:
-    OSError: where the port is taken.
-  """
-  token = secrets.token_urlsafe(24)
-  listener = socket.socket()
-  listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-  listener.bind(('127.0.0.1', port))
-  port = listener.getsockname()[1]
-  config = uvicorn.Config(
-    application(session, token, port, name),
-    log_level='warning',
-    access_log=False,
-    server_header=False,
-    proxy_headers=False,
-    timeout_graceful_shutdown=2,
-  )
-  # Ranked before anybody waits for it.
-  for recording_id in session.recordings:
-    session.ranked(recording_id)
-  if ready is not None:
-    listener.listen()
-    ready(f'http://127.0.0.1:{port}/{token}/')
-  Server(config).run(sockets=[listener])

@@ -14,7 +14,7 @@ import urllib.parse
 
 import uvicorn
 
-from cmsn_jax.review import server, session
+from cmsn_jax.review import server, serving, session
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -78,7 +78,7 @@ def in_thread(opened: session.Session):
   listener = config.bind_socket()
   port = listener.getsockname()[1]
   config.app = server.application(opened, 'secret', port, 'Ada')
-  running = server.Server(config)
+  running = serving.Server(config)
   thread = threading.Thread(target=running.run, kwargs={'sockets': [listener]})
   thread.start()
   try:

@@ -152,6 +152,9 @@ def test_decisions_by_keyboard_only(page):
   assert page.item(second['key'])['status'] == 'open'
   page.press('Ctrl+y')
   assert page.item(second['key'])['status'] == 'rejected'
+  page.run('app.select(arguments[0])', second['key'])
+  words = page.run('return document.getElementById("card").textContent')
+  assert words.startswith('rejectedby Ada') and 'null' not in words
   page.press('Ctrl+z', 'Ctrl+z')
   assert page.item(first['key'])['status'] == 'open'
   assert [row['action'] for row in page.actions()] == [

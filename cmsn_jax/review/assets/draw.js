@@ -173,9 +173,7 @@ class Drawing {
     for (let i = 1; i < steps.length; i++) steps[i] += steps[i - 1];
     for (const count of steps) this.most = Math.max(this.most, count);
     this.counts = steps;
-    this.strip = number;
-    this.stripWide = wide;
-    this.stripAbove = this.threshold;
+    [this.strip, this.stripWide, this.stripAbove] = [number, wide, this.threshold];
   }
 
   drawAxis(track) {
@@ -316,7 +314,7 @@ class Drawing {
     });
   }
 
-  // A shape in place of too many boxes: how many lie over each column.
+  // In place of too many boxes: how many lie over each column.
   coarse(spans, track, colour, threshold) {
     let count = 0;
     spans.within(this.from, this.to, (i) => {
@@ -397,47 +395,5 @@ class Drawing {
     pen.lineTo(x + 5, this.tracks.axis.y + AXIS - 6);
     pen.lineTo(x, this.tracks.axis.y + AXIS + 2);
     pen.fill();
-  }
-}
-
-// Stage bytes at several coarsenesses: the likeliest, and how likely any action.
-class Stages {
-  constructor(bytes) {
-    this.count = bytes.length / 6;
-    this.levels = [];
-    let means = Float32Array.from(bytes);
-    for (let size = 1; ; size *= 4) {
-      const n = means.length / 6;
-      const tops = new Uint8Array(n);
-      const action = new Uint8Array(n);
-      for (let t = 0; t < n; t++) {
-        let top = 0;
-        for (let s = 1; s < 6; s++)
-          if (means[6 * t + s] > means[6 * t + top]) top = s;
-        tops[t] = top;
-        action[t] = 255 - means[6 * t];
-      }
-      this.levels.push({ size, tops, action });
-      if (n < 500) break;
-      means = Stages.coarser(means);
-    }
-  }
-
-  static coarser(means) {
-    const n = Math.ceil(means.length / 24);
-    const found = new Float32Array(6 * n);
-    for (let t = 0; t < n; t++) {
-      const last = Math.min(4, means.length / 6 - 4 * t);
-      for (let k = 0; k < last; k++)
-        for (let s = 0; s < 6; s++)
-          found[6 * t + s] += means[6 * (4 * t + k) + s] / last;
-    }
-    return found;
-  }
-
-  level(perPixel) {
-    let best = this.levels[0];
-    for (const level of this.levels) if (level.size <= perPixel) best = level;
-    return best;
   }
 }

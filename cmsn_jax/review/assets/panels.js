@@ -30,11 +30,10 @@ class Panels {
   }
 
   button(text, key, act, extra = {}) {
-    return el('button', { title: key ? `${extra.title || text} (${key})` : text,
-      ...extra, onclick: (event) => {
+    return el('button', { ...extra, title: key ? `${extra.title || text} (${key})` : text, onclick: (event) => {
         event.currentTarget.blur();
         act();
-      } }, text, key ? el('kbd', {}, key) : null);
+      } }, text, key && key.length < 4 ? el('kbd', {}, key) : null);
   }
 
   order() {
@@ -115,7 +114,7 @@ class Panels {
       el('div', { class: 'times' }, el('b', {}, clock(item.start, 2)), ' – ',
         el('b', {}, clock(item.end, 2)),
         el('span', { class: 'muted' }, ` ${(item.end - item.start).toFixed(2)} s`)),
-      reason ? el('p', { class: 'reason' }, reason) : null,
+      ...(reason ? [el('p', { class: 'reason' }, reason)] : []),
       this.labels(item, off),
       el('div', { class: 'buttons' },
         this.button('accept', 'a', () => app.accept(), { class: 'good', ...off }),
