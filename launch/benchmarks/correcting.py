@@ -4,8 +4,9 @@ r"""Do corrections where the ranking asks for them pay? Simulated, on real data.
 
 Begins with the labels of a tenth of the training recordings. In each round a
 model proposes for all others, and a simulated annotator, who knows the truth,
-corrects the segments that launch.review would show first, or as many at random;
-then the next model begins with the last one's parameters and learns from the
+goes to the segments that launch.review would show first, or to random ones, until
+as many are decided: moved onto an instance, rejected, or added where something
+else happens in what was looked at. Then the next model begins with the last one's parameters and learns from the
 corrected file, in which all that nobody looked at is ignored. Prints AR on the
 validation recordings after each round; what is there already is not repeated.
 
@@ -30,7 +31,7 @@ _CONFIG = flags.DEFINE_string(
   'config', 'configs/rat_social_plus.py', 'Of the template chain.'
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Rounds of correcting.')
-_SEGMENTS = flags.DEFINE_integer('segments', 20, 'Corrected in a round.')
+_SEGMENTS = flags.DEFINE_integer('segments', 20, 'Decided in a round.')
 _SHARE = flags.DEFINE_float('share', 0.1, 'Of the recordings, labelled before.')
 _STEPS = flags.DEFINE_integer('steps', 200, 'Of the first training.')
 _WARM_STEPS = flags.DEFINE_integer('warm_steps', 100, 'Of those after it.')
@@ -130,18 +131,19 @@ def _round(folder, last, arm, number, truth, seed):
   choose = (
     _best if arm == 'ranked' else _any_of(np.random.default_rng([seed, number]))
   )
-  counts = [
-    correct(opened, *choose(opened), truth.videos)
-    for _ in range(_SEGMENTS.value)
-  ]
+  looks = hits = decided = 0
+  while decided < _SEGMENTS.value:
+    hit, added = correct(opened, *choose(opened), truth.videos)
+    looks, hits, decided = looks + 1, hits + hit, decided + 1 + added
   looked = _looked_sec(opened)
   opened.close()
   row = {
     'arm': arm,
     'round': number,
     'segments': number * _SEGMENTS.value,
-    'hits': sum(hit for hit, _ in counts),
-    'added': sum(added for _, added in counts),
+    'decided': decided,
+    'looks': looks,
+    'hits': hits,
     'looked_min': round(looked / 60, 1),
   }
   return _trained(folder, last, seed, row)
@@ -279,9 +281,9 @@ def _trained(folder, last, seed, row):
 def _print(rows):
   """Means over the seeds, as a table in Markdown."""
   print(
-    '\n| corrected | segments | hits | added | looked at, min | AR@10 | AR@50 | AR@100 |'
+    '\n| looked at | segments | decided | looks | hits | looked at, min | AR@10 | AR@50 | AR@100 |'
   )
-  print('|---|---|---|---|---|---|---|---|')
+  print('|---|---|---|---|---|---|---|---|---|')
   groups = {}
   for row in rows:
     groups.setdefault((row['arm'], row['segments']), []).append(row)
@@ -289,7 +291,7 @@ def _print(rows):
     cells = [
       f'{np.mean([row.get(name, 0) for row in found]):{form}}'
       for name, form in (
-        ('hits', '.1f'), ('added', '.1f'), ('looked_min', '.1f'),
+        ('decided', '.0f'), ('looks', '.0f'), ('hits', '.0f'), ('looked_min', '.1f'),
         *((f'ar_{an}', '.3f') for an in _ANS),
       )
     ]  # fmt: skip
