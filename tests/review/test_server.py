@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -13,6 +15,8 @@ pytest.importorskip('uvicorn', reason='pip install cmsn_jax[review]')
 from cmsn_jax.files import proposal_files
 from cmsn_jax.review import inputs, session
 from tests.review import made, running
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -279,6 +283,21 @@ def test_the_command_outlives_a_kill_and_writes_at_the_end(folder, tmp_path):
   assert 'jump' in (tmp_path / 'c.csv').read_text()
 
 
+def test_without_the_extra_it_says_what_to_install(folder, tmp_path):
+  code = (
+    'import runpy, sys; sys.modules["uvicorn"] = None; '
+    f'sys.argv[1:] = ["--proposals={folder}/proposals.json", '
+    f'"--output={tmp_path}/c.json"]; '
+    'runpy.run_module("launch.review", run_name="__main__")'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True,
+    timeout=60,
+  )  # fmt: skip
+  assert done.returncode == 1, done.stderr
+  assert 'pip install "cmsn_jax[review]"' in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
   'arguments, message',
   [
@@ -289,16 +308,13 @@ def test_the_command_outlives_a_kill_and_writes_at_the_end(folder, tmp_path):
   ],
 )
 def test_wrong_calls_say_why(folder, tmp_path, arguments, message):
-  import subprocess
-  import sys
-
   given = [a.format(folder, tmp_path) for a in arguments]
   done = subprocess.run(
     [
       sys.executable, '-m', 'launch.review', '--nobrowser',
       f'--proposals={folder}/proposals.json', *given,
     ],
-    cwd=pathlib.Path(__file__).resolve().parents[2],
+    cwd=_ROOT,
     capture_output=True, text=True, timeout=60,
   )  # fmt: skip
   assert done.returncode == 2, done.stderr
