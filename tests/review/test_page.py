@@ -463,10 +463,10 @@ def test_ten_hours_and_two_hundred_recordings(browser, tmp_path):
   browser.size(1280, 800)
   with running.in_thread(opened) as client:
     page = Page(browser, client, tmp_path / 'c.json')
-    browser.devtools('Performance.enable')
+    browser.devtools('Performance.enable', timeDomain='threadTicks')
     page.open()
     page.show('v000')
-    # What the page itself needs; others may be at work on this machine.
+    # CPU of the page: others may be at work on this machine.
     assert _busy_sec(browser) < 3
     page.show('long')
     page.run('app.setThreshold(0)')
@@ -487,8 +487,9 @@ def test_ten_hours_and_two_hundred_recordings(browser, tmp_path):
         span,
       )
       assert page.run('return app.timeline.kind') == kind
-      # A frame of 60 a second has 16.7 ms.
-      assert times[len(times) // 2] < 12, times
+      # A frame of 60 a second has 16.7 ms. Wall time: the slower drawings are
+      # those in which others had the processor.
+      assert times[4] < 8, times
     page.clean()
     browser.open('about:blank')
 
