@@ -209,7 +209,7 @@ def correct(opened, recording_id, key, truth):
   left = missing()
   spans = np.array([row[:2] for row in left]).reshape(-1, 2)
   tiou = segments_lib.tiou(np.array([item[:2]]), spans)[0]
-  hit = bool(len(left)) and tiou.max() >= _TOUCHES
+  hit = bool(len(left) and tiou.max() >= _TOUCHES)
   if hit:
     start, end, label = left[int(tiou.argmax())]
     act('change', item=key, segment=[start, end])
@@ -271,7 +271,7 @@ def _trained(folder, last, seed, row):
       config.train.init_from = str((last / 'run').absolute())
   config_checks.check(config)
   result = setup.run(config, folder / 'run', quiet=cli.quiet())
-  row |= {f'ar_{an}': result.metrics[f'ar_{an}'] for an in _ANS}
+  row |= {f'ar_{an}': float(result.metrics[f'ar_{an}']) for an in _ANS}
   with replacing.file(done) as file:
     json.dump(row, file)
   print(row, flush=True)
