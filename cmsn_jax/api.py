@@ -24,7 +24,7 @@ from cmsn_jax.chains import protocol as protocol_lib
 from cmsn_jax.evaluation import detection, detection_files, from_files
 from cmsn_jax.evaluation import metrics as metrics_lib
 from cmsn_jax.files import feature_memory, proposal_files
-from cmsn_jax.proposing import exported_run, exporting, inputs
+from cmsn_jax.proposing import exported_run, exporting, inputs, streaming
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.training import config_checks, setup
 
@@ -164,6 +164,30 @@ class Model:
       return self._each(
         source, list(seconds), on_error, labels, stack.pop_all()
       )
+
+  def stream(
+    self,
+    feature_fps: float | None = None,
+    *,
+    latency_sec: float | None = None,
+    context_sec: float | None = None,
+  ) -> streaming.Stream:
+    """Proposals of a recording that still runs: `push(rows)`, then `flush()`.
+
+    Args:
+      feature_fps: rows a second that will be pushed; None: as the model was
+        trained on.
+      latency_sec: how long after its end a proposal is told at the latest;
+        None: the median duration of the training instances.
+      context_sec: how much of the past is looked at; None: two windows of the
+        training.
+
+    Raises:
+      ValueError: of a model on video, or a rate or latency that cannot be.
+    """
+    return streaming.Stream(
+      self._trained, feature_fps, latency_sec, context_sec
+    )
 
   def export(self, folder: PathLike, *, form: str = 'jax') -> dict[str, int]:
     """Writes it as programs that need numpy and jax, or ONNX Runtime, only.

@@ -1,10 +1,8 @@
 """What all commands share: flags, exit statuses, warnings in one line."""
 
 import errno
-import hashlib
 import os
 import pathlib
-import platform
 import re
 import sys
 import tempfile
@@ -35,6 +33,7 @@ _SHARED = {
   'proposal_flags': 'How proposals are read',
   'final_flags': 'The final list',
   'report_run': 'A trained run in place of proposals',
+  'engine_flags': 'Who works',
 }
 
 
@@ -63,28 +62,10 @@ def quiet() -> bool:
 
 
 def use_compilation_cache() -> None:
-  """Keeps compiled programs between runs, unless the user set a place.
+  """See `devices.keep_compiled`."""
+  from cmsn_jax.engines import devices
 
-  The folder is named by the processor's features: a home directory may be
-  shared by machines that cannot run each other's programs.
-  """
-  import jax
-
-  if not jax.config.jax_compilation_cache_dir:
-    base = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-    folder = pathlib.Path(base) / 'cmsn_jax' / f'xla-{_processor()}'
-    jax.config.update('jax_compilation_cache_dir', str(folder))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-
-
-def _processor():
-  try:
-    lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    found = next(line for line in lines if line.startswith(('flags', 'Feat')))
-  except (OSError, StopIteration):
-    found = platform.processor()
-  text = f'{platform.machine()} {found}'
-  return hashlib.sha256(text.encode()).hexdigest()[:12]
+  devices.keep_compiled()
 
 
 def require(**values: object) -> None:

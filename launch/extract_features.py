@@ -16,7 +16,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, distributed, input_flags
+from . import cli, engine_flags, input_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The extractor; see configs/features_*.py.', lock_config=True
@@ -34,8 +34,9 @@ def main(argv):
   cli.check_outputs(folders={'output': _OUTPUT.value})
   if _CONFIG.value is None:
     raise ValueError('--config is needed, e.g. configs/features_i3d.py')
+  engine = engine_flags.settings()
   cli.use_compilation_cache()
-  distributed.announce_devices(cli.quiet())
+  engine_flags.announce(engine, cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.features import feature_folder, video_features
 
@@ -47,6 +48,7 @@ def main(argv):
     found.videos,
     pathlib.Path(_OUTPUT.value),
     shard=shard,
+    engine=engine,
     quiet=cli.quiet(),
   )
   result.failures.update(found.failures)

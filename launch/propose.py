@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from . import cli, distributed, final_flags, input_flags
+from . import cli, engine_flags, final_flags, input_flags
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _OUTPUT = flags.DEFINE_string('output', '', 'Proposals, ActivityNet JSON.')
@@ -83,8 +83,9 @@ def main(argv):
     files={'output': _OUTPUT.value, 'csv': _CSV.value},
     folders={'save_stages': _SAVE_STAGES.value, 'plots': _PLOTS.value},
   )
+  engine = engine_flags.settings()
   cli.use_compilation_cache()
-  distributed.announce_devices(cli.quiet())
+  engine_flags.announce(engine, cli.quiet())
   from cmsn_jax import sharding
   from cmsn_jax.proposing import corpus, video_labels
 
@@ -112,6 +113,7 @@ def main(argv):
     append=_APPEND.value,
     labels=_LABELS.value,
     video_labels=known,
+    engine=engine,
     quiet=cli.quiet(),
   )
   if _PLOTS.value and pathlib.Path(_OUTPUT.value).exists():

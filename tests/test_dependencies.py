@@ -34,7 +34,8 @@ _MAY_IMPORT = {
   'features/variables': '',
   'features/backbones': 'features/pixels features/variables',
   'features/weights': 'features/backbones features/variables files',
-  'features': 'files video progress sharding',
+  'engines': '',
+  'features': 'files video progress sharding engines',
   'stages': 'features/backbones segments stage_names',
   'candidates': 'segments stage_names',
   'suppression': 'segments stage_names',
@@ -66,11 +67,12 @@ _MAY_IMPORT = {
   'training/metric_writer training/stopping runs features video data/windows '
   'data/augmentation progress processes',
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
-  'features files annotations video suppression segments progress sharding',
+  'features files annotations video suppression segments progress sharding '
+  'engines',
   'serving': 'proposing runs data files annotations suppression',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '
-  'video suppression segments progress sharding processes',
+  'video suppression segments progress sharding processes engines',
 }
 # Imports of ours that stand inside a function: what is slow to load and not
 # always needed.
@@ -85,7 +87,7 @@ _LATE = {
 # What is optional, or slow to load and not always needed.
 _LATE_LIBRARIES = (
   'cv2', 'PIL', 'matplotlib', 'IPython', 'scipy', 'python_calamine', 'jax2onnx',
-  'onnxruntime',
+  'onnxruntime', 'ray',
 )  # fmt: skip
 # These import, beside numpy and each other, nothing or jax alone, so that an
 # exported model can bring them along.

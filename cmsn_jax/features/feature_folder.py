@@ -4,19 +4,16 @@
 appears whole or not at all.
 """
 
+import contextlib
 import dataclasses
-import errno
 import pathlib
 import time
 
 from cmsn_jax import progress, sharding
-from cmsn_jax.features import kept_rows, video_features
+from cmsn_jax.engines import dealing
+from cmsn_jax.engines import engine as engine_lib
+from cmsn_jax.features import extracting, kept_rows, video_features
 from cmsn_jax.video import decoding
-from cmsn_jax.video import reader as video_reader
-
-# Longer videos are extracted by themselves: a stop then loses no more of them
-# than a window, and what packing them with others would gain is little.
-_LONG_SEC = 300.0
 
 
 @dataclasses.dataclass
@@ -45,6 +42,7 @@ def extract(
   *,
   allow_damage: bool | None = None,
   shard: tuple[int, int] = (0, 1),
+  engine: engine_lib.Settings = engine_lib.IN_PLACE,
   quiet: bool = False,
 ) -> Result:
   """Extracts the features of all videos that have none yet.
@@ -55,11 +53,13 @@ def extract(
     output: folder of the features; made where it is missing.
     allow_damage: read through damage in videos, with a warning.
     shard: (i, n): only the i-th of n parts, dealt out by duration.
+    engine: the workers; the result is the same with any.
     quiet: show no progress.
   Returns:
     what happened to the part's videos; a video that cannot be read is a failure, not an error.
   Raises:
     ValueError: when the folder holds features of another extractor.
+    dealing.EngineError: if no worker is left.
   """
   kept = kept_rows.KeptRows(output, features)
   if shard[1] > 1:
@@ -72,49 +72,35 @@ def extract(
   missing = _missing(kept, videos, result)
   seconds = _durations(missing, result.failures, allow_damage)
   missing = {video_id: missing[video_id] for video_id in seconds}
-  bar = _Bar(float(sum(seconds.values())), features.extractor, quiet)
-  with bar, video_reader.VideoReader() as reader:
-    options = {'reader': reader, 'allow_damage': allow_damage}
-    for video_id, path in list(missing.items()):
-      if seconds[video_id] > _LONG_SEC or kept.is_begun(video_id):
-        _extract_long(kept, video_id, path, result, bar, options)
-        del missing[video_id]
-
-    def name(video_id):
-      bar.video_id = video_id
-
-    extracted = features.extract_all(
-      missing,
-      clock=result.clock,
-      on_video=name,
-      on_frames=bar.add_frames,
-      **options,
-    )
-    for video_id, rows, error, num_frames in extracted:
-      if rows is None:
-        result.failures[video_id] = str(error)
+  start = time.perf_counter()
+  with _Bar(seconds, features.extractor, quiet) as bar:
+    for video_id, made, error in _outcomes(
+      engine, kept, missing, seconds, allow_damage, bar.reached
+    ):
+      if error is not None:
+        result.failures[video_id] = error
         continue
-      kept.write(video_id, missing[video_id], rows)
       result.done.append(video_id)
-      result.video_sec += num_frames / features.extractor.fps
+      result.video_sec += made.video_sec
+      result.clock.add(made.clock)
+  if not engine.in_place():
+    # Of workers side by side; what each of them waited for adds up.
+    result.clock.total_sec = time.perf_counter() - start
   return result
 
 
-def _extract_long(kept, video_id, path, result, bar, options):
-  """By itself, so that a stop loses a part of it only."""
-  bar.video_id, clock = video_id, video_features.Clock()
-  try:
-    kept.extract(
-      video_id, path, clock=clock, on_frames=bar.add_frames, **options
-    )
-  except (ValueError, OSError) as error:
-    if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
-      raise  # no other video would fit either
-    result.failures[video_id] = str(error)
+def _outcomes(engine, kept, videos, seconds, allow_damage, on_seconds):
+  if engine.in_place() or not videos:
+    with contextlib.closing(
+      extracting.Extracting(kept, videos, seconds, allow_damage)
+    ) as here:
+      yield from here.run([*videos], on_seconds)
     return
-  result.done.append(video_id)
-  result.clock.add(clock)
-  result.video_sec += clock.frames / kept.features.extractor.fps
+  job = extracting.job(kept, videos, seconds, allow_damage)
+  with engine_lib.pool(engine, job) as pool:
+    yield from dealing.deal(
+      seconds, pool, tries=engine.tries, on_seconds=on_seconds
+    )
 
 
 def _missing(kept, videos, result):
@@ -134,17 +120,17 @@ def _missing(kept, videos, result):
 class _Bar:
   """Progress in seconds of video, and how that compares to real time."""
 
-  def __init__(self, total_sec: float, extractor, quiet: bool):
-    self._fps, self._start = extractor.fps, time.monotonic()
+  def __init__(self, seconds: dict[str, float], extractor, quiet: bool):
+    self._start = time.monotonic()
+    self._reached = dict.fromkeys(seconds, 0.0)
     self._bar = progress.bar(
-      total=round(total_sec, 1),
+      total=round(float(sum(seconds.values())), 1),
       quiet=quiet,
       desc=extractor.name,
       unit='s of video',
       bar_format='{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s of '
       'video [{elapsed}<{remaining}{postfix}]',
     )
-    self.video_id = ''
 
   def __enter__(self):
     return self
@@ -152,13 +138,13 @@ class _Bar:
   def __exit__(self, *_):
     self._bar.close()
 
-  def add_frames(self, count: int) -> None:
-    """Counts frames decoded."""
-    self._bar.update(count / self._fps)
+  def reached(self, video_id: str, second: float) -> None:
+    """Moves to a second of a video; what was reached before stays."""
+    self._bar.update(max(0.0, second - self._reached[video_id]))
+    self._reached[video_id] = max(second, self._reached[video_id])
     passed = max(time.monotonic() - self._start, 1e-9)
     self._bar.set_postfix_str(
-      f'{self._bar.n / passed:.2f} x real time, {self.video_id}',
-      refresh=False,
+      f'{self._bar.n / passed:.2f} x real time, {video_id}', refresh=False
     )
 
 

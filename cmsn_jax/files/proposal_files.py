@@ -10,6 +10,7 @@ A row may say what happens, `"label": "…"`, and how sure that is,
 import csv
 import dataclasses
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -96,6 +97,8 @@ class Proposals:
 def read(path: json_files.PathLike) -> dict[str, Proposals]:
   """The proposals in an ActivityNet result JSON file, best first.
 
+  A .jsonl has one a line, see `of_lines`.
+
   Segments of no length and starts before 0 are kept, with one warning: other
   systems write them and their tIoU is well defined.
 
@@ -108,8 +111,41 @@ def read(path: json_files.PathLike) -> dict[str, Proposals]:
     ProposalFileError: on anything malformed, with every problem by video and
       entry.
   """
+  if is_lines(path):
+    return parse(of_lines(path), path)
   hint = '; give the .json that launch.propose wrote'
   return parse(json_files.read(path, ProposalFileError, hint), path)
+
+
+def is_lines(path: json_files.PathLike) -> bool:
+  """Whether a file has a proposal a line, as launch.live writes it."""
+  return os.fspath(path).lower().endswith('.jsonl')
+
+
+def of_lines(path: json_files.PathLike) -> dict:
+  """Lines {"video", "segment", "score"} as the document that `parse` takes.
+
+  A last line without an end is still being written, and left out.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ProposalFileError: on a line that is something else, naming it.
+  """
+  json_files.require_file(path, ProposalFileError)
+  results = {}
+  with open(path, encoding='utf-8', errors='replace') as file:
+    for number, text in enumerate(file, start=1):
+      if not text.endswith('\n'):
+        break
+      try:
+        entry = json.loads(text)
+        results.setdefault(entry['video'], []).append(entry)
+      except (ValueError, TypeError, KeyError):
+        raise ProposalFileError(
+          f'{path}, line {number}: found {text.strip()[:60]!r}, expected '
+          '{"video": id, "segment": [start, end], "score": x}'
+        ) from None
+  return {'results': results}
 
 
 def parse(document: object, path: json_files.PathLike) -> dict[str, Proposals]:

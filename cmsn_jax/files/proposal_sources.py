@@ -63,16 +63,19 @@ def read(
     start = file.read(64)
   if path.lower().endswith(('.pkl', '.pickle')) or start[:1] == b'\x80':
     return _finished(path, _of_pickle(path), clock)
-  if path.lower().endswith('.json') or start.lstrip(b'\xef\xbb\xbf \r\n\t')[
-    :1
-  ] in (b'{', b'['):
+  if path.lower().endswith(('.json', '.jsonl')) or start.lstrip(
+    b'\xef\xbb\xbf \r\n\t'
+  )[:1] in (b'{', b'['):
     return _of_json(path, clock)
   return _finished(path, proposal_tables.read(path), clock)
 
 
 def _of_json(path, clock) -> dict[str, Proposals]:
   hint = '; name it .csv'
-  document = json_files.read(path, ProposalFileError, hint)
+  if proposal_files.is_lines(path):
+    document = proposal_files.of_lines(path)
+  else:
+    document = json_files.read(path, ProposalFileError, hint)
   found = proposal_files.parse(_usual(document), path)
   found = _named_alike(path, found, clock)
   segments = proposal_units.seconds(

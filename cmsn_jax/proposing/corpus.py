@@ -1,6 +1,7 @@
 """Proposals for many files: resumable, split over processes, failures kept."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import pathlib
@@ -13,8 +14,10 @@ from cmsn_jax import progress, sharding
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
+from cmsn_jax.engines import dealing
+from cmsn_jax.engines import engine as engine_lib
 from cmsn_jax.files import feature_rates, stage_files
-from cmsn_jax.proposing import inputs, result_files
+from cmsn_jax.proposing import inputs, proposer, result_files
 from cmsn_jax.proposing import video_labels as video_labels_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.suppression import final_list
@@ -39,6 +42,7 @@ def propose(
   keep_features: pathlib.Path | None = None,
   labels: str = 'best',
   video_labels: video_labels_lib.VideoLabels | None = None,
+  engine: engine_lib.Settings = engine_lib.IN_PLACE,
   quiet: bool = False,
 ) -> dict[str, str]:
   """Writes proposals of every video at `path`.
@@ -64,6 +68,7 @@ def propose(
     labels: see `prediction.Prediction.rows`.
     video_labels: what happens somewhere in each video: a row a likely label of
       it; with labels 'none' those of the run do not count.
+    engine: the workers; the result is the same with any.
     quiet: show no progress.
 
   Returns:
@@ -72,6 +77,7 @@ def propose(
   Raises:
     ValueError: if nothing can be done at all, `output` holds proposals of
       another input, or labels are asked of a run that has none.
+    dealing.EngineError: if no worker is left.
   """
   trained = workdir
   if isinstance(workdir, pathlib.Path):
@@ -105,11 +111,21 @@ def propose(
     )
 
     left = _Left()
+    job = functools.partial(
+      proposer.job, trained, path if isinstance(path, str) else ', '.join(path),
+      opened, feature_fps, known and known.videos, keep_features,
+    )  # fmt: skip
 
     def predict(video_ids, bar):
-      for video_id, found in trained.predictor.propose(
-        inputs.Followed(opened, bar), video_ids, on_error=failures.__setitem__
-      ):
+      here = proposer.Proposer(
+        trained.predictor, opened.source, opened.extracting
+      )
+      times = {v: seconds[v] for v in video_ids}
+      for outcome in _outcomes(engine, here, job, times, bar.reached):
+        video_id, found, error = outcome
+        if error is not None:
+          failures[video_id] = error
+          continue
         found = left.limit(video_id, found, seconds[video_id], settings)
         rows = _rows(video_id, found, labels, video_labels)
         yield video_id, found._replace(proposals=rows)
@@ -122,6 +138,17 @@ def propose(
   results.finish()
   result_files.join(output, shard[1], identity, csv)
   return failures
+
+
+def _outcomes(engine, here, job, seconds, on_seconds):
+  """Of videos, worked on in this process or by workers of `job()`."""
+  if engine.in_place() or not seconds:
+    yield from here.run([*seconds], on_seconds)
+    return
+  with engine_lib.pool(engine, job()) as pool:
+    yield from dealing.deal(
+      seconds, pool, tries=engine.tries, on_seconds=on_seconds
+    )
 
 
 def _not_of_others(video_ids, opened, results, failures, output):

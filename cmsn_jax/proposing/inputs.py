@@ -10,7 +10,6 @@ import numpy as np
 from absl import logging
 from jaxtyping import Shaped
 
-from cmsn_jax import progress
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.data import frame_source, sources
 from cmsn_jax.features import extracting_store, video_features
@@ -122,12 +121,14 @@ class Opened(NamedTuple):
     seconds: of each that can be read.
     identify: video id -> which video it is.
     extracting: makes the features, where the videos are not features.
+    paths: of the videos by id; None where they are features.
   """
 
   source: sources.Source
   seconds: dict[str, float]
   identify: Callable[[str], identities.Identity]
   extracting: extracting_store.ExtractingStore | None = None
+  paths: dict[str, os.PathLike] | None = None
 
 
 def open_source(
@@ -179,7 +180,7 @@ def open_source(
     return Opened(source, seconds, lambda v: _of_rows(path, source, v))
   found = _videos(texts, find)
   failures.update(found.failures)
-  paths, seconds = found.videos, {}
+  paths, seconds = dict(found.videos), {}
   for video_id, file in list(paths.items()):
     try:
       info = decoding.probe(file)
@@ -196,13 +197,47 @@ def open_source(
   reader = None
   if not in_place:
     reader = stack.enter_context(video_reader.VideoReader())
+  source, extracting = video_source(
+    trained, path, paths, reader, feature_fps, known, keep_features
+  )
+  return Opened(
+    source, seconds, lambda v: identities.of(paths[v]), extracting, paths
+  )
+
+
+def video_source(
+  trained: trained_lib.Trained,
+  path: str,
+  paths: Mapping[str, os.PathLike],
+  reader: video_reader.VideoReader | None,
+  feature_fps: float | None = None,
+  known: Mapping[str, activitynet.Video] | None = None,
+  keep_features: pathlib.Path | None = None,
+) -> tuple[sources.Source, extracting_store.ExtractingStore | None]:
+  """Videos as a trained run reads them; none is looked at yet.
+
+  Args:
+    trained: the run.
+    path: what errors call them.
+    paths: by id.
+    reader: decodes in another process; None decodes here.
+    feature_fps: see `open_source`.
+    known: likewise.
+    keep_features: likewise.
+
+  Returns:
+    the source, and who extracts its features, if anybody.
+
+  Raises:
+    ValueError: if the run was trained on features of an unknown extractor.
+  """
   if trained.config.data.input == 'video':
     settings = trained.config.video
     source = frame_source.DecodingSource(
       paths, reader, fps=settings.fps, size=settings.size,
       stride=c3d.STRIDE_FRAMES, crop=settings.crop,
     )  # fmt: skip
-    return Opened(source, seconds, lambda v: identities.of(paths[v]))
+    return source, None
   record = trained.data['sidecar']
   if not record:
     raise ValueError(
@@ -214,8 +249,7 @@ def open_source(
   store = extracting_store.ExtractingStore(
     extractor, paths, reader, keep_features
   )
-  source = feature_source(trained, store, feature_fps, known)
-  return Opened(source, seconds, lambda v: identities.of(paths[v]), store)
+  return feature_source(trained, store, feature_fps, known), store
 
 
 def _of_rows(path, source, video_id) -> identities.Identity:
@@ -256,13 +290,24 @@ def _is_arrays(path) -> bool:
 
 
 class Followed:
-  """A source that moves a bar as its videos are read, or extracted."""
+  """A source that says how far its videos are read, or extracted.
 
-  def __init__(self, opened: Opened, bar: progress.VideoBar):
-    self._source, self._bar = opened.source, bar
-    self.feature_fps = opened.source.feature_fps
-    if opened.extracting is not None:
-      opened.extracting.on_seconds = bar.reached
+  Args:
+    source: of the videos.
+    extracting: makes the features, where the videos are not features.
+    on_seconds: told (video id, seconds reached).
+  """
+
+  def __init__(
+    self,
+    source: sources.Source,
+    extracting: extracting_store.ExtractingStore | None,
+    on_seconds: Callable[[str, float], None],
+  ):
+    self._source, self._on_seconds = source, on_seconds
+    self.feature_fps = source.feature_fps
+    if extracting is not None:
+      extracting.on_seconds = on_seconds
 
   def num_snippets(self, video_id: str) -> int:
     """Snippets of a video."""
@@ -275,9 +320,9 @@ class Followed:
   def read(
     self, video_id: str, start: int, stop: int
   ) -> Shaped[np.ndarray, 't ...']:
-    """Snippets [start, stop), and moves the bar to their end."""
+    """Snippets [start, stop), and says where they begin."""
     snippets = self._source.read(video_id, start, stop)
-    self._bar.reached(video_id, start / self.feature_fps)
+    self._on_seconds(video_id, start / self.feature_fps)
     return snippets
 
 

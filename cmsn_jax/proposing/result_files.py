@@ -167,7 +167,7 @@ def join(
     inputs = list(dict.fromkeys(inputs))
     _write(output, results, identity, inputs, sources)
   if csv:
-    proposal_files.write_csv(csv, results)
+    proposal_files.write_csv(csv, dict(sorted(results.items())))
   logging.info('wrote %s: %d videos', output, len(results))
 
 
@@ -190,14 +190,15 @@ def _about(path) -> dict:
 
 
 def _write(path, results, identity, inputs, sources):
+  """In the order of the ids, whoever was done first."""
   about = {
     'used': False,
     'details': '',
     'model': identity,
     'inputs': inputs,
-    'sources': sources,
+    'sources': dict(sorted(sources.items())),
   }
-  proposal_files.write(path, results, external_data=about)
+  proposal_files.write(path, dict(sorted(results.items())), external_data=about)
 
 
 def _model_of(path):

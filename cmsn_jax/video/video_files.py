@@ -6,6 +6,7 @@ make the decoder read something else than the file that was named.
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import stat
@@ -44,6 +45,15 @@ def allow_damage(allowed: bool = True) -> None:
 def damage_allowed(argument: bool | None) -> bool:
   """The argument, or the process's default where it is None."""
   return _damage['allowed'] if argument is None else argument
+
+
+def absolute(path: os.PathLike) -> os.PathLike:
+  """The same video for a process with another working directory."""
+  if dataclasses.is_dataclass(path):  # Numbered pictures in a folder.
+    return dataclasses.replace(
+      path, folder=pathlib.Path(path.folder).absolute()
+    )
+  return pathlib.Path(path).absolute()
 
 
 def find_videos(folder: str | os.PathLike) -> dict[str, pathlib.Path]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.features import (
+  extracting,
   extractor,
   feature_folder,
   kept_rows,
@@ -130,7 +131,7 @@ def test_record_is_json(tmp_path):
 
 
 def test_a_long_video_is_gone_on_with(videos, tmp_path, monkeypatch):
-  monkeypatch.setattr(feature_folder, '_LONG_SEC', 1.0)
+  monkeypatch.setattr(extracting, '_LONG_SEC', 1.0)
   made_videos.make(videos / 'long.mp4', num_frames=250)
   output = tmp_path / 'features'
   kept = kept_rows.KeptRows(output, _features())

@@ -1,0 +1,1 @@
+"""Many videos → many workers: dealt out, tried again, gathered."""
