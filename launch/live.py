@@ -18,7 +18,7 @@ import sys
 
 from absl import flags
 
-from . import cli, distributed, final_flags, video_flags
+from . import cli, final_flags, video_flags
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of a trained run.')
 _INPUT = flags.DEFINE_string(
@@ -61,11 +61,11 @@ def main(argv):
       '.jsonl'
     )
   cli.use_compilation_cache()
-  distributed.announce_devices(True)
   video_flags.apply()
   from cmsn_jax.proposing import live, streaming
 
-  run, settings = final_flags.load(pathlib.Path(_WORKDIR.value), None)
+  with contextlib.redirect_stdout(sys.stderr):  # standard output has the lines
+    run, settings = final_flags.load(pathlib.Path(_WORKDIR.value), None)
   rate = _FEATURE_FPS.value or None
   stream = streaming.Stream(run, rate, _LATENCY.value or None)
   with contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -26,23 +26,28 @@ class Told(NamedTuple):
     end_sec: likewise.
     score: as `launch.propose` gives it.
     at_sec: how much of the recording there was.
+    label: what happens; None: the run has no labels.
+    label_score: how sure that is.
   """
 
   start_sec: float
   end_sec: float
   score: float
   at_sec: float
+  label: str | None = None
+  label_score: float | None = None
 
   def line(self, name: str) -> str:
     """As JSON in one line, of a recording of this name."""
-    return json.dumps(
-      {
-        'video': name,
-        'segment': [self.start_sec, self.end_sec],
-        'score': self.score,
-        'at': round(self.at_sec, 3),
-      }
-    )
+    entry = {
+      'video': name,
+      'segment': [self.start_sec, self.end_sec],
+      'score': self.score,
+      'at': round(self.at_sec, 3),
+    }
+    if self.label is not None:
+      entry |= {'label': self.label, 'label_score': self.label_score}
+    return json.dumps(entry)
 
 
 class Spent(NamedTuple):
@@ -89,7 +94,8 @@ def run(
 
   def tell_all(found):
     nonlocal told
-    for (begin, end), score in zip(found.segments.tolist(), found.scores):
+    for row in found.rows():
+      (begin, end), score = row.pop('segment'), row.pop('score')
       if settings.min_score is not None and score < settings.min_score:
         break
       if settings.non_overlapping:
@@ -99,7 +105,7 @@ def run(
         oldest = stream.now_sec - 2 * stream.context_sec
         recent[:] = [one for one in recent if one[1] > oldest]
         recent.append((begin, end))
-      tell(Told(begin, end, float(score), stream.now_sec))
+      tell(Told(begin, end, score, stream.now_sec, **row))
       told += 1
 
   for some in rows:
@@ -126,7 +132,7 @@ class Lines:
     late: rows left out.
   """
 
-  def __init__(self, file: IO[str], feature_fps: float | int):
+  def __init__(self, file: Iterable[str], feature_fps: float | int):
     self._file, self._fps = file, float(feature_fps)
     self.held = self.late = 0
 

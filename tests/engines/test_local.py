@@ -11,13 +11,11 @@ from tests.engines import waiting_job
 
 @pytest.fixture
 def make(tmp_path):
-  """Returns (a job that leaves its traces in a folder, a pool of two for it)."""
+  """Returns a job that leaves its traces in a folder, and a pool for it."""
 
-  def made(**options):
+  def made(workers=2, **options):
     job = waiting_job.WaitingJob(tmp_path, **options)
-    settings = engine.Settings(workers=2)
-    assert not settings.in_place()
-    return job, engine.pool(settings, job)
+    return job, engine.pool(engine.Settings(workers=workers), job)
 
   return made
 
@@ -53,7 +51,7 @@ def test_two_processes_work_die_and_are_replaced(make):
 
 
 def test_a_worker_that_cannot_start_says_why(make):
-  _, pool = make(start_error='no such weights')
+  _, pool = make(workers=1, start_error='no such weights')
   with (
     pool,
     pytest.raises(dealing.EngineError, match='ValueError: no such weights'),

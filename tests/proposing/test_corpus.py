@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.chains import prediction
+from cmsn_jax.engines import engine
 from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import corpus, inputs, result_files
 from cmsn_jax.runs import trained as trained_lib
@@ -64,6 +65,15 @@ def test_a_damaged_video_fails_alone_and_a_rerun_does_only_the_rest(
     corpus.propose(run, str(other), output, **options)
   assert not corpus.propose(run, str(other), output, append=True, **options)
   assert len(proposal_files.read(output)) == 6
+  # Two processes give the same bytes, and go on where one stopped.
+  alone, both = tmp_path / 'alone.json', tmp_path / 'both.json'
+  options = {**options, 'save_stages': str(tmp_path / 'again')}
+  assert not corpus.propose(run, str(features), alone, **options)
+  two = engine.Settings(workers=2)
+  with open(f'{both}.partial.jsonl', 'w') as file:
+    file.write('cut short')
+  assert not corpus.propose(run, str(features), both, engine=two, **options)
+  assert alone.read_bytes() == both.read_bytes()
   # Shards give the same.
   sharded = tmp_path / 's.json'
   for i in range(2):

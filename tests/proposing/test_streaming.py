@@ -112,7 +112,7 @@ def test_time_begins_where_the_features_do_and_rates_are_converted():
 
 def test_memory_is_the_same_after_ten_hours():
   run = _run(5.0)
-  stream = streaming.Stream(run, latency_sec=20.0)
+  stream = streaming.Stream(run, latency_sec=60.0)
   rows = np.zeros((18000, 2), np.float32)
   sizes = []
   for _ in range(10):
