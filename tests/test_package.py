@@ -71,7 +71,7 @@ def test_extras_are_the_requirements_files():
   }
   assert set(_EXTRAS) == {
     'tf', 'flow', 'torch', 'test', 'formats', 'review', 'cuda12', 'cuda13', 'tpu',
-    'onnx', 'serve',
+    'onnx', 'ray', 'serve',
   }  # fmt: skip
 
 
