@@ -6,7 +6,7 @@ is its centre.
 """
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 
 # ActivityNet's ten, over which the average recall of AR@AN is taken.
 TIOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -131,3 +131,56 @@ def snippet_centres_sec(
 def unique(segments: Float[np.ndarray, 'n 2']) -> Float[np.ndarray, 'm 2']:
   """Identical segments once, in (start, end) order."""
   return np.unique(segments, axis=0)
+
+
+def union(segments: Float[np.ndarray, 'n 2']) -> Float64[np.ndarray, 'm 2']:
+  """What any of the segments covers: without overlaps, by start.
+
+  Segments that touch become one; those without length are left out.
+  """
+  return _where_covered(segments, empty(), lambda own, _: own)
+
+
+def without(
+  segments: Float[np.ndarray, 'n 2'], others: Float[np.ndarray, 'k 2']
+) -> Float64[np.ndarray, 'm 2']:
+  """The parts of a `union` that no other segment covers."""
+  return _where_covered(segments, others, lambda own, other: own & ~other)
+
+
+def _where_covered(first, second, rule):
+  """Spans where a rule holds of (covered by first, covered by second)."""
+  edges = np.unique(np.concatenate([np.ravel(first), np.ravel(second)]))
+  if len(edges) < 2:
+    return empty()
+  inside = [_covered_steps(one, edges) for one in (first, second)]
+  held = np.concatenate([[False], rule(*inside), [False]])
+  changes = np.flatnonzero(held[1:] != held[:-1])
+  return edges[changes].reshape(-1, 2).astype(np.float64)
+
+
+def _covered_steps(segments, edges):
+  """Whether any segment covers each step from an edge to the next."""
+  deltas = np.zeros(len(edges), np.int64)
+  np.add.at(deltas, np.searchsorted(edges, segments[:, 0]), 1)
+  np.add.at(deltas, np.searchsorted(edges, segments[:, 1]), -1)
+  return np.cumsum(deltas)[:-1] > 0
+
+
+def mostly_within(
+  segments: Float[np.ndarray, 'n 2'], spans: Float[np.ndarray, 'k 2']
+) -> Bool[np.ndarray, ' n']:
+  """Which segments have more than half of their length within the spans.
+
+  Args:
+    segments: any unit.
+    spans: of the same unit; they may overlap.
+  """
+  spans = union(spans)
+  if not len(spans):
+    return np.zeros(len(segments), bool)
+  # How much of the spans lies before a time.
+  before = np.cumsum(np.append(0.0, durations(spans)))
+  amount = np.stack([before[:-1], before[1:]], axis=1).ravel()
+  within = durations(np.interp(segments, spans.ravel(), amount))
+  return within > 0.5 * durations(segments)

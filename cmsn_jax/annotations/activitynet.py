@@ -3,8 +3,11 @@
     {"version": "…", "database": {"<id>": {
       "subset": "training|validation|testing", "duration": seconds,
       "fps"?: frames per second, "feature_fps"?: snippets per second,
-      "annotations": [{"segment": [start, end], "label": "…"}, …]}}}
+      "annotations": [{"segment": [start, end], "label": "…"}, …],
+      "ignore"?: [[start, end], …]}}}
 
+`ignore` are spans that nobody looked at: what happens there is not known, so
+nothing is learned from them, and nothing proposed there is right or wrong.
 Seconds throughout; other tools' dialects are read too (`dialects`). An annotation may say `"past_end": true`: then it is known
 to lie behind the end of the video (THUMOS14 has some) and is kept as it is.
 """
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Float64
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.annotations import checks, dialects
 from cmsn_jax.files import json_files, replacing
 
@@ -38,6 +42,7 @@ class Video:
     labels: one for each segment.
     fps: frames per second of the video, where the file says so.
     feature_fps: snippets per second, where the file says so.
+    ignore: `[start, end)` of the spans that nobody looked at, in file order.
   """
 
   video_id: str
@@ -47,6 +52,9 @@ class Video:
   labels: tuple[str, ...]
   fps: float | int | None = None
   feature_fps: float | int | None = None
+  ignore: Float64[np.ndarray, 'k 2'] = dataclasses.field(
+    default_factory=segments_lib.empty
+  )
 
   def __post_init__(self):
     if len(self.labels) != len(self.segments):
@@ -54,6 +62,31 @@ class Video:
         f'{self.video_id}: {len(self.segments)} segments but '
         f'{len(self.labels)} labels'
       )
+
+  def counted(self) -> 'Video':
+    """Itself without the instances that lie mostly in ignored spans."""
+    if not len(self.ignore):
+      return self
+    keep = ~segments_lib.mostly_within(self.segments, self.ignore)
+    return _with_instances(self, np.flatnonzero(keep))
+
+  @property
+  def unknown(self) -> Float64[np.ndarray, 'k 2']:
+    """Where it is not known what happens, by start.
+
+    The ignored spans, but for what an instance that counts covers.
+    """
+    if not len(self.ignore):
+      return self.ignore
+    return segments_lib.without(self.ignore, self.counted().segments)
+
+
+def _with_instances(video, keep):
+  return dataclasses.replace(
+    video,
+    segments=video.segments[keep],
+    labels=tuple(video.labels[k] for k in keep),
+  )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +103,7 @@ class Annotations:
     return tuple(sorted(found))
 
   def subset(self, name: str) -> dict[str, Video]:
-    """The videos of one subset.
+    """The videos of one subset, `Video.counted`.
 
     Raises:
       ValueError: if the name is none of `SUBSETS` or no video is in it.
@@ -82,7 +115,9 @@ class Annotations:
         f'unknown subset {name!r}{checks.suggestion(name, SUBSETS)}, expected one '
         f'of {", ".join(SUBSETS)}; the file has {has}'
       )
-    chosen = {k: v for k, v in self.videos.items() if v.subset == name}
+    chosen = {
+      k: v.counted() for k, v in self.videos.items() if v.subset == name
+    }
     if not chosen:
       raise ValueError(f'no video in subset {name!r}; the file has {has}')
     return chosen
@@ -103,12 +138,15 @@ class Annotations:
     videos = {}
     for video_id, video in self.videos.items():
       keep = [k for k, label in enumerate(video.labels) if label not in names]
-      videos[video_id] = dataclasses.replace(
-        video,
-        segments=video.segments[keep],
-        labels=tuple(video.labels[k] for k in keep),
-      )
+      videos[video_id] = _with_instances(video, keep)
     return Annotations(self.version, videos)
+
+
+def unknown(
+  videos: Mapping[str, Video],
+) -> dict[str, Float64[np.ndarray, 'k 2']]:
+  """`Video.unknown` of those videos that have ignored spans, by id."""
+  return {k: v.unknown for k, v in videos.items() if len(v.ignore)}
 
 
 def read(path: json_files.PathLike) -> Annotations:
@@ -164,6 +202,7 @@ def parse(
       labels=entry.labels,
       fps=entry.fps,
       feature_fps=entry.feature_fps,
+      ignore=np.array(entry.ignore, np.float64).reshape(-1, 2),
     )
   version = document.get('version', '')
   return Annotations(version if isinstance(version, str) else '', videos)
@@ -187,6 +226,8 @@ def write(path: json_files.PathLike, annotations: Annotations) -> None:
       if segment[1] > video.duration_sec:
         item['past_end'] = True
       entry['annotations'].append(item)
+    if len(video.ignore):
+      entry['ignore'] = video.ignore.tolist()
     database[video_id] = entry
   document = {'version': annotations.version, 'database': database}
   with replacing.file(path) as file:

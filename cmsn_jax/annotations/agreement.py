@@ -88,15 +88,17 @@ def compare(
   first: Mapping[str, activitynet.Video],
   second: Mapping[str, activitynet.Video],
 ) -> Agreement:
-  """Agreement over the recordings that both have.
+  """Agreement over what both have looked at, in the recordings that both have.
 
   Raises:
     ValueError: if they share no recording.
   """
   names = _shared(first, second)
   tiou, same, borders, table = [], [], [], {}
+  counts = np.zeros(2, int)
   for name in names:
-    a, b = first[name], second[name]
+    a, b = _looked_at(first[name], second[name])
+    counts += len(a.segments), len(b.segments)
     found = pairs(a.segments, b.segments)
     tiou.append(found.tiou)
     same += [
@@ -105,15 +107,11 @@ def compare(
     borders.append(np.abs(a.segments[found.first] - b.segments[found.second]))
     _add_moments(table, a, b)
   tiou, borders = np.concatenate(tiou), np.concatenate(borders)
-  counts = tuple(
-    sum(len(videos[name].segments) for name in names)
-    for videos in (first, second)
-  )
-  total = max(sum(counts), 1)
+  total = max(counts.sum(), 1)
   start, end = np.median(borders, axis=0) if len(borders) else (np.nan, np.nan)
   return Agreement(
     recordings=len(names),
-    instances=counts,
+    instances=tuple(counts.tolist()),
     pairs=len(tiou),
     matched={
       threshold: float(2 * np.sum(tiou >= threshold - 1e-9) / total)
@@ -135,8 +133,8 @@ def merge(
     second: of the other rater.
     how: of a pair 'union' takes the span that either marked, 'both' the span
       that both marked, 'mean' the mean borders. What only one of them marked is
-      kept by 'union' and left out by the others; likewise recordings that only
-      one has rated.
+      kept by 'union' and left out by the others, unless the other has not
+      looked there; likewise recordings that only one has rated.
 
   Raises:
     ValueError: on another name.
@@ -168,16 +166,27 @@ def _merged(a, b, how):
     'mean': (left + right) / 2,
   }[how]
   rows = [(*span, a.labels[i]) for span, i in zip(spans, found.first)]
-  if how == 'union':
-    for video, used in ((a, found.first), (b, found.second)):
-      alone = np.setdiff1d(np.arange(len(video.segments)), used)
-      rows += [(*video.segments[k], video.labels[k]) for k in alone]
+  for video, used, other in ((a, found.first, b), (b, found.second, a)):
+    alone = np.setdiff1d(np.arange(len(video.segments)), used)
+    if how != 'union':
+      unseen = segments_lib.mostly_within(video.segments, other.ignore)
+      alone = alone[unseen[alone]]
+    rows += [(*video.segments[k], video.labels[k]) for k in alone]
   rows.sort()
   return dataclasses.replace(
     a,
     segments=np.array([row[:2] for row in rows], np.float64).reshape(-1, 2),
     labels=tuple(row[2] for row in rows),
+    ignore=_seen_by_none(a, b),
   )
+
+
+def _seen_by_none(a, b):
+  """Spans that neither has looked at."""
+  end = max(a.duration_sec, b.duration_sec)
+  whole = np.array([[0.0, end]])
+  seen = [segments_lib.without(whole, video.ignore) for video in (a, b)]
+  return segments_lib.without(whole, np.concatenate(seen))
 
 
 def _shared(first, second):
@@ -190,16 +199,32 @@ def _shared(first, second):
   return names
 
 
+def _looked_at(a, b):
+  """Both with the spans that either ignores, and what counts then."""
+  if not len(a.ignore) + len(b.ignore):
+    return a, b
+  ignore = segments_lib.union(np.concatenate([a.ignore, b.ignore]))
+  return [dataclasses.replace(one, ignore=ignore).counted() for one in (a, b)]
+
+
 def _add_moments(table, a, b):
   """Adds to {(label of a, label of b): seconds}, exactly, from the borders."""
   end = max(a.duration_sec, b.duration_sec)
   edges = np.unique(
     np.clip(
-      np.concatenate([[0, end], a.segments.ravel(), b.segments.ravel()]), 0, end
+      np.concatenate(
+        [[0, end], *(x.ravel() for x in (a.segments, b.segments, a.ignore))]
+      ),
+      0,
+      end,
     )
   )
-  middles = (edges[:-1] + edges[1:]) / 2
-  for labels in zip(_at(a, middles), _at(b, middles), np.diff(edges)):
+  steps = np.stack([edges[:-1], edges[1:]], axis=1)
+  steps = steps[~segments_lib.mostly_within(steps, a.ignore)]
+  middles = steps.mean(axis=1)
+  for labels in zip(
+    _at(a, middles), _at(b, middles), segments_lib.durations(steps)
+  ):
     key = labels[:2]
     table[key] = table.get(key, 0.0) + labels[2]
 

@@ -30,7 +30,8 @@ _MAX_RATE = 1e6
 _MAX_ALIKE = 3
 _MAX_SHOWN = 60
 _VIDEO_KEYS = (
-  'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'url', 'resolution',
+  'subset', 'duration', 'annotations', 'fps', 'feature_fps', 'ignore', 'url',
+  'resolution',
 )  # fmt: skip
 _ITEM_KEYS = ('segment', 'label', 'past_end')
 
@@ -86,6 +87,7 @@ class Entry(NamedTuple):
   labels: tuple[str, ...]
   fps: float | None
   feature_fps: float | None
+  ignore: list[tuple[float, float]]
 
 
 def entries(
@@ -158,7 +160,9 @@ class _Checker:
     if self._problems:
       count = json_files.problems_found(len(self._problems))
       remedy = ''
-      if any('entry ' in p and 'found [' in p for p in self._problems):
+      if any(
+        re.search(r'(entry|ignore) .*found \[', p) for p in self._problems
+      ):
         remedy = (
           ': mend the file, or let launch.convert_annotations leave such '
           'entries out (--bad=drop) or keep what is inside the video '
@@ -194,11 +198,14 @@ class _Checker:
     fps = self._positive(video_id, entry, 'fps', _MAX_RATE)
     feature_fps = self._positive(video_id, entry, 'feature_fps', _MAX_RATE)
     instances = self._instances(video_id, entry, subset, duration, fps)
+    ignore = self._ignored(video_id, entry, duration, fps)
     if len(self._problems) > before or duration is None or subset is None:
       return None
     rows = [row for row, _ in instances]
     labels = tuple(label for _, label in instances)
-    return Entry(video_id, subset, duration, rows, labels, fps, feature_fps)
+    return Entry(
+      video_id, subset, duration, rows, labels, fps, feature_fps, ignore
+    )
 
   def _subset(self, video_id: str, entry: dict) -> str | None:
     subset = entry.get('subset')
@@ -279,6 +286,32 @@ class _Checker:
       instances.append((row, label))
     return instances
 
+  def _ignored(
+    self, video_id: str, entry: dict, duration: float | None, fps: float | None
+  ) -> list[tuple[float, float]]:
+    """The spans that nobody looked at."""
+    for key in _unknown(entry, _VIDEO_KEYS):
+      # A slip would make of them spans where nothing happens.
+      if suggestion(key.lower(), ('ignore', 'ignored', 'ignores'), 0.85):
+        self.problem(video_id, f'found the key {key!r}, did you mean "ignore"?')
+    spans = [] if entry.get('ignore') is None else entry['ignore']
+    if not isinstance(spans, list):
+      self.problem(
+        video_id,
+        f'found ignore {json_files.shown(spans)}, expected a list of '
+        '[start, end] in seconds',
+      )
+      return []
+    found = []
+    for k, pair in enumerate(spans):
+      where = f'{video_id}, ignore {k + 1}'
+      row = self._span(where, pair)
+      if row is not None and duration is not None:
+        row = self._inside(where, row, duration, fps)
+      if row is not None:
+        found.append(row)
+    return found
+
   def _segment(self, where: str, item: object) -> tuple[float, float] | None:
     if not isinstance(item, dict):
       self.problem(
@@ -287,19 +320,28 @@ class _Checker:
         '"label": "…"}',
       )
       return None
-    pair = item.get('segment')
+    if 'segment' not in item:
+      close = suggestion('segment', _unknown(item, _ITEM_KEYS))
+      self.problem(
+        where, f'no "segment"{close}, expected [start, end] in seconds'
+      )
+      return None
+    return self._span(where, item['segment'], 'segment ')
+
+  def _span(
+    self, where: str, pair: object, what: str = ''
+  ) -> tuple[float, float] | None:
     values = (
       [json_files.number(value) for value in pair]
       if isinstance(pair, list) and len(pair) == 2
       else [None]
     )
     if None in values:
-      found = (
-        f'found segment {json_files.shown(pair)}'
-        if 'segment' in item
-        else f'no "segment"{suggestion("segment", _unknown(item, _ITEM_KEYS))}'
+      self.problem(
+        where,
+        f'found {what}{json_files.shown(pair)}, expected [start, end] in '
+        'seconds',
       )
-      self.problem(where, f'{found}, expected [start, end] in seconds')
       return None
     start, end = values
     if start < 0:

@@ -227,6 +227,13 @@ class _Finish:
     for key, value in (('fps', fps), ('feature_fps', recording.feature_fps)):
       if value:
         entry[key] = value
+    spans = [
+      self._item(video_id, one, scale, duration, fps)
+      for one in recording.ignore
+    ]
+    spans = [one['segment'] for one in spans if one is not None]
+    if spans:
+      entry['ignore'] = spans
     return {**entry, 'annotations': items}, places
 
   def _scale(self, video_id, rate, duration) -> Callable[[float], float] | None:

@@ -99,6 +99,7 @@ class Recording:
     fps: frames a second of the recording.
     feature_fps: snippets a second of its features.
     subset: one of `checks.SUBSETS`.
+    ignore: spans that nobody looked at, in the unit of the instances.
   """
 
   name: str
@@ -109,6 +110,7 @@ class Recording:
   fps: float | int | None = None
   feature_fps: float | int | None = None
   subset: str | None = None
+  ignore: list[Instance] = dataclasses.field(default_factory=list)
 
 
 class Imported:

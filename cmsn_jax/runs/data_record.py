@@ -98,12 +98,19 @@ def _hashes(videos, source):
   return {
     name: [
       hashlib.sha256(
-        json.dumps([video.segments.tolist(), list(video.labels)]).encode()
+        json.dumps(_said(video)).encode()
       ).hexdigest()[:12],
       int(source.num_snippets(name)),
     ]
     for name, video in sorted(videos.items())
   }
+
+
+def _said(video):
+  """What the annotations say of a recording."""
+  found = [video.segments.tolist(), list(video.labels)]
+  # Not where there are none, as runs of before knew no such spans.
+  return [*found, video.ignore.tolist()] if len(video.ignore) else found
 
 
 def _plain(value):

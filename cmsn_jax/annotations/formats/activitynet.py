@@ -75,17 +75,36 @@ def _entry(result: imported.Imported, name: str, entry: dict) -> None:
     return
   for k, item in enumerate(items):
     _item(result, recording, f'entry {k + 1}', item)
+  spans = entry.get('ignore') or []
+  if not isinstance(spans, list):
+    result.wrong.append(
+      f'{name}: found ignore {json_files.shown(spans)}, expected a list of '
+      '[start, end]'
+    )
+    return
+  for k, pair in enumerate(spans):
+    span, where = _pair(pair), f'ignore {k + 1}'
+    if span is None:
+      result.bad.append(
+        f'{name}, {where}: found {json_files.shown(pair)}, expected '
+        '[start, end] in seconds'
+      )
+    else:
+      recording.ignore.append(imported.Instance(*span, '', where))
+
+
+def _pair(found: object) -> list[float] | None:
+  """Two numbers, or None."""
+  if not (isinstance(found, list) and len(found) == 2):
+    return None
+  values = [json_files.number(value) for value in found]
+  return None if None in values else values
 
 
 def _item(result, recording, where: str, item: object) -> None:
-  pair = item.get('segment') if isinstance(item, dict) else None
-  values = (
-    [json_files.number(value) for value in pair]
-    if isinstance(pair, list) and len(pair) == 2
-    else [None]
-  )
+  values = _pair(item.get('segment') if isinstance(item, dict) else None)
   label = item.get('label', '') if isinstance(item, dict) else ''
-  if None in values:
+  if values is None:
     result.bad.append(
       f'{recording.name}, {where}: found {json_files.shown(item)}, expected '
       '{"segment": [start, end], "label": "…"} with seconds'
