@@ -87,7 +87,9 @@ def _train(name):
   train.clip_norm = 40.0 if name == 'spatial' else 20.0
   # 'float32' or 'bfloat16' computation.
   train.dtype = 'float32'
-  # Steps between resume checkpoints; 0: one an epoch.
+  # Resume checkpoints: every epoch, after so many seconds at most (0: not by
+  # time), and every so many steps (0: not by steps).
+  train.checkpoint_every_sec = 60.0
   train.checkpoint_every_steps = 0
   train.log_every_steps = 10
   return train

@@ -67,6 +67,7 @@ def main(argv):
 
 def _run(row, seed, folder, ans):
   """AR of one variant at each AN."""
+  from cmsn_jax.annotations import activitynet
   from cmsn_jax.evaluation import metrics
   from cmsn_jax.proposing import inputs
   from cmsn_jax.runs import trained as trained_lib
@@ -94,7 +95,13 @@ def _run(row, seed, folder, ans):
       for video_id, p in trained.predictor.propose(source, videos)
     }
   truth = {video_id: video.segments for video_id, video in videos.items()}
-  result = metrics.evaluate(found, truth, protocol=_PROTOCOL.value, ans=ans)
+  result = metrics.evaluate(
+    found,
+    truth,
+    ignore=activitynet.unknown(videos),
+    protocol=_PROTOCOL.value,
+    ans=ans,
+  )
   return [result.ar_at_an[an] for an in ans]
 
 

@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, distributed, video_flags
+from . import cli, distributed, ending, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/pretrain_*.py.', lock_config=True
@@ -35,7 +35,8 @@ def main(argv):
   cli.check_outputs(folders={'output': _OUTPUT.value})
   cli.use_compilation_cache()
   distributed.announce_devices(cli.quiet())
-  from cmsn_jax.pretraining import c3d, run, stream
+  from cmsn_jax.pretraining import c3d, stream
+  from cmsn_jax.training import phase_run
 
   config = _CONFIG.value
   training = c3d
@@ -48,16 +49,18 @@ def main(argv):
     f'{len(train.classes)} classes'
   )
   try:
-    metrics = training.train_and_evaluate(
-      config,
-      pathlib.Path(_WORKDIR.value),
-      train,
-      validation,
-      output=pathlib.Path(_OUTPUT.value),
-      quiet=cli.quiet(),
-    )
-  except run.NanLossError as error:
-    raise cli.Failed(error) from error
+    with ending.explained():
+      metrics = training.train_and_evaluate(
+        config,
+        pathlib.Path(_WORKDIR.value),
+        train,
+        validation,
+        output=pathlib.Path(_OUTPUT.value),
+        quiet=cli.quiet(),
+      )
+  except phase_run.Interrupted as stopped:
+    print(stopped)
+    return 0
   print(
     f'validation accuracy {metrics["accuracy"]:.4f} '
     f'(top 5 {metrics["top5"]:.4f}), best {metrics["best_accuracy"]:.4f}; '

@@ -5,10 +5,13 @@ assertion fails otherwise. As a program it tries more than the tests do and
 prints the table of docs/reliability.md:
 
     python -m tests.fault_injection --times=20 --damages=1000 --examples=10000
+
+Runs save as the configs are shipped: no setting of theirs is made for it.
 """
 
 import argparse
 import collections
+import functools
 import json
 import pathlib
 import random
@@ -20,47 +23,79 @@ import sys
 import tempfile
 import time
 import warnings
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from cmsn_jax.runs import checkpoints
 from tests.files import fuzz_readers
+from tests.pretraining import pretraining_faults
 from tests.proposing import corpus_faults
 from tests.serving import service_faults
+from tests.training import run_faults
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PHASES = ('stages', 'evaluator')
-INTERVAL = 3  # steps between checkpoints
+# After which a save is due, whatever it costs, as the configs are shipped; and
+# what its writing, beside other work, may take.
+EVERY_SEC, WRITING_SEC = 60.0, 30.0
+
+
+class Shipped(NamedTuple):
+  """A run with the settings of a config as it is shipped.
+
+  Attributes:
+    name: for reading.
+    phases: of its chain.
+    flags: of launch.train: which config, and short data; nothing that says when
+      a run saves.
+  """
+
+  name: str
+  phases: tuple[str, ...]
+  flags: tuple[str, ...]
+
+  def quicker(self, *flags: str) -> 'Shipped':
+    """With further flags."""
+    return self._replace(flags=(*self.flags, *flags))
+
+
+PAPER = Shipped(
+  'paper chain',
+  ('stages', 'evaluator'),
+  ('--config=configs/rat_social.py', '--config.data.annotations=generated:4x60'),
+)  # fmt: skip
+TEMPLATE = Shipped(
+  'template chain',
+  ('joint',),
+  (
+    '--config=configs/custom.py',
+    '--config.data.annotations=generated:8x20',
+    '--config.template.steps=200',
+  ),
+)
 
 
 class Runs:
-  """Starts `launch.train` on small generated data, in one folder.
+  """Starts `launch.train` on generated data, in one folder.
 
   Args:
     folder: of the workdirs.
-    epochs: of each phase, 14 steps each.
+    shipped: which run.
     seed: of the moments at which faults happen.
   """
 
-  def __init__(self, folder: pathlib.Path, epochs: int = 40, seed: int = 0):
-    self.folder, self.rng = folder, random.Random(seed)
+  def __init__(self, folder: pathlib.Path, shipped: Shipped, seed: int = 0):
+    self.folder, self.rng = folder / shipped.phases[-1], random.Random(seed)
+    self.folder.mkdir(exist_ok=True)
+    self.shipped, self.phases = shipped, shipped.phases
+    # Logging says how far a run came when it was killed.
     self._flags = (
-      '--config=configs/rat_social.py:smoke',
-      '--config.data.annotations=generated:4x60',
-      '--config.windows.length=32',
-      '--config.windows.require_instance=False',
-      '--config.train.ema=0.9',
-      f'--config.train.checkpoint_every_steps={INTERVAL}',
-      '--config.train.log_every_steps=1',
-      f'--config.train.stages_epochs={epochs}',
-      f'--config.train.evaluator_epochs={epochs}',
-      f'--config.train.eval_every_epochs={max(1, epochs // 4)}',
-      '--input_pipeline=thread',
-      '--quiet',
-    )
+      *shipped.flags, '--config.data.feature_fps=0',
+      '--config.train.log_every_steps=1', '--input_pipeline=thread', '--quiet',
+    )  # fmt: skip
 
-  def start(self, workdir, phase='all', *more):
+  def start(self, workdir, phase='all', *more, **options):
     """A process that trains, or goes on, in a workdir."""
     return subprocess.Popen(
       [
@@ -68,6 +103,7 @@ class Runs:
         f'--workdir={workdir}', f'--phase={phase}',
       ],
       cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      **options,
     )  # fmt: skip
 
   def whole(self):
@@ -77,21 +113,31 @@ class Runs:
       self.finish(workdir)
     return workdir
 
+  def steps(self, phase):
+    """How many a phase takes."""
+    return newest(self.whole(), phase).step
+
   def finish(self, workdir):
     """Runs to the end."""
     status, _, errors = end(self.start(workdir))
     assert status == 0, errors
 
+  def wait_for_step(self, process, workdir, phase, step):
+    """Returns once the process has taken a step of a phase."""
+    while process.poll() is None and last_steps(workdir).get(phase, 0) < step:
+      time.sleep(0.1)
+    assert process.poll() is None, end(process)
+
   def wait_for_steps(self, process, workdir):
     """Returns once the process takes steps, and a random moment passed."""
     before = last_steps(workdir)
     while process.poll() is None and last_steps(workdir) == before:
-      time.sleep(0.02)
+      time.sleep(0.1)
     time.sleep(self.rng.uniform(0, 0.6))
 
   def check_equal(self, workdir):
     """Checks that a finished run has the result of the whole one."""
-    for phase in PHASES:
+    for phase in self.phases:
       for kind in ('resume', 'best'):
         a, b = (newest(w, phase, kind) for w in (self.whole(), workdir))
         assert (a.step, a.meta) == (b.step, b.meta), (phase, kind)
@@ -142,31 +188,44 @@ def committed(workdir, phase):
 
 
 def kill_training(runs: Runs, times: int) -> str:
-  """kill -9 at random moments, half of them in each phase."""
-  workdir, lost, by_phase = runs.folder / 'killed', [], collections.Counter()
-  for phase in PHASES:
-    while by_phase[phase] < times // 2:
-      process = runs.start(workdir, phase)
-      if by_phase[phase] % 3 == 2:
+  """kill -9, at moments spread over each phase."""
+  workdir, steps, seconds = runs.folder / 'killed', [0], [0.0]
+  share = max(1, times // len(runs.phases))
+  for phase in runs.phases:
+    total = runs.steps(phase)
+    for number in range(share):
+      at = int(total * (number + runs.rng.random()) / (share + 1))
+      process, began = runs.start(workdir, phase), time.time()
+      if number % 3 == 2:
         # Anywhere: imports, compilation, restoring.
         time.sleep(runs.rng.uniform(0, 12))
+        assert process.poll() is None, end(process)
       else:
-        runs.wait_for_steps(process, workdir)
-      assert process.poll() is None, end(process)
+        runs.wait_for_step(process, workdir, phase, at)
       process.kill()
+      killed = time.time()
       process.communicate()
-      by_phase[phase] += 1
       reached = last_steps(workdir).get(phase, 0)
-      lost.append(reached - max(committed(workdir, phase), default=0))
-    status, _, errors = end(runs.start(workdir, phase))
+      saved = max(committed(workdir, phase), default=0)
+      steps.append(max(0, reached - saved))
+      if steps[-1]:
+        last = saved_at(workdir, phase, saved)
+        seconds.append(killed - max(began, last))
+    status, _, errors = end(runs.start(workdir, phase), timeout=3600)
     assert status == 0 and 'damaged' not in errors, errors
   runs.check_equal(workdir)
   # One checkpoint may be on its way while the next steps are taken.
-  assert max(lost) <= 2 * INTERVAL, lost
+  assert max(seconds) <= 2 * EVERY_SEC + WRITING_SEC, seconds
   return (
-    f'bit-equal to the uninterrupted run; at most {max(lost)} steps done '
-    f'again, a checkpoint every {INTERVAL}'
+    f'bit-equal to the uninterrupted run of {" + ".join(str(runs.steps(p)) for p in runs.phases)} '
+    f'steps; at most {max(steps)} steps, {max(seconds):.0f} s, done again'
   )
+
+
+def saved_at(workdir, phase, step):
+  """When a checkpoint was complete; 0 if there is none."""
+  path = workdir / phase / 'resume' / str(step)
+  return path.stat().st_mtime if path.exists() else 0.0
 
 
 def terminate_training(runs: Runs, times: int) -> str:
@@ -189,7 +248,7 @@ def fill_disk(runs: Runs, times: int) -> str:
   """A disk that is full all of a sudden; needs the right to mount one."""
   workdir = runs.folder / 'full'
   workdir.mkdir()
-  mount = ['mount', '-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', str(workdir)]
+  mount = ['mount', '-t', 'tmpfs', '-o', 'size=256m', 'tmpfs', str(workdir)]
   if subprocess.run(mount, capture_output=True, check=False).returncode:
     return 'not tried: no right to mount a file system'
   try:
@@ -208,8 +267,9 @@ def fill_disk(runs: Runs, times: int) -> str:
       last = errors.splitlines()[-1]
       assert 'No space left' in last and 'the same command' in last, errors
       ballast.unlink()
-      kept = committed(workdir, 'stages')
-      assert not kept or newest(workdir, 'stages').step == kept[-1]
+      phase = runs.phases[0]
+      kept = committed(workdir, phase)
+      assert not kept or newest(workdir, phase).step == kept[-1]
     runs.finish(workdir)
     runs.check_equal(workdir)
   finally:
@@ -219,7 +279,7 @@ def fill_disk(runs: Runs, times: int) -> str:
 
 def damage_checkpoints(runs: Runs, times: int, kind: str) -> str:
   """One flipped bit, or a file cut short, in the newest checkpoint."""
-  source = runs.whole() / 'stages' / 'resume'
+  source = runs.whole() / runs.phases[0] / 'resume'
   manager = checkpoints.Checkpoints(source, read_only=True)
   older, newer = (manager.restore(step) for step in manager.steps())
   manager.close()
@@ -270,30 +330,48 @@ def fuzz(examples: int) -> str:
   )
 
 
-def rows(folder, times, damages, examples, epochs=40):
-  """Yields (fault, times, outcome)."""
-  runs = Runs(folder, epochs)
-  yield 'kill -9 of training', times, kill_training(runs, times)
-  few = max(1, times // 4)
-  yield 'SIGTERM to training', few, terminate_training(runs, few)
-  yield 'disk full during training', few, fill_disk(runs, few)
-  for kind, name in (
-    ('flip', 'one flipped bit in a checkpoint'),
-    ('cut', 'a checkpoint file cut short'),
-  ):
-    yield name, damages, damage_checkpoints(runs, damages, kind)
-  yield from corpus_faults.rows(folder, few)
+def end_a_service(runs: Runs, times: int) -> str:
+  """A service of a trained run, ended while it answers."""
   features = sorted(runs.whole().glob('generated/features/*.npy'))
-  yield (
-    'a service ended under load, by kill -9 and by SIGTERM', 2 * few,
-    service_faults.kill_under_load(
-      runs.whole(), [np.load(path) for path in features], few
-    ),
-  )  # fmt: skip
-  readers = len(fuzz_readers.READERS)
-  yield (
-    f'malformed input, {readers} readers', readers * examples, fuzz(examples)
-  )  # fmt: skip
+  arrays = [np.load(path) for path in features]
+  return service_faults.kill_under_load(runs.whole(), arrays, times)
+
+
+def rows(folder, times, damages, examples, only=''):
+  """Yields (fault, times, outcome) of the faults whose name has `only`."""
+  few = max(1, times // 4)
+  every = []
+  for shipped in (TEMPLATE, PAPER):
+    runs = Runs(folder, shipped)
+    for name, count, fault in (
+      ('kill -9', times, kill_training),
+      ('SIGTERM', few, terminate_training),
+      ('disk full', few, fill_disk),
+    ):
+      run = functools.partial(fault, runs, count)
+      every.append((f'{name}, {shipped.name}', count, run))
+    for name, fault in run_faults.FAULTS.items():
+      run = functools.partial(fault, runs)
+      every.append((f'{name}, {shipped.name}', 1, run))
+  run = functools.partial(pretraining_faults.kill, folder, few)
+  every.append(('kill -9, pre-training', few, run))
+  for kind, name in (
+    ('flip', 'one flipped bit in the newest checkpoint'),
+    ('cut', 'a file of the newest checkpoint cut short'),
+  ):
+    run = functools.partial(damage_checkpoints, runs, damages, kind)
+    every.append((name, damages, run))
+  run = functools.partial(end_a_service, runs, few)
+  name = 'a service ended under load, by kill -9 and by SIGTERM'
+  every.append((name, 2 * few, run))
+  count = len(fuzz_readers.READERS)
+  name, total = f'malformed input, {count} readers', count * examples
+  every.append((name, total, functools.partial(fuzz, examples)))
+  for name, count, run in every:
+    if only in name:
+      yield name, count, run()
+  if only in 'corpus':
+    yield from corpus_faults.rows(folder, few)
 
 
 def main():
@@ -302,13 +380,15 @@ def main():
   parser.add_argument('--damages', type=int, default=200)
   parser.add_argument('--examples', type=int, default=1000)
   parser.add_argument('--output', help='JSON of the rows')
+  parser.add_argument('--only', default='', help='rows whose name has this')
   options = parser.parse_args()
   found = []
   print('| fault | times | outcome |\n|---|---|---|')
   with tempfile.TemporaryDirectory() as folder:
     for row in rows(
-      pathlib.Path(folder), options.times, options.damages, options.examples
-    ):
+      pathlib.Path(folder), options.times, options.damages, options.examples,
+      options.only,
+    ):  # fmt: skip
       print('| ' + ' | '.join(str(x) for x in row) + ' |', flush=True)
       found.append(row)
   if options.output:

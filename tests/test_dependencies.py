@@ -64,8 +64,9 @@ _MAY_IMPORT = {
   'suppression/label_calibration suppression/final_list annotations/activitynet settings processes sharding '
   'progress segments stage_names',
   'pretraining': 'training/steps training/optimizer training/parallel '
+  'training/keeping training/phase_run training/save_times training/stopping '
   'training/metric_writer training/stopping runs features video data/windows '
-  'data/augmentation progress processes',
+  'data/augmentation files/replacing progress processes',
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding '
   'engines',

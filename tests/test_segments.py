@@ -129,3 +129,42 @@ def test_the_ten_thresholds_are_activitynet_s_and_stay_so():
   )
   with pytest.raises(ValueError, match='read-only'):
     segments.TIOU_THRESHOLDS[0] = 0.4
+
+
+_spans = st.lists(
+  st.tuples(st.integers(0, 30), st.integers(0, 8)), max_size=6
+).map(
+  lambda rows: np.array(
+    [(start, start + length) for start, length in rows], np.float64
+  ).reshape(-1, 2)
+)
+
+
+def _moments(spans):
+  """Which unit steps of 0..40 are covered."""
+  covered = np.zeros(40, bool)
+  for start, end in spans.astype(int):
+    covered[start:end] = True
+  return covered
+
+
+@given(_spans, _spans)
+def test_unions_and_what_is_left_of_them(first, second):
+  for found, expected in (
+    (segments.union(first), _moments(first)),
+    (segments.without(first, second), _moments(first) & ~_moments(second)),
+  ):
+    np.testing.assert_array_equal(_moments(found), expected)
+    # By start, apart from each other, none without length.
+    edges = found.ravel()
+    assert np.all(np.diff(edges) > 0)
+
+
+@given(_spans, _spans)
+def test_more_than_half_within_the_spans(rows, spans):
+  inside = _moments(spans)
+  expected = [
+    2 * inside[int(start) : int(end)].sum() > end - start for start, end in rows
+  ]
+  found = segments.mostly_within(rows, spans)
+  np.testing.assert_array_equal(found, np.array(expected, bool))

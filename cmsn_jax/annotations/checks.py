@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+import numpy as np
+
+from cmsn_jax import segments
 from cmsn_jax.files import json_files, video_ids
 
 SUBSETS = ('training', 'validation', 'testing')
@@ -203,6 +206,14 @@ class _Checker:
       return None
     rows = [row for row, _ in instances]
     labels = tuple(label for _, label in instances)
+    left_out = segments.mostly_within(
+      np.array(rows, np.float64).reshape(-1, 2),
+      np.array(ignore, np.float64).reshape(-1, 2),
+    )
+    if left_out.any():
+      self._repairs[
+        'instances mostly in spans to "ignore": neither learned nor counted'
+      ].append(f'{video_id}: {left_out.sum()}')
     return Entry(
       video_id, subset, duration, rows, labels, fps, feature_fps, ignore
     )

@@ -8,7 +8,7 @@ one (`feature_resampled`).
 
 import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -155,6 +155,15 @@ def typical_rate(
       'annotated recordings, to be seen'
     )
   return float(np.median(rates))
+
+
+def rate_of(
+  store: Any, timing: Timing, durations: Mapping[str, float | int]
+) -> Callable[[str], float]:
+  """Video id -> rows a second of its file; `durations` of rescaled ones."""
+  if timing.rescaled:
+    return lambda v: store.num_snippets(v) / durations[v]
+  return lambda v: timing.of(v).feature_fps
 
 
 def on_grid(store: Any, timing: Timing) -> Any:

@@ -19,7 +19,7 @@ from cmsn_jax.data import (
 )
 from cmsn_jax.data.synthetic import features, video
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.files import feature_concat, feature_rates
+from cmsn_jax.files import feature_concat, feature_gaps, feature_rates
 from cmsn_jax.video import finding, frame_store, frame_store_build, video_files
 
 
@@ -183,6 +183,8 @@ def open_features(
   fps = feature_timing.typical_rate(timing, store, videos)
   if timing.line():
     logging.info('%s', timing.line())
+  if data.fill_gaps_sec:
+    store = _with_gaps(store, data.fill_gaps_sec, timing, durations)
   store = feature_timing.on_grid(store, timing)
   plain = training_data.TrainingData(
     annotations, train, held_out,
@@ -213,6 +215,15 @@ def open_features(
   return training_data.TrainingData(
     annotations, train, held_out, source, pool, fps, store.sidecar, timing
   )
+
+
+def _with_gaps(store, fill_sec, timing, durations):
+  """The store with its short gaps filled; says what is missing, once."""
+  rate_of = feature_timing.rate_of(store, timing, durations)
+  store = feature_gaps.GapStore(store, fill_sec, rate_of, quiet=True)
+  for line in store.summary(durations):
+    logging.warning('%s', line)
+  return store
 
 
 def _present(videos, ids, allow_missing, path):

@@ -208,6 +208,8 @@ class FeatureSource:
     self.snippet_shape = (width,)
     floor = None if statistics is None else statistics.floor
     self._floor = _FLOOR if floor is None else floor
+    # NaN are values that are missing, if the store knows of such.
+    self._gaps = hasattr(store, 'missing_rows')
 
   def clock(self, video_id: str) -> Clock:
     """How the video's time relates to that of the grid.
@@ -238,7 +240,17 @@ class FeatureSource:
     found = pooled(rows, self._pool, self._deviation, self._floor)
     if self.statistics is not None:
       found = self.statistics.apply(found)
-    return np.asarray(found, np.float32)
+    found = np.asarray(found, np.float32)
+    if self._gaps:
+      # Their mean, where they are standardised: as a channel that is dropped.
+      found = np.where(np.isnan(found), np.float32(0), found)
+    return found
+
+  def missing(self, video_id: str) -> Float[np.ndarray, 'n 2']:
+    """Spans in which half of a video's values are missing, in grid seconds."""
+    if not self._gaps:
+      return np.zeros((0, 2))
+    return self._store.missing_rows(video_id) / self._file_fps
 
   def read_training(
     self, video_id: str, start: int, stop: int, rng: np.random.Generator
@@ -333,18 +345,24 @@ def statistics_of(
 
 
 def _moments(blocks):
-  """Mean, deviation, and which features vary by more than rounding."""
+  """Mean, deviation, and which features vary by more than rounding.
+
+  Missing values (NaN) do not count; a feature without any has mean 0.
+  """
   count, mean, square = 0, 0.0, 0.0
   for found in blocks:
+    own, here, total = len(found), found.mean(axis=0), np.sum
+    if np.isnan(here).any():
+      own, total = (~np.isnan(found)).sum(axis=0), np.nansum
+      here = total(found, axis=0) / np.maximum(own, 1)
     # Chan et al.: exact for features far from zero, unlike sums of squares.
-    here = found.mean(axis=0)
-    shift, seen = here - mean, count + len(found)
-    square = square + shift**2 * (count * len(found) / seen)
+    shift, seen = here - mean, count + own
+    square = square + shift**2 * (count * own / np.maximum(seen, 1))
     found -= here
     np.square(found, out=found)
-    square = square + found.sum(axis=0)
-    mean, count = mean + shift * (len(found) / seen), seen
-  deviations = np.sqrt(square / max(count, 1))
+    square = square + total(found, axis=0)
+    mean, count = mean + shift * (own / np.maximum(seen, 1)), seen
+  deviations = np.sqrt(square / np.maximum(count, 1))
   # Of its root mean square, not its largest value: a rare event varies.
   size = np.sqrt(np.square(mean) + np.square(deviations))
   varies = np.atleast_1d(deviations > _ROUNDING * size)
@@ -366,7 +384,9 @@ def _quantiles(sample):
   sample.clear()
   found = np.empty((len(_LEVELS), rows.shape[1]), np.float32)
   for column in range(rows.shape[1]):
-    found[:, column] = np.quantile(rows[:, column], _LEVELS)
+    values = rows[:, column]
+    values = values[~np.isnan(values)]
+    found[:, column] = np.quantile(values, _LEVELS) if len(values) else 0.0
   return found
 
 

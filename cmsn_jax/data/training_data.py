@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.data import feature_timing, sources
 from cmsn_jax.data import windows as windows_lib
@@ -50,6 +51,25 @@ class TrainingData:
     """
     clock = sources.clock(self.source, video_id)
     return clock.to_grid(self.train[video_id].segments)
+
+  def grid_unknown(self, video_id: str) -> Float[np.ndarray, 'n 2']:
+    """Where a video teaches nothing, in seconds of the source's grid.
+
+    What its annotations ignore, and where most of its features are missing.
+    """
+    video = self.train.get(video_id) or self.held_out[video_id]
+    ignored = sources.clock(self.source, video_id).to_grid(video.unknown)
+    missing = getattr(self.source, 'missing', None)
+    if missing is None:
+      return ignored
+    return segments_lib.union(np.concatenate([ignored, missing(video_id)]))
+
+  def unknown_snippets(self, video_id: str) -> Bool[np.ndarray, ' t']:
+    """Which snippets have their centre in `grid_unknown`."""
+    return stage_targets.within(
+      self.grid_unknown(video_id) * self.source.feature_fps,
+      self.source.num_snippets(video_id),
+    )
 
 
 def split(
@@ -122,6 +142,9 @@ def training_windows(
     length=length,
     hop=hop,
     require_instance=require_instance,
+    unknown_sec={
+      video_id: data.grid_unknown(video_id) for video_id in data.train
+    },
   )
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from cmsn_jax import segments as segments_lib
+
 Batch = dict[str, np.ndarray]
 
 
@@ -62,6 +64,7 @@ def training_windows(
   length: int,
   hop: int,
   require_instance: bool = True,
+  unknown_sec: Mapping[str, Float[np.ndarray, '_ 2']] | None = None,
 ) -> list[Window]:
   """Half-overlapping windows of all videos, in the order of their names.
 
@@ -72,6 +75,8 @@ def training_windows(
     length: snippets a window.
     hop: snippets between the starts of neighbouring windows.
     require_instance: keep only windows that hold part of an instance.
+    unknown_sec: video id -> spans [n, 2] that teach nothing; windows that lie
+      wholly within them are left out.
 
   Raises:
     ValueError: if no window is left.
@@ -81,9 +86,13 @@ def training_windows(
     total = num_snippets[video_id]
     for start in window_starts(total, length, hop):
       window = Window(video_id, start, min(length, total - start))
-      if window.length > 0 and (
-        not require_instance
-        or _overlaps(window, segments_sec[video_id], feature_fps)
+      if (
+        window.length > 0
+        and (
+          not require_instance
+          or _overlaps(window, segments_sec[video_id], feature_fps)
+        )
+        and not _unknown(window, (unknown_sec or {}).get(video_id), feature_fps)
       ):
         windows.append(window)
   if not windows:
@@ -98,6 +107,13 @@ def _overlaps(window, segments, feature_fps):
   start = window.start / feature_fps
   stop = (window.start + window.length) / feature_fps
   return bool(np.any((segments[:, 0] < stop) & (segments[:, 1] > start)))
+
+
+def _unknown(window, spans, feature_fps):
+  if spans is None or not len(spans):
+    return False
+  whole = np.array([[window.start, window.start + window.length]])
+  return not len(segments_lib.without(whole / feature_fps, spans))
 
 
 def steps_per_epoch(num_windows: int, batch_size: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.evaluation import detection, detection_errors, from_files
 from cmsn_jax.files import replacing
@@ -58,13 +59,18 @@ def evaluate_files(
     from_files.called(proposals, 'proposals'), found, truth.labels
   )
   from_files.warn_past_end(proposals, found, videos)
+  unknown = annotations_lib.unknown(videos)
   unclear = {
     k: np.array([x in ambiguous_labels for x in v.labels], bool)
     for k, v in videos.items()
   }
   try:
     return detection.evaluate(
-      {k: _kept(v, suppress) for k, v in found.items() if v.labels is not None},
+      {
+        k: _kept(v, suppress, unknown.get(k))
+        for k, v in found.items()
+        if v.labels is not None
+      },
       {
         k: (
           v.segments[~unclear[k]],
@@ -100,10 +106,14 @@ def _require_labels(path, found, known) -> None:
     )
 
 
-def _kept(found, suppress):
-  if suppress is None:
-    return found.segments, found.scores, found.labels
-  kept, scores = suppress(found.segments, found.scores, found.labels)
+def _kept(found, suppress, unknown):
+  """Segments, scores, labels: those left, and not mostly in unknown spans."""
+  kept, scores = np.arange(len(found.scores)), found.scores
+  if suppress is not None:
+    kept, scores = suppress(found.segments, found.scores, found.labels)
+  if unknown is not None:
+    counts = ~segments_lib.mostly_within(found.segments[kept], unknown)
+    kept, scores = kept[counts], scores[counts]
   return found.segments[kept], scores, [found.labels[k] for k in kept]
 
 

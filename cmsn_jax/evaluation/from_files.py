@@ -53,6 +53,7 @@ def evaluate_files(
     return metrics_lib.evaluate(
       {k: (v.segments, v.scores) for k, v in found.items()},
       {k: v.segments for k, v in videos.items()},
+      ignore=annotations_lib.unknown(videos),
       **options,
     )
   except ValueError as error:

@@ -104,6 +104,7 @@ def evaluate(
   proposals: Mapping[str, tuple[np.ndarray, np.ndarray]],
   ground_truth: Mapping[str, np.ndarray],
   *,
+  ignore: Mapping[str, np.ndarray] | None = None,
   protocol: str = 'thumos',
   ans: Sequence[int] = (10, 20, 50, 100, 200),
   fps: float | int = 30,
@@ -122,6 +123,9 @@ def evaluate(
       truth are left out with a warning.
     ground_truth: video id -> segments in seconds `[g, 2]`, every video of the
       subset, those without segments too.
+    ignore: video id -> spans in seconds `[k, 2]` of which it is not known what
+      happens there: proposals mostly within them do not count, as if they had
+      not been made.
     protocol: see the module.
     ans: numbers of proposals at which AR is wanted.
     fps: frames per second of 'thumos', whatever the videos' own rate.
@@ -148,6 +152,9 @@ def evaluate(
   if protocol == 'thumos' and not (np.isfinite(fps) and fps > 0):
     raise ValueError(f'fps must be above 0, got {fps}')
   check_ids(proposals, ground_truth)
+  proposals = {
+    k: _known(*found, (ignore or {}).get(k)) for k, found in proposals.items()
+  }
 
   table = _Table(proposals, ground_truth, thresholds, protocol, fps)
   if not table.in_subset_ground_truth:
@@ -177,6 +184,14 @@ def _thresholds(
       f'{tiou_thresholds}'
     )
   return np.sort(thresholds)
+
+
+def _known(segments, scores, spans):
+  """The proposals that are not mostly within the spans."""
+  if spans is None or not len(segments):
+    return segments, scores
+  keep = ~segments_lib.mostly_within(segments_lib.check(segments), spans)
+  return np.asarray(segments)[keep], np.asarray(scores)[keep]
 
 
 def check_ids(proposals: Mapping, ground_truth: Mapping) -> None:

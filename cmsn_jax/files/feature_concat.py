@@ -18,6 +18,7 @@ any `feature_files.FeatureStore`, by slices.
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -26,6 +27,8 @@ from cmsn_jax.files import feature_files, json_files
 
 # Rates this close count as one grid: an hour drifts by less than a snippet.
 _SAME_RATE = 1e-5
+# Share of a span that counts as reaching into it.
+_TOUCHED = 1e-5
 
 
 class FeatureConcatWarning(UserWarning):
@@ -166,7 +169,12 @@ class ConcatStore(feature_files.FeatureStore):
     return length
 
   def read(
-    self, video_id: str, start: int = 0, stop: int | None = None
+    self,
+    video_id: str,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    gaps: bool = False,
   ) -> Float32[np.ndarray, 't d']:
     """Rows [start, stop) of a video's joined features.
 
@@ -174,14 +182,17 @@ class ConcatStore(feature_files.FeatureStore):
       video_id: one of `ids`.
       start: first row, at least 0.
       stop: one past the last row; None, or more than there are, is the end.
+      gaps: let NaN pass, which is where a value is missing.
     """
     total = self.num_snippets(video_id)
     stop = total if stop is None else min(stop, total)
     start = min(start, total)
     # The first store checks start and stop for all.
-    rows = [self._stores[0].read(video_id, start, stop)]
+    rows = [self._stores[0].read(video_id, start, stop, gaps=gaps)]
     for store in self._stores[1:]:
-      rows.append(_resampled(store, video_id, self.feature_fps, start, stop))
+      rows.append(
+        _resampled(store, video_id, self.feature_fps, start, stop, gaps=gaps)
+      )
     return np.concatenate(rows, axis=1)
 
   def check(self, ids: Iterable[str] | None = None) -> None:
@@ -199,23 +210,25 @@ class ConcatStore(feature_files.FeatureStore):
       )
 
 
-def _resampled(store, video_id, feature_fps, start, stop):
+def _resampled(store, video_id, feature_fps, start, stop, **options):
   """Rows of `store` on the grid of `feature_fps`, read by slices."""
   total = store.num_snippets(video_id)
   ratio = store.feature_fps / feature_fps
   if abs(ratio - 1) < _SAME_RATE:
     first, last = min(start, total - 1), max(min(stop, total), 1)
-    rows = store.read(video_id, first, last)
+    rows = store.read(video_id, first, last, **options)
     wanted = np.clip(np.arange(start, stop), 0, total - 1) - first
     return rows[wanted]
-  return resampled(store, video_id, np.arange(start, stop + 1) * ratio, ratio)
+  edges = np.arange(start, stop + 1) * ratio
+  return resampled(store, video_id, edges, ratio, **options)
 
 
 def resampled(
-  store: feature_files.FeatureStore,
+  store: Any,
   video_id: str,
   edges: Float[np.ndarray, ' m'],
   ratio: float,
+  **options: bool,
 ) -> Float32[np.ndarray, 'n d']:
   """Features over spans of a video, read by slices.
 
@@ -225,13 +238,14 @@ def resampled(
     edges: of the spans, in rows of the store, n + 1 for n spans.
     ratio: rows of the store a span: above 1 they are averaged, else
       interpolated at the spans' centres.
+    **options: of the store's `read`.
   """
   total = store.num_snippets(video_id)
   if len(edges) < 2:
-    return store.read(video_id, 0, 0)
+    return store.read(video_id, 0, 0, **options)
   first = int(np.clip(np.floor(edges[0]) - 1, 0, total - 1))
   last = int(np.clip(np.ceil(edges[-1]) + 1, first + 1, total))
-  rows = store.read(video_id, first, last)
+  rows = store.read(video_id, first, last, **options)
   if ratio > 1:
     return span_means(rows, np.clip(edges, 0, total) - first)
   centres = (edges[:-1] + edges[1:]) / 2
@@ -246,10 +260,16 @@ def span_means(
   Args:
     rows: features.
     edges: not decreasing, n + 1 for n spans. A span of length 0 (past the end
-      of the features) takes the nearest row.
+      of the features) takes the nearest row. A span that reaches into a
+      missing value (NaN) has none.
   """
   if len(edges) < 2:
     return rows[:0]
+  missing = np.isnan(rows)
+  if missing.any():
+    touched = span_means(missing.astype(np.float32), edges) > _TOUCHED
+    means = span_means(np.where(missing, np.float32(0), rows), edges)
+    return np.where(touched, np.float32(np.nan), means)
   # Sums up to each edge, linear inside a row.
   sums = np.zeros((len(rows) + 1, rows.shape[1]))
   np.cumsum(rows, axis=0, dtype=np.float64, out=sums[1:])

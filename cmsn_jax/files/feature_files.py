@@ -117,7 +117,12 @@ class FeatureStore:
     return self._checked(video_id).num_rows
 
   def read(
-    self, video_id: str, start: int = 0, stop: int | None = None
+    self,
+    video_id: str,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    gaps: bool = False,
   ) -> Float32[np.ndarray, 't d']:
     """Rows [start, stop) of a video's features.
 
@@ -125,6 +130,7 @@ class FeatureStore:
       video_id: one of `ids`.
       start: first snippet, at least 0.
       stop: one past the last snippet; None, or more than there are, is the end.
+      gaps: let NaN pass, which is where a value is missing.
     Returns:
       features, `[stop - start, D]`, a fresh float32 array.
     Raises:
@@ -143,7 +149,7 @@ class FeatureStore:
         '0 <= start <= stop'
       )
     rows = self._rows(video_id, array, start, stop)
-    finite = np.isfinite(rows)
+    finite = ~np.isinf(rows) if gaps else np.isfinite(rows)
     if not finite.all():
       row, column = np.argwhere(~finite)[0].tolist()
       raw = array.read(start + row, start + row + 1)
@@ -321,7 +327,12 @@ def _remedy(value: np.float32, raw: np.generic) -> str:
       'it is float16, which ends at 65504: save as float32, or divide the '
       'features before they are saved'
     )
-  return 'extract this video again or fill the gap'
+  if np.isinf(value):
+    return 'extract this video again'
+  return (
+    'extract this video again, or let training and proposing fill the gaps: '
+    '--config.data.fill_gaps_sec=1 interpolates those of up to 1 s'
+  )
 
 
 def _float32(rows: np.ndarray) -> Float32[np.ndarray, 't d']:

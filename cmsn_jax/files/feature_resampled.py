@@ -6,9 +6,10 @@ spans, one of fewer interpolated between the centres of its rows, as
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from cmsn_jax.files import feature_concat, feature_files
 
@@ -25,7 +26,7 @@ class ResampledStore(feature_files.FeatureStore):
 
   def __init__(
     self,
-    store: feature_files.FeatureStore,
+    store: Any,
     feature_fps: float | int,
     rates: Mapping[str, float | int],
     shift_rows: float | int = 0.0,
@@ -34,6 +35,8 @@ class ResampledStore(feature_files.FeatureStore):
     self._shift = shift_rows
     self.path, self.ids = store.path, store.ids
     self.sidecar, self.feature_fps = store.sidecar, feature_fps
+    if hasattr(store, 'missing_rows'):
+      self.missing_rows = self._missing_rows
 
   def __len__(self) -> int:
     return len(self.ids)
@@ -52,6 +55,10 @@ class ResampledStore(feature_files.FeatureStore):
   def prefer_dim(self, dim: int) -> None:
     """See `feature_files.FeatureStore`."""
     self._store.prefer_dim(dim)
+
+  def _missing_rows(self, video_id: str) -> Float64[np.ndarray, 'n 2']:
+    """See `feature_gaps.GapStore`; rows of the grid, with fractions."""
+    return self._store.missing_rows(video_id) / self._ratio(video_id)
 
   def _ratio(self, video_id: str) -> float:
     return self._rates.get(video_id, self.feature_fps) / self.feature_fps

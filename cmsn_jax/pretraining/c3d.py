@@ -39,10 +39,10 @@ def train_and_evaluate(
     metrics of the last validation, and `best_accuracy`.
   Raises:
     ValueError: settings that do not fit.
-    classifier_run.NanLossError: when the loss stops being finite.
+    phase_run.NanLossError: see `run.ClassifierRun.train` of this and others.
   """
   _check(config, train)
-  with folder.locked(workdir):
+  with folder.disk_errors_explained(workdir), folder.locked(workdir):
     config_record.claim(workdir, config)
     config = _with_weights_settings(config)
     run = _Run(config, workdir, train, validation, output, quiet)

@@ -5,8 +5,10 @@ what they read, compute and keep (clip_training.py, stream_training.py).
 import abc
 import collections
 import concurrent.futures
+import json
 import math
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,13 +20,22 @@ from absl import logging
 
 from cmsn_jax import progress
 from cmsn_jax.data import windows as windows_lib
+from cmsn_jax.files import replacing
 from cmsn_jax.pretraining import clips as clips_lib
 from cmsn_jax.runs import checkpoints, config_record
-from cmsn_jax.training import metric_writer, optimizer, parallel, steps
+from cmsn_jax.training import (
+  keeping,
+  metric_writer,
+  optimizer,
+  parallel,
+  phase_run,
+  save_times,
+  steps,
+  stopping,
+)
 
-
-class NanLossError(RuntimeError):
-  """The loss is no longer a number."""
+# What was measured last, and of which step.
+_RECORD = 'validated.json'
 
 
 class ClassifierRun(abc.ABC):
@@ -102,9 +113,16 @@ class ClassifierRun(abc.ABC):
     """Trains to the end; returns the last validation's metrics.
 
     Raises:
-      NanLossError: when the loss stops being finite.
+      phase_run.NanLossError: when the loss stops being finite.
+      phase_run.Interrupted: when asked to stop, once the state is saved.
+      keeping.MeasuringError: if the parameters, which are kept, could not be
+        measured.
       config_record.RunFolderError: if its checkpoint is of other batches.
     """
+    with stopping.StopSignal() as stop:
+      return self._train(stop)
+
+  def _train(self, stop):
     settings = self.config.train
     per_epoch = self.loader.steps_per_epoch
     total = settings.epochs * per_epoch
@@ -115,7 +133,9 @@ class ClassifierRun(abc.ABC):
       frozen=self.frozen(first),
     )  # fmt: skip
     resume = checkpoints.Checkpoints(self.workdir / 'resume')
-    state, metrics = self._restore(steps.create_state(first, tx), resume)
+    state, metrics, measured = self._restore(
+      steps.create_state(first, tx), resume
+    )
     start = int(state.step)
     step_fn = parallel.parallel_step(self.train_step, loss_fn=self.loss, tx=tx)
     key = jax.random.key(settings.seed)
@@ -123,20 +143,35 @@ class ClassifierRun(abc.ABC):
     bar = progress.bar(
       total=total, initial=start, unit='step', desc='train', quiet=self.quiet
     )
-    save_every = settings.checkpoint_every_steps or per_epoch
+    every = settings.checkpoint_every_steps
+    times = save_times.SaveTimes(settings.checkpoint_every_sec)
+
+    def measures(done):
+      return done == total or done % per_epoch == 0
+
     try:
+      if start and measures(start) and measured < start:
+        # Done before, but not measured.
+        metrics = self._validate(writer, state, metrics)
       for step, batch in enumerate(self._batches(start, total), start):
         batch.pop('window')
         state, found = step_fn(state, parallel.shard(batch), key)
         done = step + 1
         self._log(writer, bar, done, found, float(rate(step)))
-        if done % per_epoch == 0 or done == total:
+        stops = stop.reached()
+        saves = times.due() or measures(done) or stops
+        if saves or (every and done % every == 0):
+          before = time.monotonic()
+          resume.save(done, state, {'windows': self.loader.batch_size})
+          if measures(done) or stops:
+            # Whatever happens to the measuring, the run is on disk.
+            resume.wait()
+          times.saved(time.monotonic() - before)
+        if measures(done):
           metrics = self._validate(writer, state, metrics)
-        if done % save_every == 0 or done == total:
-          resume.save(
-            done,
-            state,
-            {'metrics': metrics, 'windows': self.loader.batch_size},
+        if stops and done < total:
+          raise phase_run.Interrupted(
+            f'stopped at step {done}; the same command continues there'
           )
     finally:
       bar.close()
@@ -145,15 +180,22 @@ class ClassifierRun(abc.ABC):
     return metrics
 
   def _restore(self, state, resume):
-    """The newest whole state, or the first; and the metrics so far."""
+    """The newest whole state, or the first; metrics so far, and their step."""
     found = resume.restore_newest()
     if found is None:
-      return jax.device_get(state), {}
+      return jax.device_get(state), {}, 0
     config_record.check_batch(
       resume.directory, found.meta.get('windows'), self.loader.batch_size
     )
     logging.info('continues after step %d', found.step)
-    return checkpoints.into(state, found.tree), found.meta['metrics']
+    state, path = checkpoints.into(state, found.tree), self.workdir / _RECORD
+    # Runs of before measured first, and kept that with the state.
+    record = {'step': found.step, 'metrics': found.meta.get('metrics', {})}
+    if 'metrics' not in found.meta:
+      record['step'] = 0
+    if path.is_file():
+      record = json.loads(path.read_text())
+    return state, record['metrics'], record['step']
 
   def _batches(self, start, stop) -> Iterator[windows_lib.Batch]:
     """Batches in order, several loaded ahead by threads."""
@@ -173,7 +215,7 @@ class ClassifierRun(abc.ABC):
   def _log(self, writer, bar, done, found, rate):
     loss, accuracy = float(found.loss), float(found.extra['accuracy'])
     if not math.isfinite(loss):
-      raise NanLossError(
+      raise phase_run.NanLossError(
         f'the loss is not finite at step {done}; lower train.learning_rate or '
         'set train.clip_norm'
       )
@@ -192,21 +234,34 @@ class ClassifierRun(abc.ABC):
 
   def _validate(self, writer, state, before):
     """Accuracy on the validation clips; keeps the weights if best."""
+    step = int(state.step)
+    try:
+      metrics = self._accuracy(state.params, before)
+    except Exception as error:
+      if 'best_accuracy' not in before:
+        self.keep(jax.device_get(state.params), step, {})
+      raise keeping.MeasuringError(
+        f'the state of step {step} is kept in {self.workdir}, but measuring it '
+        f'on the validation clips failed: {type(error).__name__}: {error}'
+      ) from error
+    writer.scalars(step, {f'validation/{k}': v for k, v in metrics.items()})
+    logging.info('step %d: %s', step, metrics)
+    if metrics['accuracy'] > before.get('best_accuracy', -1.0):
+      self.keep(jax.device_get(state.params), step, metrics)
+    if jax.process_index() == 0:
+      with replacing.file(self.workdir / _RECORD) as file:
+        json.dump({'step': step, 'metrics': metrics}, file)
+    return metrics
+
+  def _accuracy(self, params, before):
     top1 = top5 = 0
     for index in range(len(self.validation)):
-      scores = self.validation_scores(state.params, index)
+      scores = self.validation_scores(params, index)
       rank = int(np.sum(scores > scores[self.validation.label(index)]))
       top1, top5 = top1 + (rank == 0), top5 + (rank < 5)
     accuracy = top1 / len(self.validation)
-    best = before.get('best_accuracy', -1.0)
-    metrics = {
+    return {
       'accuracy': accuracy,
       'top5': top5 / len(self.validation),
-      'best_accuracy': max(accuracy, best),
+      'best_accuracy': max(accuracy, before.get('best_accuracy', -1.0)),
     }
-    step = int(state.step)
-    writer.scalars(step, {f'validation/{k}': v for k, v in metrics.items()})
-    logging.info('step %d: %s', step, metrics)
-    if accuracy > best:
-      self.keep(jax.device_get(state.params), step, metrics)
-    return metrics

@@ -48,7 +48,7 @@ def train_and_evaluate(
     metrics of the last validation, and `best_accuracy`.
   Raises:
     ValueError: settings that do not fit.
-    classifier_run.NanLossError: when the loss stops being finite.
+    phase_run.NanLossError: see `run.ClassifierRun.train` of this and others.
   """
   if config.extractor.name not in NAMES:
     raise ValueError(
@@ -56,7 +56,7 @@ def train_and_evaluate(
     )
   if not len(train):
     raise ValueError('there are no training clips')
-  with folder.locked(workdir):
+  with folder.disk_errors_explained(workdir), folder.locked(workdir):
     config_record.claim(workdir, config)
     run = _Run(config, workdir, train, validation, output, quiet)
     return run.train()

@@ -26,7 +26,7 @@ import numpy as np
 
 from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
-from cmsn_jax.files import proposal_files
+from cmsn_jax.files import feature_gaps, proposal_files
 from cmsn_jax.runs import config_history
 
 
@@ -110,11 +110,22 @@ class ExportedModel:
       raise ValueError(
         f'features must have shape [t, {width}], got {features.shape}'
       )
-    if not np.isfinite(features).all():
-      row = int(np.argmin(np.isfinite(features).all(axis=1)))
+    # Exports of before had no such key.
+    fill_sec = about['config']['data'].get('fill_gaps_sec', 0.0)
+    finite = np.isfinite(features)
+    if fill_sec:
+      finite |= np.isnan(features)
+    if not finite.all():
+      row = int(np.argmin(finite.all(axis=1)))
       raise ValueError(f'features must be finite, row {row} is not')
+    store = _Array(features)
+    if fill_sec:
+      rate = about['file_fps']
+      if about.get('rescaled') and duration_sec:
+        rate = len(features) / duration_sec
+      store = feature_gaps.GapStore(store, fill_sec, lambda _: rate)
     return sources.FeatureSource(
-      _Array(features),
+      store,
       about['file_fps'],
       pool=about['pool'],
       deviation=about['config']['data']['pool_deviation'],
@@ -192,6 +203,8 @@ def _facts(description):
 class _Array:
   """A folder of features that holds one array."""
 
+  path, sidecar, feature_fps = 'the features given', None, None
+
   def __init__(self, features):
     self.dim = features.shape[1]
     self.ids = ('features',)
@@ -201,9 +214,10 @@ class _Array:
     del video_id
     return len(self._features)
 
-  def read(self, video_id, start=0, stop=None):
-    del video_id
-    return self._features[start:stop]
+  def read(self, video_id, start=0, stop=None, *, gaps=False):
+    del video_id, gaps
+    # A copy, in which gaps can be filled.
+    return self._features[start:stop].copy()
 
 
 class Programs:

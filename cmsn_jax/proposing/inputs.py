@@ -18,6 +18,7 @@ from cmsn_jax.files import (
   feature_concat,
   feature_files,
   feature_folders,
+  feature_gaps,
   feature_resampled,
 )
 from cmsn_jax.runs import trained as trained_lib
@@ -71,6 +72,14 @@ def feature_source(
       'model was trained on, and are resampled', len(rates), len(store.ids),
       expected,
     )  # fmt: skip
+  durations = None
+  if rescaled:
+    durations = {k: video.duration_sec for k, video in (known or {}).items()}
+  # What is extracted here has none.
+  of_files = isinstance(store, feature_files.FeatureStore)
+  if trained.config.data.fill_gaps_sec and of_files:
+    store = _with_gaps(trained, store, rates, durations)
+  if rates:
     store = feature_resampled.ResampledStore(
       store, expected, rates, offset * expected
     )
@@ -81,12 +90,20 @@ def feature_source(
     deviation=trained.config.data.pool_deviation,
     statistics=trained.statistics,
     offset_sec=offset,
-    durations=(
-      {k: video.duration_sec for k, video in (known or {}).items()}
-      if rescaled
-      else None
-    ),
+    durations=durations,
   )
+
+
+def _with_gaps(trained, store, rates, durations):
+  """The store with its short gaps filled, which it says of each recording."""
+
+  def rate_of(video_id):
+    if durations is None:
+      return rates.get(video_id, trained.data['file_fps'])
+    return store.num_snippets(video_id) / durations[video_id]
+
+  fill_sec = trained.config.data.fill_gaps_sec
+  return feature_gaps.GapStore(store, fill_sec, rate_of)
 
 
 def _rates(trained, path, store, feature_fps, known) -> dict[str, float]:

@@ -89,7 +89,7 @@ def entries(
   none = proposal_files.Proposals(segments.empty(), np.zeros(0))
   found = []
   for video_id in ids:
-    video = None if truth is None else truth[video_id]
+    video = None if truth is None else truth[video_id].counted()
     given = proposals.get(video_id, none)
     probabilities, rate = posteriors.get(video_id, (None, None))
     if video is not None:
@@ -107,9 +107,9 @@ def entries(
         proposals=given,
         segments_sec=None if video is None else video.segments,
         labels=() if video is None else video.labels,
+        ignore=segments.empty() if video is None else video.unknown,
         probabilities=probabilities,
         feature_fps=rate,
-        ignore=getattr(video, 'ignore', segments.empty()),
         other=None if other is None else other.get(video_id, none),
       )
     )
@@ -250,8 +250,9 @@ def _recall(
   rows, curves = [], []
   for name in metrics.PROTOCOLS:
     found = metrics.evaluate(
-      given, truth, protocol=name, ans=ans, fps=metric_fps
-    )
+      given, truth, ignore={v.video_id: v.ignore for v in videos},
+      protocol=name, ans=ans, fps=metric_fps,
+    )  # fmt: skip
     rows.append(found)
     curves.append(
       {
@@ -286,14 +287,15 @@ def _diagnostics(
     segments.empty() if video.segments_sec is None else video.segments_sec
     for video in videos
   ]
+  judged = [_judged(video) for video in videos]
   instances, tious = diagnostics.match(
     truth,
     [video.labels for video in videos],
-    [video.proposals.segments for video in videos],
+    [found.segments for found in judged],
     top=top,
   )
   # NMS leaves thousands of scores near 0, which would hide all others.
-  scores = np.concatenate([video.proposals.scores[:top] for video in videos])
+  scores = np.concatenate([found.scores[:top] for found in judged])
   tiou = np.concatenate([values[:top] for values in tious])
   edges, hit, other = diagnostics.score_histogram(
     scores, tiou >= diagnostics.HIT
@@ -308,8 +310,8 @@ def _diagnostics(
   if has_truth:
     gains = np.concatenate(
       [
-        calibration.gains(video.proposals.segments[:top], own)
-        for video, own in zip(videos, truth)
+        calibration.gains(found.segments[:top], own)
+        for found, own in zip(judged, truth)
       ]
     )
     first = np.searchsorted(instances.video, np.arange(len(videos)))
@@ -335,6 +337,13 @@ def _diagnostics(
   return result
 
 
+def _judged(video: Entry) -> proposal_files.Proposals:
+  """The proposals that are right or wrong: not mostly in ignored spans."""
+  found = video.proposals
+  keep = ~segments.mostly_within(found.segments, video.ignore)
+  return proposal_files.Proposals(found.segments[keep], found.scores[keep])
+
+
 def _confusion(videos: list[Entry]) -> dict[str, object]:
   counts = np.zeros((stage_names.COUNT, stage_names.COUNT), np.int64)
   for video in videos:
@@ -343,7 +352,8 @@ def _confusion(videos: list[Entry]) -> dict[str, object]:
     true = targets.stage_labels(
       video.segments_sec, len(video.probabilities), video.feature_fps
     )
+    known = ~targets.within(video.ignore * video.feature_fps, len(true))
     counts += diagnostics.stage_confusion(
-      true, video.probabilities.argmax(axis=1)
+      true[known], video.probabilities.argmax(axis=1)[known]
     )
   return {'confusion': counts.tolist()} if counts.any() else {}

@@ -15,6 +15,7 @@ from cmsn_jax.files import replacing
 from cmsn_jax.report import palette
 
 _INK, _MUTED, _RULE = '#1c2733', '#5d6b7a', '#d9dee4'
+_HATCH = '#b9c2cc'
 _TRUTH, _PROPOSAL = '#3a4654', palette.PROPOSAL
 
 
@@ -69,6 +70,7 @@ def figure(
   duration_sec: float | int,
   *,
   true_segments: Float[np.ndarray, 'g 2'] | None = None,
+  ignore: Float[np.ndarray, 'k 2'] | None = None,
   labels: tuple[str, ...] = (),
   probabilities: Float[np.ndarray, 't s'] | None = None,
   feature_fps: float | int | None = None,
@@ -82,6 +84,7 @@ def figure(
     title: usually the video's id.
     duration_sec: length of the time axis, > 0.
     true_segments: ground truth, `[g, 2]` seconds; None leaves the track out.
+    ignore: spans that nobody looked at, `[k, 2]`: hatched, behind the truth.
     labels: a name for each true segment, written where it fits.
     probabilities: stage posterior, `[t, 6]`; None leaves the track out.
     feature_fps: snippets per second; needed with `probabilities`.
@@ -102,7 +105,7 @@ def figure(
   if true_segments is not None:
     rows = lanes(true_segments)
     height = 0.28 * (1 + rows.max(initial=0)) + 0.1
-    tracks.append((height, _draw_truth, (true_segments, labels, rows)))
+    tracks.append((height, _draw_truth, (true_segments, labels, rows, ignore)))
   if probabilities is not None:
     tracks.append((0.9, _draw_stages, (probabilities, feature_fps)))
   if proposals is not None:
@@ -180,8 +183,13 @@ def _draw_truth(
   spans: Float[np.ndarray, 'g 2'],
   labels: tuple[str, ...],
   rows: Int[np.ndarray, ' g'],
+  ignore: Float[np.ndarray, 'k 2'] | None = None,
 ) -> None:
   _name(axis, 'Ground truth')
+  for start, end in () if ignore is None else ignore:
+    axis.axvspan(
+      start, end, facecolor='none', edgecolor=_HATCH, hatch='////', linewidth=0
+    )
   _bars(axis, spans, rows, 0.78, color=_TRUTH, edgecolor='white', linewidth=0.6)
   # About 130 characters of this size fit across the page.
   room = (axis.get_xlim()[1] - axis.get_xlim()[0]) / 130
@@ -280,6 +288,7 @@ def write_folder(
       video.video_id,
       video.duration_sec,
       true_segments=video.segments_sec,
+      ignore=video.ignore,
       labels=video.labels,
       probabilities=video.probabilities,
       feature_fps=video.feature_fps,

@@ -83,7 +83,10 @@ _SINCE = (
   Added('calibration.labels', []),
   Added('stages.action_weight', 0.0),
   Added('stages.label_names', []),
+  Added('data.fill_gaps_sec', 0.0),
 )
+# Of classifiers of clips.
+_OF_CLASSIFIERS = (Added('train.checkpoint_every_sec', 60.0),)
 
 
 def current(values: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +101,9 @@ def current(values: dict[str, Any]) -> dict[str, Any]:
   """
   values = json.loads(json.dumps(values))
   if 'proposals' not in values:
-    return values  # Of a classifier of clips.
+    for change in _OF_CLASSIFIERS:
+      _apply(values, change)
+    return values
   if 'chain' not in values:
     for change in _BEFORE_CHAINS:
       _apply(values, change)

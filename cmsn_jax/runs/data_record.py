@@ -97,9 +97,7 @@ def _hashes(videos, source):
   """Id -> (hash of its annotations, its snippets)."""
   return {
     name: [
-      hashlib.sha256(
-        json.dumps(_said(video)).encode()
-      ).hexdigest()[:12],
+      hashlib.sha256(json.dumps(_said(video)).encode()).hexdigest()[:12],
       int(source.num_snippets(name)),
     ]
     for name, video in sorted(videos.items())

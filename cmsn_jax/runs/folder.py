@@ -55,9 +55,11 @@ def disk_errors_explained(workdir: pathlib.Path) -> Iterator[None]:
   except OSError as error:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
       raise
+    # A classifier of clips has one phase, and no folder for it.
+    paths = [*workdir.glob('*/resume/*'), *workdir.glob('resume/*')]
     kept = sorted(
       f'{path.parent.parent.name} step {path.name}'
-      for path in workdir.glob('*/resume/*')
+      for path in paths
       if path.name.isdigit()
     )
     raise DiskError(

@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float64
 
+from cmsn_jax import segments as segments_lib
 from cmsn_jax.files import proposal_files, replacing
 
 _NAME = 'held_out.json'
@@ -28,11 +29,13 @@ class Judged(NamedTuple):
     proposals: best first, scores as proposing gives them.
     instances: the ground truth, seconds.
     duration_sec: of the video.
+    unknown: spans of which it is not known what happens there.
   """
 
   proposals: proposal_files.Proposals
   instances: Float64[np.ndarray, 'm 2']
   duration_sec: float
+  unknown: Float64[np.ndarray, 'k 2'] = segments_lib.empty()
 
 
 def write(
@@ -57,6 +60,7 @@ def write(
         'instances': video.instances.tolist(),
         'segments': video.proposals.segments[:_MOST].tolist(),
         'scores': video.proposals.scores[:_MOST].tolist(),
+        'unknown': video.unknown.tolist(),
       }
       for video_id, video in videos.items()
     },
@@ -88,6 +92,7 @@ def read(
         ),
         np.array(one['instances'], np.float64).reshape(-1, 2),
         one['duration_sec'],
+        np.array(one.get('unknown', ()), np.float64).reshape(-1, 2),
       )
       for video_id, one in document['videos'].items()
     }

@@ -64,6 +64,11 @@ def _data():
   data.rescaled = False
   # Which array of each file, where it has several; '' the only one possible.
   data.feature_key = ''
+  # Missing values (NaN) of one feature are interpolated over stretches of up to
+  # this many seconds, in training and proposing. Longer ones are masked: their
+  # values become the feature's mean, and nothing is learned where half of the
+  # features are missing. 0: a NaN is an error, which names the file and row.
+  data.fill_gaps_sec = 0.0
   # Videos named <id>.<extension> (input 'video'): a folder, a pattern
   # ('videos/**/*.mp4'), or a list (.txt, a path a line).
   data.videos = ''

@@ -1,7 +1,7 @@
 """Segments to one stage label per snippet (the paper's Section 3.1)."""
 
 import numpy as np
-from jaxtyping import Float, Int, Int32
+from jaxtyping import Bool, Float, Int, Int32
 
 from cmsn_jax import segments, stage_names
 
@@ -59,6 +59,22 @@ def stage_labels(
   votes = sampled.reshape(num_snippets, samples_per_snippet)
   counts = (votes[:, :, None] == np.arange(stage_names.COUNT)).sum(axis=1)
   return counts.argmax(axis=1).astype(np.int32)
+
+
+def within(
+  spans: Float[np.ndarray, 'n 2'], num_snippets: int
+) -> Bool[np.ndarray, ' t']:
+  """Which snippets have their centre in a span.
+
+  Args:
+    spans: in snippets, `[n, 2]`; parts may lie outside.
+    num_snippets: t.
+  """
+  found = np.zeros(num_snippets, bool)
+  cuts = np.ceil(np.asarray(spans) - 0.5).astype(np.int64)
+  for start, end in np.clip(cuts, 0, num_snippets):
+    found[start:end] = True
+  return found
 
 
 def action_labels(

@@ -77,6 +77,7 @@ _AT_LEAST = {
   'train.checkpoint_every_sec': 0.0,
   'train.checkpoint_every_steps': 0,
   'data.feature_fps': 0.0,
+  'data.fill_gaps_sec': 0.0,
 }
 _ABOVE = {
   'nms.sigma': 0.0,

@@ -279,10 +279,7 @@ def finish(
     found, of_labels = fold_labels.calibrated(found, chosen.videos)
   if settings.fit and not settings.given:
     fitted = calibration.fit(
-      (
-        p.proposals.scores,
-        calibration.gains(p.proposals.segments, chosen.videos[k].segments),
-      )
+      held_out.scores_and_gains(p.proposals, chosen.videos[k])
       for k, p in found.items()
     )
     if fitted is None:
@@ -326,7 +323,7 @@ def finish(
     'out-of-fold',
     {
       k: judged_lists.Judged(
-        found[k].proposals, v.segments, float(v.duration_sec)
+          found[k].proposals, v.segments, float(v.duration_sec), v.unknown
       )
       for k, v in chosen.videos.items()
     },
@@ -367,6 +364,7 @@ def _recall(config, videos, found):
   return metrics.evaluate(
     {k: tuple(p.proposals) for k, p in found.items()},
     {k: video.segments for k, video in videos.items()},
+    ignore=activitynet.unknown(videos),
     protocol=config.evaluation.protocol,
     ans=tuple(config.evaluation.ans),
   ).ar_at_an

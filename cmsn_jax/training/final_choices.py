@@ -11,6 +11,7 @@ from typing import Any
 import ml_collections
 from absl import logging
 
+from cmsn_jax import segments
 from cmsn_jax.chains import protocol, registry
 from cmsn_jax.evaluation import operating_point
 from cmsn_jax.runs import judged_lists, trained
@@ -171,6 +172,8 @@ def _limited(video, settings):
   kept = final_list.select(
     found.segments, found.scores, video.duration_sec, settings
   )
+  # What is proposed where nobody looked is neither right nor wrong.
+  kept = kept[~segments.mostly_within(found.segments[kept], video.unknown)]
   return operating_point.Video(
     found.segments[kept], found.scores[kept], video.instances
   )

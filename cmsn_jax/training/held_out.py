@@ -9,7 +9,8 @@ import jax
 import numpy as np
 from absl import logging
 
-from cmsn_jax import processes, sharding, stage_names
+from cmsn_jax import processes, segments, sharding, stage_names
+from cmsn_jax.annotations import activitynet
 from cmsn_jax.chains import prediction as prediction_lib
 from cmsn_jax.data import training_data
 from cmsn_jax.evaluation import detection, metrics
@@ -75,13 +76,15 @@ def evaluate(
     video = data.held_out[video_id]
     found[video_id] = prediction
     if prediction.probabilities is not None:
-      labels.append(training_data.stage_labels(video, data.source, label_rule))
-      probabilities.append(prediction.probabilities)
+      known = ~data.unknown_snippets(video_id)
+      own = training_data.stage_labels(video, data.source, label_rule)
+      labels.append(own[known])
+      probabilities.append(prediction.probabilities[known])
     example = example or (video, prediction)
   # A chain may have no stages.
   accuracies, margins = {}, np.zeros(0)
-  if labels:
-    labels = np.concatenate(labels)
+  labels = np.concatenate([np.zeros(0, int), *labels])
+  if len(labels):
     probabilities = np.concatenate(probabilities)
     accuracies = _accuracies(labels, probabilities.argmax(axis=1))
     margins = _margins(labels, probabilities)
@@ -166,6 +169,7 @@ def _average_recall(data, found, protocol, ans, best_ans):
   result = metrics.evaluate(
     {k: (p.proposals.segments, p.proposals.scores) for k, p in found.items()},
     {k: video.segments for k, video in data.held_out.items()},
+    ignore=activitynet.unknown(data.held_out),
     protocol=protocol,
     ans=ans,
   )
@@ -249,11 +253,7 @@ def fit_calibration(
     found: what is proposed for each of them.
   """
   fitted = calibration.fit(
-    (
-      p.proposals.scores,
-      calibration.gains(p.proposals.segments, data.held_out[v].segments),
-    )
-    for v, p in found.items()
+    scores_and_gains(p.proposals, data.held_out[v]) for v, p in found.items()
   )
   if fitted is None:
     logging.warning(
@@ -261,6 +261,16 @@ def fit_calibration(
       'match an instance, or better scores match no more often'
     )
   return fitted
+
+
+def scores_and_gains(
+  found: proposal_files.Proposals, video: activitynet.Video
+) -> tuple[np.ndarray, np.ndarray]:
+  """What `calibration.fit` takes of a video: of proposals that count."""
+  counts = ~segments.mostly_within(found.segments, video.unknown)
+  return found.scores[counts], calibration.gains(
+    found.segments[counts], video.segments
+  )
 
 
 def judged(
@@ -283,6 +293,7 @@ def judged(
       ),
       data.held_out[video_id].segments,
       data.held_out[video_id].duration_sec,
+      data.held_out[video_id].unknown,
     )
     for video_id, one in found.items()
   }

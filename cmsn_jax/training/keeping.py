@@ -199,6 +199,7 @@ def _picture(example):
     video.video_id,
     video.duration_sec,
     true_segments=video.segments,
+    ignore=video.unknown,
     probabilities=found.probabilities,
     feature_fps=len(found.probabilities) / video.duration_sec,
     proposals=found.proposals.segments,

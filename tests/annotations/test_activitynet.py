@@ -415,3 +415,78 @@ def test_real_annotations(real_data, folder, videos, instances):
   read = activitynet.read(real_data(folder) / 'annotations.json')
   assert len(read.videos) == videos
   assert sum(len(v.segments) for v in read.videos.values()) == instances
+
+
+def _ignoring(*spans, segments=((1.0, 2.5), (3.0, 4.0))):
+  document = good()
+  document['database']['a']['ignore'] = [list(span) for span in spans]
+  document['database']['a']['annotations'] = [
+    {'segment': list(segment), 'label': 'run'} for segment in segments
+  ]
+  return document
+
+
+def test_ignored_spans_are_read_and_written_again(write, tmp_path):
+  read = activitynet.read(write(_ignoring((5, 7.5), (9, 10))))
+  np.testing.assert_array_equal(read.videos['a'].ignore, [[5, 7.5], [9, 10]])
+  assert read.videos['b'].ignore.shape == (0, 2)
+  activitynet.write(tmp_path / 'again.json', read)
+  again = activitynet.read(tmp_path / 'again.json')
+  np.testing.assert_array_equal(again.videos['a'].ignore, [[5, 7.5], [9, 10]])
+  document = json.loads((tmp_path / 'again.json').read_text())
+  assert 'ignore' not in document['database']['b']
+
+
+def test_instances_mostly_in_ignored_spans_do_not_count(write):
+  # 3 to 4 wholly, 1 to 2.5 by a third, 6 to 8 by half, 8.5 to 9.5 by .6.
+  path = write(
+    _ignoring(
+      (2, 5), (7, 8), (8.9, 10),
+      segments=[(1, 2.5), (3, 4), (6, 8), (8.5, 9.5)],
+    )
+  )  # fmt: skip
+  with pytest.warns(activitynet.AnnotationWarning, match='a: 2'):
+    read = activitynet.read(path)
+  # Kept by whoever reads and writes, left out by whoever trains or measures.
+  assert len(read.videos['a'].segments) == 4
+  video = read.subset('training')['a']
+  np.testing.assert_array_equal(video.segments, [[1, 2.5], [6, 8]])
+  assert video.labels == ('run', 'run')
+  # What such an instance covers was looked at, whatever the span says.
+  np.testing.assert_array_equal(video.unknown, [[2.5, 5], [8.9, 10]])
+  assert read.subset('testing')['b'] is read.videos['b']
+  assert activitynet.unknown(read.videos).keys() == {'a'}
+
+
+@pytest.mark.parametrize(
+  ('spans', 'words'),
+  [
+    ([[3, 2]], ('a, ignore 1', 'found [3, 2]', 'start before the end')),
+    ([[1, 2], [4, 4]], ('a, ignore 2', 'found [4, 4]')),
+    ([[-1, 2]], ('a, ignore 1', 'before 0')),
+    ([[8, 12]], ('a, ignore 1', 'video of 10 s')),
+    ([[1]], ('a, ignore 1', '[start, end]')),
+    ([[1, 'x']], ('a, ignore 1', '[start, end]')),
+    ({'1': 2}, ('a: found ignore', 'list')),
+  ],
+)
+def test_ignored_spans_that_cannot_be(write, spans, words):
+  document = good()
+  document['database']['a']['ignore'] = spans
+  (problem,) = problems_of(write(document))
+  for word in words:
+    assert word in problem
+
+
+@pytest.mark.parametrize('key', ['ignored', 'Ignore', 'ignores', 'ignor'])
+def test_a_misspelt_ignore_is_an_error(write, key):
+  document = good()
+  document['database']['a'][key] = [[1, 2]]
+  (problem,) = problems_of(write(document))
+  assert f'{key!r}, did you mean "ignore"?' in problem
+
+
+def test_an_ignored_span_may_end_just_past_the_video(write):
+  with pytest.warns(activitynet.AnnotationWarning, match='clipped'):
+    read = activitynet.read(write(_ignoring((9, 10.3))))
+  np.testing.assert_array_equal(read.videos['a'].ignore, [[9, 10]])

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import numpy as np
@@ -119,3 +120,34 @@ def test_an_unknown_way_of_merging_is_an_error():
   one = _annotations({'v': _video([(0, 10)])})
   with pytest.raises(ValueError, match="got 'max'"):
     agreement.merge(one, one, 'max')
+
+
+def _partly(rows, ignore):
+  return dataclasses.replace(
+    _video(rows), ignore=np.array(ignore, np.float64).reshape(-1, 2)
+  )
+
+
+def test_what_one_has_not_looked_at_is_no_disagreement():
+  # The second stopped after 50 s.
+  first = _video([(10, 20), (60, 70)])
+  second = _partly([(10, 20)], [(50, 100)])
+  found = agreement.compare({'v': first}, {'v': second})
+  assert found.instances == (1, 1) and found.pairs == 1
+  assert found.kappa == pytest.approx(1.0)
+  assert found.matched[0.9] == 1.0
+  plain = agreement.compare({'v': first}, {'v': _video([(10, 20)])})
+  assert plain.instances == (2, 1) and plain.kappa < 0.7
+
+
+@pytest.mark.parametrize('how', agreement.MERGES)
+def test_a_merge_ignores_what_neither_has_looked_at(how):
+  first = _partly([(10, 20), (60, 70)], [(30, 40), (90, 100)])
+  second = _partly([(10, 20), (32, 38), (45, 48)], [(50, 100)])
+  merged = agreement._merged(first, second, how)
+  np.testing.assert_array_equal(merged.ignore, [[90, 100]])
+  # Marked by the only one who looked there; 45-48 both looked at.
+  alone = [[45, 48]] if how == 'union' else []
+  np.testing.assert_array_equal(
+    merged.segments, [[10, 20], [32, 38], *alone, [60, 70]]
+  )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cmsn_jax.data import sources
-from cmsn_jax.files import feature_files
+from cmsn_jax.files import feature_files, feature_gaps
 
 
 def _store(tmp_path, lengths, dim=3, seed=0):
@@ -228,3 +228,58 @@ def test_statistics_of_wide_features_need_little_memory(monkeypatch):
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert peak < 60 * 2**20
+
+
+def _missing(tmp_path, share=0.3):
+  rng = np.random.default_rng(5)
+  rows = rng.normal(3, 2, (4000, 3)).astype(np.float32)
+  rows[rng.random(rows.shape) < share] = np.nan
+  rows[:, 2] = np.nan
+  np.save(tmp_path / 'a.npy', rows)
+  store = feature_gaps.GapStore(
+    feature_files.open_features(tmp_path), 0.0, lambda _: 1.0, quiet=True
+  )
+  return rows, store
+
+
+@pytest.mark.parametrize('block', [7, 1 << 21])
+def test_missing_values_do_not_count_in_statistics(
+  tmp_path, monkeypatch, block
+):
+  monkeypatch.setattr(sources, '_BLOCK_VALUES', 3 * block)
+  rows, store = _missing(tmp_path)
+  found = sources.statistics_of(store, ['a'], quantiles=True)
+  for column in (0, 1):
+    values = rows[:, column][~np.isnan(rows[:, column])].astype(np.float64)
+    np.testing.assert_allclose(found.mean[column], values.mean(), rtol=1e-5)
+    np.testing.assert_allclose(found.std[column], values.std(), rtol=1e-5)
+    np.testing.assert_allclose(
+      found.quantiles[32, column], np.median(values), rtol=1e-5
+    )
+  assert (found.mean[2], found.std[2], found.constant) == (0, 1, (2,))
+
+
+def test_missing_values_become_the_mean(tmp_path):
+  rows, store = _missing(tmp_path)
+  for quantiles in (False, True):
+    source = sources.FeatureSource(
+      store,
+      2.0,
+      statistics=sources.statistics_of(store, ['a'], quantiles=quantiles),
+    )
+    found = source.read('a', 0, 50)
+    np.testing.assert_array_equal(found[np.isnan(rows[:50])], 0)
+    assert np.all(found[~np.isnan(rows[:50])] != 0)
+  # Two of three columns: at least one of the first two, for a second or more.
+  lost = np.isnan(rows).sum(axis=1) >= 2
+  times = (np.arange(len(rows)) + 0.5) / 2
+  inside = np.zeros(len(rows), bool)
+  for start, end in source.missing('a'):
+    inside |= (times >= start) & (times < end)
+  np.testing.assert_array_equal(inside, lost)
+
+
+def test_a_source_without_gaps_misses_nothing(tmp_path):
+  np.save(tmp_path / 'a.npy', np.zeros((4, 2), np.float32))
+  source = sources.FeatureSource(feature_files.open_features(tmp_path), 2.0)
+  assert source.missing('a').shape == (0, 2)

@@ -130,3 +130,43 @@ def test_rows_without_labels_are_refused(files):
     _evaluate(files)
   path.write_text(json.dumps({'results': {'a': []}}))
   assert _evaluate(files).average_map == 0
+
+
+def test_where_nobody_looked_nothing_is_wrong(tmp_path):
+  truth = {
+    'database': {
+      'a': {
+        'subset': 'testing',
+        'duration': 100.0,
+        'annotations': [{'segment': [0, 10], 'label': 'x'}],
+      }
+    }
+  }
+  found = {
+    'results': {
+      'a': [
+        {'segment': [60, 70], 'score': 0.9, 'label': 'x'},
+        {'segment': [0, 10], 'score': 0.8, 'label': 'x'},
+      ]
+    }
+  }
+  proposals, path = tmp_path / 'found.json', tmp_path / 'truth.json'
+  proposals.write_text(json.dumps(found))
+
+  def figures(ignore):
+    truth['database']['a']['ignore'] = ignore
+    path.write_text(json.dumps(truth))
+    return detection_files.evaluate_files(proposals, path, 'testing')
+
+  plain, known = figures([]), figures([[50, 100]])
+  assert plain.average_map == 0.5 and known.average_map == 1.0
+  assert plain.errors.to_json()['detections']['background'] == 1
+  assert known.errors.to_json()['detections']['background'] == 0
+  # Also after an NMS that keeps the last and the first.
+  other = detection_files.evaluate_files(
+    proposals,
+    path,
+    'testing',
+    suppress=lambda s, c, n: (np.array([1, 0]), c[[1, 0]]),
+  )
+  assert other.average_map == 1.0

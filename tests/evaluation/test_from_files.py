@@ -131,3 +131,34 @@ def test_table():
       '1 videos without proposals: b',
     ]
   )
+
+
+def test_proposals_where_nobody_looked_do_not_count(tmp_path, files):
+  proposals = _proposals(
+    tmp_path / 'found.json',
+    # The best three lie where nobody looked, or mostly.
+    {'a': [[60, 70, 0.9], [45, 60, 0.8], [80, 90, 0.7], [0, 10, 0.6]]},
+  )
+  path = files[1]
+  plain = from_files.evaluate_files(
+    proposals, path, 'testing', protocol='top_k', ans=(1, 10)
+  )
+  assert plain.ar_at_an == {1: 0.0, 10: pytest.approx(1 / 3)}
+  document = json.loads(path.read_text())
+  document['database']['a']['ignore'] = [[50, 100]]
+  path.write_text(json.dumps(document))
+  found = from_files.evaluate_files(
+    proposals, path, 'testing', protocol='top_k', ans=(1, 10)
+  )
+  assert found.ar_at_an == {1: pytest.approx(1 / 3), 10: pytest.approx(1 / 3)}
+  assert found.num_proposals == 1
+
+
+def test_instances_where_nobody_looked_do_not_count(files):
+  path = files[1]
+  document = json.loads(path.read_text())
+  document['database']['a']['ignore'] = [[18, 40]]
+  path.write_text(json.dumps(document))
+  with pytest.warns(UserWarning, match='neither learned nor counted'):
+    found = from_files.evaluate_files(*files, 'testing', protocol='top_k')
+  assert found.num_ground_truth == 2 and found.ar_at_an[10] == 1.0

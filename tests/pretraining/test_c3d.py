@@ -9,7 +9,8 @@ import pytest
 from cmsn_jax.features.weights import c3d as c3d_weights
 from cmsn_jax.features.weights import folders
 from cmsn_jax.pretraining import c3d
-from cmsn_jax.runs import config_record
+from cmsn_jax.runs import checkpoints, config_record
+from cmsn_jax.training import keeping, phase_run, save_times, stopping
 from configs import pretrain_ucf101
 
 
@@ -134,3 +135,64 @@ def test_the_command_asks_for_clips(tmp_path):
   )  # fmt: skip
   assert done.returncode == 2
   assert 'give either --config.data.folder' in done.stderr
+
+
+class _Failing(Movements):
+  """Validation clips that cannot be read for a while."""
+
+  broken = True
+
+  def read(self, index, start, stop):
+    if self.broken and self._rng_seed == 1:
+      raise OSError('the disk is gone')
+    return super().read(index, start, stop)
+
+
+def test_a_failing_validation_costs_nothing(tmp_path):
+  def train(kind, folder):
+    return c3d.train_and_evaluate(
+      smoke(epochs=2), folder / 'work', kind(8, 0), kind(4, 1),
+      output=folder / 'weights', quiet=True,
+    )  # fmt: skip
+
+  with pytest.raises(keeping.MeasuringError, match='step 1 is kept.*disk is g'):
+    train(_Failing, tmp_path / 'a')
+  # The parameters are there, without a figure.
+  kept = folders.load(tmp_path / 'a' / 'weights')
+  assert kept.description['validation'] == {}
+  # Once they can be read the same command measures, and goes on.
+  assert train(Movements, tmp_path / 'a') == train(Movements, tmp_path / 'b')
+  one, other = (folders.load(tmp_path / k / 'weights') for k in 'ab')
+  jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
+  assert one.description['validation'] == other.description['validation']
+
+
+def test_it_saves_by_time_and_stops_when_asked(tmp_path, monkeypatch):
+  class Impatient(stopping.StopSignal):
+    def reached(self):
+      super().reached()
+      return self._calls == 3
+
+  def train(folder):
+    # 16 clips on 8 devices, twice each: four steps an epoch.
+    config = smoke(epochs=2)
+    config.clips.per_video = 2
+    return run(config, folder)
+
+  saved = []
+  save = checkpoints.Checkpoints.save
+
+  def counted(self, step, *args):
+    saved.append(step)
+    save(self, step, *args)
+
+  monkeypatch.setattr(checkpoints.Checkpoints, 'save', counted)
+  monkeypatch.setattr(save_times.SaveTimes, 'due', lambda self: True)
+  monkeypatch.setattr(stopping, 'StopSignal', Impatient)
+  with pytest.raises(phase_run.Interrupted, match='stopped at step 3'):
+    train(tmp_path / 'a')
+  assert saved == [1, 2, 3]
+  monkeypatch.undo()
+  assert train(tmp_path / 'a') == train(tmp_path / 'b')
+  one, other = (folders.load(tmp_path / k / 'weights') for k in 'ab')
+  jax.tree.map(np.testing.assert_array_equal, one.params, other.params)

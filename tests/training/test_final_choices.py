@@ -219,3 +219,23 @@ def test_a_run_that_judged_no_video_says_what_holds_some_out(tmp_path):
     final_choices.least_score(tmp_path, kept, final_list.NO_LIMITS, stored=True)
   for remedy in ('--min_score', 'data.holdout=0.2', 'launch.cross_validate'):
     assert remedy in str(error.value)
+
+
+def test_what_is_proposed_where_nobody_looked_is_not_wrong(tmp_path):
+  rows = np.array([[30.0, 40], [0, 10]]), np.array([0.9, 0.6])
+  video = judged_lists.Judged(
+    proposal_files.Proposals(*rows), np.array([[0.0, 10]]), 60.0
+  )
+  run = trained.Trained(None, None, {}, None, 'x', 'only', 4)
+
+  def precision(**changes):
+    judged_lists.write(
+      tmp_path / 'only', 4, 'held-out', {'v': video._replace(**changes)}
+    )
+    point, _ = final_choices.least_score(
+      tmp_path, run, final_list.NO_LIMITS, stored=True
+    )
+    return point.precision
+
+  assert precision() == 0.5
+  assert precision(unknown=np.array([[20.0, 60]])) == 1.0

@@ -1,5 +1,7 @@
 """What a run is judged by, against plain counting."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -226,3 +228,29 @@ def test_labels_are_calibrated_on_the_closest_proposals():
     'a': activitynet.Video('a', 'validation', 130.0, rows, ('sit',) * 12)
   }
   assert held_out.fit_label_calibration(other, found) == ()
+
+
+def test_where_nobody_looked_counts_neither_for_nor_against():
+  video = _video('v', [[2, 4]])
+  known = dataclasses.replace(video, ignore=np.array([[10.0, 20.0]]))
+  # The best one lies where nobody looked.
+  rows, scores = [[12, 14], [2, 4]], [0.9, 0.8]
+  probabilities = np.full((100, 6), 0.1)
+  probabilities[:, 0] = 0.5  # Background throughout,
+  probabilities[50:, 3] = 0.9  # and in the second half an action.
+  found = _prediction(rows, scores, probabilities)
+
+  def judge(one):
+    return held_out.evaluate(
+      _data([one]), _Predictor({'v': found}), **_SETTINGS
+    )
+
+  plain, judged = judge(video), judge(known)
+  assert plain.metrics['ar_1'] == 0.0 and judged.metrics['ar_1'] == 1.0
+  labels = targets.stage_labels(video.segments, 100, _FPS)
+  assert judged.metrics['stage_accuracy'] == np.mean(labels[:50] == 0)
+  assert len(judged.margins) == 50 and len(plain.margins) == 100
+  np.testing.assert_array_equal(judged.lists['v'].unknown, [[10, 20]])
+  gained = held_out.scores_and_gains(found.proposals, known)
+  np.testing.assert_array_equal(gained[0], [0.8])
+  np.testing.assert_allclose(gained[1], [1.0])

@@ -41,6 +41,7 @@ def evaluator(job: protocol.Job) -> protocol.Phase:
       job.data.source,
       windows,
       {v: job.data.grid_segments(v) for v in job.data.train},
+      {v: job.data.grid_unknown(v) for v in job.data.train},
       length,
       quiet=job.quiet,
     )

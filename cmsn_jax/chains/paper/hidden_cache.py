@@ -72,6 +72,7 @@ def build(
   source: Any,
   windows: list[windows_lib.Window],
   segments_sec: dict[str, np.ndarray],
+  unknown_sec: dict[str, np.ndarray],
   length: int,
   *,
   quiet: bool = False,
@@ -84,6 +85,8 @@ def build(
     source: snippets of all videos.
     windows: all training windows, in the same order in every process.
     segments_sec: video id -> ground truth [n, 2] in seconds of the source's grid.
+    unknown_sec: video id -> spans [n, 2] of which it is not known what happens
+      there: candidates mostly within them are neither good nor poor.
     length: snippets of a full window.
     quiet: show no progress.
   """
@@ -112,11 +115,12 @@ def build(
       source.feature_fps,
     )
     tiou = targets.best_tiou(proposals, segments_sec[window.video_id])
+    judged = ~segments.mostly_within(proposals, unknown_sec[window.video_id])
     for column, values in zip(
       columns, (candidates.starts, candidates.ends, tiou), strict=True
     ):
-      column.append(values)
-    offsets.append(offsets[-1] + len(tiou))
+      column.append(values[judged])
+    offsets.append(offsets[-1] + int(judged.sum()))
   if hidden is not None:
     hidden.flush()
   np.savez(

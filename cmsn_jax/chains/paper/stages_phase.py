@@ -29,6 +29,7 @@ def stages(job: protocol.Job) -> protocol.Phase:
       )
       for video_id, video in data.train.items()
     }
+    known = {name: ~data.unknown_snippets(name) for name in data.train}
 
     actions = _actions(config, data)
 
@@ -43,6 +44,7 @@ def stages(job: protocol.Job) -> protocol.Phase:
         'labels': windows_lib.pad(labels[window.video_id][start:stop], length),
         'mask': np.arange(length) < window.length,
         **_padded('actions', actions.get(window.video_id), start, stop, length),
+        'known': windows_lib.pad(known[window.video_id][start:stop], length),
       }
 
     return read_window
@@ -93,23 +95,24 @@ def _loss(settings, networks: networks_lib.Networks):
   )
 
   def loss_fn(params, batch, key):
-    mask, labels = batch['mask'], batch['labels']
+    # The network sees all snippets, and is told of those that are known.
+    known, labels = batch['known'], batch['labels']
     outputs = networks.stages.apply(
-      {'params': params}, batch['inputs'], mask, train=True,
+      {'params': params}, batch['inputs'], batch['mask'], train=True,
       rngs={'dropout': key},
     )  # fmt: skip
     loss = cosine_margin.stage_loss(
-      outputs.scores, labels, mask,
+      outputs.scores, labels, known,
       kind=settings.loss, scale=settings.scale, margins=margins,
       margin=settings.lmcl_margin,
     )  # fmt: skip
     if outputs.actions is not None:
       loss += settings.action_weight * cosine_margin.softmax_loss(
-        outputs.actions, batch['actions'], mask
+        outputs.actions, batch['actions'], known
       )
-    correct = (outputs.scores.argmax(-1) == labels) & mask
-    count = jnp.maximum(mask.sum(), 1)
-    return loss, (mask.sum(), {'accuracy': correct.sum() / count})
+    correct = (outputs.scores.argmax(-1) == labels) & known
+    count = jnp.maximum(known.sum(), 1)
+    return loss, (known.sum(), {'accuracy': correct.sum() / count})
 
   return loss_fn
 

@@ -17,6 +17,8 @@ _MULTIPLE = 32
 _COVERED = 0.99
 # Windows to the longest instance: randomly placed, half of them hold it whole.
 _ROOM = 2.0
+# Less of it where that makes steps longer: a step has a window a member at least.
+_LEAST_ROOM = 1.25
 # Snippets to either side that a grown encoder sees at most: a quarter of the
 # piece that is encoded in one call, so that half of each is new.
 _MAX_REACH = 512
@@ -69,9 +71,9 @@ def derive(
 def _grow(config, durations):
   """Wider windows and a wider view where instances are longer than windows.
 
-  A step keeps its snippets and proposals, hence its time and memory: of windows
-  that are k times as long there are k times fewer, at least one a member, each
-  with k times the proposals.
+  A step keeps its snippets and proposals, hence about its time and memory: of
+  windows that are k times as long there are k times fewer, at least one a
+  member, each with k times the proposals. A wider view costs more blocks.
 
   Args:
     config: changed.
@@ -81,10 +83,12 @@ def _grow(config, durations):
   if np.quantile(durations, _COVERED) <= length:
     return
   long = float(np.quantile(durations, 0.995))
-  grown = min(_rounded(_ROOM * long), settings.max_window)
+  batch, members = config.train.batch_per_device, settings.members
+  one_each = batch * length // members // _MULTIPLE * _MULTIPLE
+  most = max(one_each, _rounded(_LEAST_ROOM * long))
+  grown = min(_rounded(_ROOM * long), most, settings.max_window)
   if grown <= length:
     return
-  batch, members = config.train.batch_per_device, settings.members
   fewer = max(1, round(batch * length / (grown * members))) * members
   config.windows.length = grown
   if fewer < batch:

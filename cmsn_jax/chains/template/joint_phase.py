@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from cmsn_jax import segments
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.template import derive
 from cmsn_jax.chains.template import networks as networks_lib
@@ -93,12 +94,13 @@ def _reader(config, data, hop):
     channel_drop=config.windows.channel_drop,
   )
   numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
-  instances, actions = {}, {}
+  instances, actions, unknown = {}, {}, {}
   weights = _label_weights(config, data, numbers)
   for video_id, video in data.train.items():
     order = np.argsort(video.segments[:, 0])
     instances[video_id] = data.grid_segments(video_id)[order] * fps
     actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
+    unknown[video_id] = data.grid_unknown(video_id) * fps
   durations = context_targets.duration_range(
     np.concatenate([x[:, 1] - x[:, 0] for x in instances.values()])
   )
@@ -123,11 +125,14 @@ def _reader(config, data, hop):
       inside, valid, config.template.proposals, durations, rng
     )
     tiou, offsets = context_targets.assign(proposals, inside)
+    hidden = (unknown[window.video_id] - first) * factor
+    known = ~stage_targets.within(hidden, valid)
     return {
       'inputs': windows_lib.pad(
         augmentation.perturb(features, changes, rng), length
       ),
       'mask': np.arange(length) < valid,
+      'known': windows_lib.pad(known, length),
       'labels': windows_lib.pad(labels, length),
       'actions': windows_lib.pad(shown, length),
       'proposals': proposals.astype(np.float32),
@@ -136,6 +141,7 @@ def _reader(config, data, hop):
       'proposal_labels': context_targets.label_targets(
         proposals, inside, own, weights
       ),
+      'judged': ~segments.mostly_within(proposals, hidden),
     }
 
   return read_window
@@ -158,7 +164,10 @@ def _counts(config, networks):
   def count(batch):
     shares = jax.tree.map(
       lambda x: x.reshape(parts, members, -1, *x.shape[1:]),
-      {name: batch[name] for name in ('mask', 'tiou', 'proposal_labels')},
+      {
+        name: batch[name]
+        for name in ('known', 'judged', 'tiou', 'proposal_labels')
+      },
     )
     found = jax.vmap(jax.vmap(networks_lib.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)

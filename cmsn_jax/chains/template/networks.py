@@ -325,8 +325,8 @@ class Counts(NamedTuple):
   """What the means of the loss are over.
 
   Attributes:
-    snippets: valid ones, of the stage and the action loss.
-    proposals: of windows with a valid snippet, of the match loss.
+    snippets: known ones, of the stage and the action loss.
+    proposals: judged ones of windows with a known snippet, of the match loss.
     fair: those of them that have borders to learn, of the offset loss.
     labels: weights of the label loss, added up.
   """
@@ -339,10 +339,10 @@ class Counts(NamedTuple):
 
 def counts(batch: dict[str, Any]) -> Counts:
   """Of a batch of windows; of a larger one they are the sums of its parts'."""
-  valid = _with_snippets(batch)
+  valid = _judged(batch)
   fair = valid & (batch['tiou'] > context_evaluator.OFFSET_MIN_TIOU)
   labels = jnp.where(valid[..., None], batch['proposal_labels'], 0)
-  found = map(jnp.sum, (batch['mask'], valid, fair, labels))
+  found = map(jnp.sum, (batch['known'], valid, fair, labels))
   return Counts(*(number.astype(jnp.float32) for number in found))
 
 
@@ -361,10 +361,11 @@ def loss(
   Args:
     model: the network.
     params: its parameters.
-    batch: `inputs` [b, t, d], `mask` [b, t], `labels` [b, t], `actions`
-      [b, t] (0: none), `proposals` [b, n, 2] in snippets, `tiou` [b, n],
-      `offsets` [b, n, 2], `proposal_labels` [b, n, 1 + actions] (see
-      `context_targets.label_targets`).
+    batch: `inputs` [b, t, d], `mask` [b, t] (valid), `known` [b, t] (valid, and
+      what happens there is known), `labels` [b, t], `actions` [b, t] (0: none),
+      `proposals` [b, n, 2] in snippets, `judged` [b, n] (not where it is
+      unknown what happens), `tiou` [b, n], `offsets` [b, n, 2],
+      `proposal_labels` [b, n, 1 + actions] (see `context_targets.label_targets`).
     key: of dropout.
     margins: of the variable margin losses.
     weights: of the parts.
@@ -379,15 +380,15 @@ def loss(
     train=True, rngs={'dropout': key},
   )  # fmt: skip
   stages = cosine_margin.stage_loss(
-    encoding.scores, batch['labels'], batch['mask'], kind=model.loss,
+    encoding.scores, batch['labels'], batch['known'], kind=model.loss,
     scale=model.scale, margins=margins, margin=lmcl_margin,
   )  # fmt: skip
   actions = jnp.zeros(())
   if model.num_actions:
     actions = cosine_margin.softmax_loss(
-      encoding.actions, batch['actions'], batch['mask']
+      encoding.actions, batch['actions'], batch['known']
     )
-  valid = _with_snippets(batch)
+  valid = _judged(batch)
   match = context_evaluator.match_loss(outputs.logits, batch['tiou'], valid)
   offset = context_evaluator.offset_loss(
     outputs.offsets, batch['offsets'], batch['tiou'], valid
@@ -412,10 +413,9 @@ def loss(
   return total, parts._asdict()
 
 
-def _with_snippets(batch):
-  """Proposals of a window without a single valid snippet teach nothing."""
-  valid = jnp.any(batch['mask'], axis=1, keepdims=True)
-  return jnp.broadcast_to(valid, batch['tiou'].shape)
+def _judged(batch):
+  """Proposals of a window without a single known snippet teach nothing."""
+  return batch['judged'] & jnp.any(batch['known'], axis=1, keepdims=True)
 
 
 def init_members(

@@ -32,6 +32,7 @@ def made(tmp_path_factory):
     data.source,
     windows,
     {name: video.segments for name, video in data.train.items()},
+    dict.fromkeys(data.train, segments.empty()),
     32,
     quiet=True,
   )
@@ -90,3 +91,34 @@ def test_what_was_there_is_replaced(made, tmp_path):
   )
   assert not (folder / 'of_an_older_run').exists()
   assert len(found.entry(1).hidden) == 32
+
+
+def test_candidates_where_nobody_looked_are_left_out(made, tmp_path):
+  data, predictor, windows, cache = made
+  span = np.array([[0.0, 12.0]])
+  partly = hidden_cache.build(
+    tmp_path / 'c',
+    predictor,
+    data.source,
+    windows,
+    {name: video.segments for name, video in data.train.items()},
+    dict.fromkeys(data.train, span),
+    32,
+    quiet=True,
+  )
+  left_out = 0
+  for index, window in enumerate(windows):
+    every, kept = cache.entry(index), partly.entry(index)
+    proposals = segments.snippets_to_sec(
+      every.starts + window.start,
+      every.ends + window.start,
+      data.source.feature_fps,
+    )
+    start, end = proposals.T
+    # At most half of it before second 12.
+    outside = np.minimum(end, 12) - np.minimum(start, 12) <= (end - start) / 2
+    np.testing.assert_array_equal(kept.starts, every.starts[outside])
+    np.testing.assert_array_equal(kept.tiou, every.tiou[outside])
+    np.testing.assert_array_equal(kept.hidden, every.hidden)
+    left_out += (~outside).sum()
+  assert left_out

@@ -1,5 +1,7 @@
 """Phase 1: what it learns from, what stays, what its loss is."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -150,3 +152,32 @@ def test_labels_of_snippets_are_a_second_target_if_asked_for(data):
     {**params, 'network': plain}, batch, jax.random.key(1)
   )
   assert with_labels > without + 0.1
+
+
+def test_nothing_is_learned_where_nobody_looked(data):
+  name = min(data.train)
+  video = dataclasses.replace(
+    data.train[name], ignore=np.array([[10.0, data.train[name].duration_sec]])
+  )
+  partly = dataclasses.replace(data, train={**data.train, name: video})
+  phase = _phase(partly)
+  whole = _phase(data)
+  # Windows that lie wholly in there are left out.
+  assert 0 < len(phase.windows) < len(whole.windows)
+  params = phase.init(jax.random.key(0))
+  unknown = partly.unknown_snippets(name)
+  read = phase.prepare()
+  window = next(w for w in phase.windows if w.video_id == name)
+  example = read(window, np.random.default_rng(0))
+  own = slice(window.start, window.start + window.length)
+  np.testing.assert_array_equal(
+    example['known'][: window.length], ~unknown[own]
+  )
+  assert example['mask'].sum() == window.length > example['known'].sum()
+  batch = {k: jax.numpy.asarray(v[None]) for k, v in example.items()}
+  other = batch | {
+    'labels': np.where(batch['known'], batch['labels'], 5 - batch['labels'])
+  }
+  losses = [phase.loss_fn(params, b, jax.random.key(1)) for b in (batch, other)]
+  assert losses[0][0] == losses[1][0]
+  assert losses[0][1][0] == example['known'].sum()

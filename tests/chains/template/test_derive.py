@@ -118,23 +118,25 @@ def test_a_grown_window_is_no_longer_than_the_video_either():
 
 
 @pytest.mark.parametrize(
-  ('batch', 'members', 'expected', 'proposals'),
+  ('batch', 'members', 'window', 'expected', 'proposals'),
   [
     # 32 x 96 / (416 x 2) = 3.7 windows a member: 4.
-    (32, 2, 8, 64),
-    (32, 4, 8, 64),
-    (64, 1, 15, 68),
-    # At least one a member, and never more than there were.
-    (2, 2, 2, 16),
-    (4, 4, 4, 16),
+    (32, 2, 416, 8, 64),
+    (32, 4, 416, 8, 64),
+    (64, 1, 416, 15, 68),
+    # At least one a member: of as many snippets as a member had, 288,
+    (12, 4, 288, 4, 48),
+    # but a quarter longer than the instances, and never more than there were.
+    (2, 2, 256, 2, 16),
+    (4, 4, 256, 4, 16),
   ],
 )
 def test_a_step_of_longer_windows_has_fewer(
-  batch, members, expected, proposals
+  batch, members, window, expected, proposals
 ):
   config = _config(batch=batch, members=members)
   done = derive.derive(config, _lasting(20.0))
-  assert done.windows.length == 416
+  assert done.windows.length == window
   assert done.train.batch_per_device == expected
   assert done.template.proposals == proposals
   assert done.template.dilations == (1, 2, 4, 8, 16, 32, 64)

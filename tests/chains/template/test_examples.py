@@ -1,5 +1,7 @@
 """What the template chain learns from: windows placed and stretched at random."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -41,12 +43,14 @@ def test_arrays_have_fixed_shapes_and_types(data):
   assert {k: (v.shape, v.dtype.name) for k, v in example.items()} == {
     'inputs': ((length, data.source.snippet_shape[0]), 'float32'),
     'mask': ((length,), 'bool'),
+    'known': ((length,), 'bool'),
     'labels': ((length,), 'int32'),
     'actions': ((length,), 'int32'),
     'proposals': ((32, 2), 'float32'),
     'tiou': ((32,), 'float32'),
     'offsets': ((32, 2), 'float32'),
     'proposal_labels': ((32, 4), 'float32'),
+    'judged': ((32,), 'bool'),
   }
 
 
@@ -116,3 +120,41 @@ def test_labels_of_other_videos_have_their_own_numbers(data):
   for seed, window in enumerate(windows):
     seen |= set(read(window, np.random.default_rng(seed))['actions'].tolist())
   assert seen <= set(range(len(names) + 1)) and len(seen) > 1
+
+
+def _ignoring(data, *spans):
+  """The data, of whose first video these spans are ignored."""
+  name = min(data.train)
+  video = dataclasses.replace(data.train[name], ignore=np.array(spans))
+  return name, dataclasses.replace(data, train={**data.train, name: video})
+
+
+def test_nothing_is_learned_where_nobody_looked(data):
+  name, partly = _ignoring(data, (20.0, 60.0))
+  windows, read, _ = _read(partly)
+  fps = data.source.feature_fps
+  whole = {v: data.source.read(v) for v in data.train}
+  seen = 0
+  for seed, window in enumerate(w for w in windows if w.video_id == name):
+    example = read(window, np.random.default_rng(seed))
+    inputs = example['inputs'][example['mask']]
+    # Without stretching, the window's first row tells its place.
+    place = np.abs(whole[name] - inputs[0]).sum(axis=1).argmin()
+    times = (place + np.arange(len(inputs)) + 0.5) / fps
+    known = example['known'][example['mask']]
+    inside = (times >= 20) & (times < 60)
+    # But for instances that reach across the border, and half a snippet.
+    clear = np.abs(times - 20) > 2 / fps
+    marked = np.isin(example['labels'][example['mask']], (2, 3, 4))
+    assert np.all(known[clear & ~marked] == ~inside[clear & ~marked])
+    middles = example['proposals'].mean(axis=1) / fps + place / fps
+    length = np.ptp(example['proposals'], axis=1) / fps
+    far = np.abs(middles - 20) > length / 2 + 5
+    np.testing.assert_array_equal(example['judged'][far], middles[far] < 20)
+    seen += far.sum()
+  assert seen > 20
+  # Windows that lie wholly in there are left out.
+  assert len(windows) <= len(_read(data)[0])
+  plain = _read(data)[1](windows[0], np.random.default_rng(0))
+  assert plain['judged'].all()
+  np.testing.assert_array_equal(plain['known'], plain['mask'])

@@ -19,6 +19,8 @@ def batch_of(b=2, t=20, n=3):
   batch = {
     'inputs': rng.normal(size=(b, t, 5)).astype(np.float32),
     'mask': np.ones((b, t), bool),
+    'known': np.ones((b, t), bool),
+    'judged': np.ones((b, n), bool),
     'labels': rng.integers(0, 6, (b, t)).astype(np.int32),
     'actions': rng.integers(0, 4, (b, t)).astype(np.int32),
     'proposals': np.concatenate([start, start + 6], axis=-1),
@@ -249,3 +251,35 @@ def test_wild_features_are_cut():
     found.encode(params, wild, batch['mask']),
     found.encode(params, cut, batch['mask']),
   )
+
+
+def test_what_is_unknown_has_no_part_in_the_loss():
+  model, batch = make(num_actions=3), batch_of()
+  params = init(model, batch)
+  margins = cosine_margin.margin_matrix()
+  weights = networks.LossWeights()
+  batch['known'] = batch['known'].at[:, 8:].set(False)
+  batch['judged'] = batch['judged'].at[:, 0].set(False)
+
+  def loss(changed):
+    return networks.loss(
+      model, params, changed, jax.random.key(1), margins, weights
+    )
+
+  expected = loss(batch)
+  others = {
+    'labels': batch['labels'].at[:, 8:].add(1) % 6,
+    'actions': batch['actions'].at[:, 8:].add(1) % 4,
+    'tiou': batch['tiou'].at[:, 0].set(0.9),
+    'offsets': batch['offsets'].at[:, 0].set(5.0),
+  }
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+    loss(batch | others),
+    expected,
+  )
+  # The snippets are still there to be seen.
+  changed = batch | {'inputs': batch['inputs'].at[:, 9].add(3.0)}
+  assert loss(changed)[0] != expected[0]
+  found = networks.counts(batch)
+  assert (found.snippets, found.proposals) == (16, 4)
