@@ -137,7 +137,7 @@ def _blocks(store, video_id):
 
 
 def find(
-  blocks: Iterable[Float[np.ndarray, 't d']],
+  blocks: Iterable[Float[np.ndarray, '_ d']],
   fill_sec: float | int,
   rate: float | int,
 ) -> Gaps:

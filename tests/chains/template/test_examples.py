@@ -130,7 +130,7 @@ def _ignoring(data, *spans):
 
 
 def test_nothing_is_learned_where_nobody_looked(data):
-  name, partly = _ignoring(data, (20.0, 60.0))
+  name, partly = _ignoring(data, (20.0, 999.0))
   windows, read, _ = _read(partly)
   fps = data.source.feature_fps
   whole = {v: data.source.read(v) for v in data.train}
@@ -142,7 +142,7 @@ def test_nothing_is_learned_where_nobody_looked(data):
     place = np.abs(whole[name] - inputs[0]).sum(axis=1).argmin()
     times = (place + np.arange(len(inputs)) + 0.5) / fps
     known = example['known'][example['mask']]
-    inside = (times >= 20) & (times < 60)
+    inside = times >= 20
     # But for instances that reach across the border, and half a snippet.
     clear = np.abs(times - 20) > 2 / fps
     marked = np.isin(example['labels'][example['mask']], (2, 3, 4))
