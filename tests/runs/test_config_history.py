@@ -34,9 +34,14 @@ def test_a_config_of_today_stays_as_it_is(chain):
   assert config_history.current(once) == once
 
 
-def test_the_config_of_a_classifier_of_clips_stays_as_it_is():
+def test_the_config_of_a_classifier_of_clips_gets_what_came_later():
   values = {'train': {'epochs': 3}, 'clips': {'per_video': 2}}
-  assert config_history.current(values) == values
+  once = config_history.current(values)
+  assert once == {
+    'train': {'epochs': 3, 'checkpoint_every_sec': 60.0},
+    'clips': {'per_video': 2},
+  }
+  assert config_history.current(once) == once
 
 
 def test_a_calibration_is_kept_under_its_new_name():

@@ -87,8 +87,9 @@ def test_what_was_there_is_replaced(made, tmp_path):
   (folder / 'of_an_older_run').write_text('x')
   truth = {name: video.segments for name, video in data.train.items()}
   found = hidden_cache.build(
-    folder, predictor, data.source, windows[:2], truth, 32, quiet=True
-  )
+    folder, predictor, data.source, windows[:2], truth,
+    dict.fromkeys(truth, segments.empty()), 32, quiet=True,
+  )  # fmt: skip
   assert not (folder / 'of_an_older_run').exists()
   assert len(found.entry(1).hidden) == 32
 

@@ -176,7 +176,9 @@ def test_nothing_is_learned_where_nobody_looked(data):
   assert example['mask'].sum() == window.length > example['known'].sum()
   batch = {k: jax.numpy.asarray(v[None]) for k, v in example.items()}
   other = batch | {
-    'labels': np.where(batch['known'], batch['labels'], 5 - batch['labels'])
+    'labels': jax.numpy.where(
+      batch['known'], batch['labels'], 5 - batch['labels']
+    )
   }
   losses = [phase.loss_fn(params, b, jax.random.key(1)) for b in (batch, other)]
   assert losses[0][0] == losses[1][0]
