@@ -74,6 +74,18 @@ TEMPLATE = Shipped(
     '--config.template.steps=200',
   ),
 )
+# The same with small networks and few steps: still nothing of when it saves.
+SMALL = (
+  TEMPLATE.quicker(
+    '--config.template.steps=60', '--config.template.width=16',
+    '--config.template.members=2', '--config.template.hidden=32',
+  ),
+  PAPER.quicker(
+    '--config.stages.width=32', '--config.stages.lstm_width=16',
+    '--config.evaluator.hidden=64', '--config.train.stages_epochs=8',
+    '--config.train.evaluator_epochs=6',
+  ),
+)  # fmt: skip
 
 
 class Runs:
@@ -337,22 +349,22 @@ def end_a_service(runs: Runs, times: int) -> str:
   return service_faults.kill_under_load(runs.whole(), arrays, times)
 
 
-def rows(folder, times, damages, examples, only=''):
+def rows(folder, times, damages, examples, only='', shipped=(TEMPLATE, PAPER)):
   """Yields (fault, times, outcome) of the faults whose name has `only`."""
   few = max(1, times // 4)
   every = []
-  for shipped in (TEMPLATE, PAPER):
-    runs = Runs(folder, shipped)
+  for one in shipped:
+    runs = Runs(folder, one)
     for name, count, fault in (
       ('kill -9', times, kill_training),
       ('SIGTERM', few, terminate_training),
       ('disk full', few, fill_disk),
     ):
       run = functools.partial(fault, runs, count)
-      every.append((f'{name}, {shipped.name}', count, run))
+      every.append((f'{name}, {one.name}', count, run))
     for name, fault in run_faults.FAULTS.items():
       run = functools.partial(fault, runs)
-      every.append((f'{name}, {shipped.name}', 1, run))
+      every.append((f'{name}, {one.name}', 1, run))
   run = functools.partial(pretraining_faults.kill, folder, few)
   every.append(('kill -9, pre-training', few, run))
   for kind, name in (
@@ -380,6 +392,9 @@ def main():
   parser.add_argument('--damages', type=int, default=200)
   parser.add_argument('--examples', type=int, default=1000)
   parser.add_argument('--output', help='JSON of the rows')
+  parser.add_argument(
+    '--small', action='store_true', help='small networks, few steps'
+  )
   parser.add_argument('--only', default='', help='rows whose name has this')
   options = parser.parse_args()
   found = []
@@ -387,7 +402,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     for row in rows(
       pathlib.Path(folder), options.times, options.damages, options.examples,
-      options.only,
+      options.only, SMALL if options.small else (TEMPLATE, PAPER),
     ):  # fmt: skip
       print('| ' + ' | '.join(str(x) for x in row) + ' |', flush=True)
       found.append(row)

@@ -9,26 +9,12 @@ from tests.training import run_faults
 
 pytestmark = pytest.mark.slow
 
-# What says when a run saves is as shipped; smaller networks, fewer steps.
-_SHORT = {
-  'template': fault_injection.TEMPLATE.quicker(
-    '--config.template.steps=60',
-    '--config.template.width=16',
-    '--config.template.members=2',
-  ),
-  'paper': fault_injection.PAPER.quicker(
-    '--config.stages.width=32',
-    '--config.stages.lstm_width=16',
-    '--config.train.stages_epochs=8',
-    '--config.train.evaluator_epochs=6',
-  ),
-}
 
-
-@pytest.fixture(scope='module', params=_SHORT)
+@pytest.fixture(
+  scope='module', params=fault_injection.SMALL, ids=lambda one: one.phases[-1]
+)
 def runs(request, tmp_path_factory):
-  folder = tmp_path_factory.mktemp('runs')
-  return fault_injection.Runs(folder, _SHORT[request.param])
+  return fault_injection.Runs(tmp_path_factory.mktemp('runs'), request.param)
 
 
 def test_kills(runs):
