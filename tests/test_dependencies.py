@@ -58,7 +58,8 @@ _MAY_IMPORT = {
   # Another grouping of what the paper's stage network says, which it trains.
   'chains/tag': f'{_CHAIN} chains/paper/networks chains/paper/stages_phase '
   'chains/paper/programs',
-  'runs': 'chains/registry chains/protocol chains/prediction data files',
+  'runs': 'chains/registry chains/protocol chains/prediction data files '
+  'segments',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
   'suppression/label_calibration suppression/final_list annotations/activitynet settings processes sharding '
