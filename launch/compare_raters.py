@@ -134,13 +134,20 @@ def _recall(videos, truth, ans):
   """AR of one's instances as proposals for the other's, `top_k`."""
   import numpy as np
 
+  from cmsn_jax.annotations import agreement
   from cmsn_jax.evaluation import metrics
 
-  names = [name for name in truth.videos if name in videos.videos]
-  segments = {name: videos.videos[name].segments for name in names}
+  pairs = {
+    name: agreement.looked_at(videos.videos[name], one)
+    for name, one in truth.videos.items()
+    if name in videos.videos
+  }
   found = metrics.evaluate(
-    {name: (rows, np.ones(len(rows))) for name, rows in segments.items()},
-    {name: truth.videos[name].segments for name in names},
+    {
+      name: (a.segments, np.ones(len(a.segments)))
+      for name, (a, _) in pairs.items()
+    },
+    {name: b.segments for name, (_, b) in pairs.items()},
     protocol='top_k',
     ans=ans,
   )

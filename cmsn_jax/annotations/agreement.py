@@ -97,7 +97,7 @@ def compare(
   tiou, same, borders, table = [], [], [], {}
   counts = np.zeros(2, int)
   for name in names:
-    a, b = _looked_at(first[name], second[name])
+    a, b = looked_at(first[name], second[name])
     counts += len(a.segments), len(b.segments)
     found = pairs(a.segments, b.segments)
     tiou.append(found.tiou)
@@ -199,12 +199,16 @@ def _shared(first, second):
   return names
 
 
-def _looked_at(a, b):
-  """Both with the spans that either ignores, and what counts then."""
-  if not len(a.ignore) + len(b.ignore):
-    return a, b
-  ignore = segments_lib.union(np.concatenate([a.ignore, b.ignore]))
-  return [dataclasses.replace(one, ignore=ignore).counted() for one in (a, b)]
+def looked_at(
+  first: activitynet.Video, second: activitynet.Video
+) -> tuple[activitynet.Video, activitynet.Video]:
+  """Both with the spans that either ignores, and the instances left then."""
+  if not len(first.ignore) + len(second.ignore):
+    return first, second
+  ignore = segments_lib.union(np.concatenate([first.ignore, second.ignore]))
+  return tuple(
+    dataclasses.replace(one, ignore=ignore).counted() for one in (first, second)
+  )
 
 
 def _add_moments(table, a, b):

@@ -154,12 +154,14 @@ def by_subset(
 ) -> list[LabelStatistics]:
   """Statistics of each subset present and, where there are several, of all."""
   groups = {
-    subset: [v for v in annotations.videos.values() if v.subset == subset]
+    subset: [
+      v.counted() for v in annotations.videos.values() if v.subset == subset
+    ]
     for subset in annotations_lib.SUBSETS
   }
   groups = {subset: videos for subset, videos in groups.items() if videos}
   if len(groups) != 1:
-    groups['all'] = list(annotations.videos.values())
+    groups['all'] = [v.counted() for v in annotations.videos.values()]
   return [
     label_statistics(videos, feature_fps, name=subset)
     for subset, videos in groups.items()
