@@ -123,7 +123,7 @@ def test_actions_are_a_second_target():
 
 def test_empty_window_gives_finite_gradients():
   model, batch = make(), batch_of()
-  batch['mask'] = jnp.array([[True] * 20, [False] * 20])
+  batch['mask'] = batch['known'] = jnp.array([[True] * 20, [False] * 20])
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
   weights = networks.LossWeights()
@@ -214,7 +214,7 @@ def test_counts_are_what_the_means_are_over():
   mask = np.ones((2, 20), bool)
   mask[0, 7:] = False
   mask[1] = False
-  batch['mask'] = jnp.asarray(mask)
+  batch['mask'] = batch['known'] = jnp.asarray(mask)
   batch['tiou'] = jnp.asarray([[0.1, 0.41, 0.9], [0.9, 0.9, 0.9]], jnp.float32)
   found = networks.counts(batch)
   # The second window has no valid snippet: its proposals teach nothing.
@@ -225,7 +225,7 @@ def test_parts_of_a_batch_add_up_to_the_whole():
   model, batch = make(dropout=0.0, num_actions=3), batch_of(b=4)
   mask = np.ones((4, 20), bool)
   mask[1, 5:], mask[3, 1:] = False, False
-  batch['mask'] = jnp.asarray(mask)
+  batch['mask'] = batch['known'] = jnp.asarray(mask)
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
   weights = networks.LossWeights()
