@@ -156,7 +156,7 @@ class Runs:
         assert same(a.tree, b.tree), (phase, kind)
 
 
-def end(process, timeout=600):
+def end(process, timeout=7200):
   """Exit status, output and errors of a process, once it ended."""
   output, errors = process.communicate(timeout=timeout)
   return process.returncode, output, errors
@@ -223,7 +223,7 @@ def kill_training(runs: Runs, times: int) -> str:
       if steps[-1]:
         last = saved_at(workdir, phase, saved)
         seconds.append(killed - max(began, last))
-    status, _, errors = end(runs.start(workdir, phase), timeout=3600)
+    status, _, errors = end(runs.start(workdir, phase))
     assert status == 0 and 'damaged' not in errors, errors
   runs.check_equal(workdir)
   # One checkpoint may be on its way while the next steps are taken.

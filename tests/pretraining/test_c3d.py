@@ -155,7 +155,7 @@ def test_a_failing_validation_costs_nothing(tmp_path):
       output=folder / 'weights', quiet=True,
     )  # fmt: skip
 
-  with pytest.raises(keeping.MeasuringError, match='step 1 is kept.*disk is g'):
+  with pytest.raises(keeping.MeasuringError, match='step 2 is kept.*disk is g'):
     train(_Failing, tmp_path / 'a')
   # The parameters are there, without a figure.
   kept = folders.load(tmp_path / 'a' / 'weights')
