@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 
 import numpy as np
@@ -78,3 +79,62 @@ def test_names_that_nearly_match_those_of_the_features_are_pointed_out(
     ValueError, match='Rat_1 looks like rat_01.*--match=loose'
   ):
     opening.open_data(config, tmp_path)
+
+
+def _with_features(tmp_path, **data):
+  """A config of four recordings of 20 s at 5 rows a second, with gaps."""
+  (tmp_path / 'features').mkdir()
+  rng = np.random.default_rng(0)
+  for name in 'abcd':
+    rows = rng.normal(size=(100, 3)).astype(np.float32)
+    if name == 'b':
+      rows[10:12, 0] = rows[50:75, :2] = np.nan
+    np.save(tmp_path / 'features' / f'{name}.npy', rows)
+  path = tmp_path / 'annotations.json'
+  annotations_lib.write(path, known(**dict.fromkeys('abcd', 'training')))
+  config = default.get_config()
+  config.data.annotations = str(path)
+  config.data.features = str(tmp_path / 'features')
+  config.data.update({'feature_fps': 5.0, 'holdout': 0.0, **data})
+  return config
+
+
+def test_gaps_in_training_features_are_said_once_and_teach_nothing(
+  tmp_path, caplog
+):
+  config = _with_features(tmp_path, fill_gaps_sec=0.5)
+  with caplog.at_level(logging.WARNING, logger='absl'):
+    data = opening.open_data(config, tmp_path)
+  assert caplog.text.count('gaps (NaN) of up to 0.5 s') == 1
+  assert 'b: column 0: 1 (up to 5 s), column 1: 1 (up to 5 s)' in caplog.text
+  assert np.isfinite(data.source.read('b')).all()
+  # Two of three features are missing from row 50 to 75.
+  np.testing.assert_allclose(data.grid_unknown('b'), [[10, 15]])
+  assert data.unknown_snippets('b').nonzero()[0].tolist() == [*range(50, 75)]
+  assert not data.unknown_snippets('a').any()
+
+
+def test_gaps_are_an_error_without_the_setting(tmp_path):
+  with pytest.raises(ValueError, match='b: found nan in row 10, column 0'):
+    opening.open_data(_with_features(tmp_path), tmp_path)
+
+
+def test_ignored_spans_in_the_time_of_the_grid(tmp_path):
+  config = _with_features(tmp_path, fill_gaps_sec=0.5)
+  read = annotations_lib.read(config.data.annotations)
+  videos = {
+    # The instance at 2 to 6 s counts, and was looked at.
+    'a': dataclasses.replace(read.videos['a'], ignore=np.array([[5.0, 9.0]])),
+    'b': dataclasses.replace(read.videos['b'], ignore=np.array([[14.0, 20.0]])),
+  }
+  annotations_lib.write(
+    config.data.annotations,
+    dataclasses.replace(read, videos={**read.videos, **videos}),
+  )
+  data = opening.open_data(config, tmp_path)
+  np.testing.assert_allclose(data.grid_unknown('a'), [[6, 9]])
+  # Missing features and ignored spans together.
+  np.testing.assert_allclose(data.grid_unknown('b'), [[10, 20]])
+  windows = training_data.training_windows(data, 10, 10, False)
+  starts = [w.start for w in windows if w.video_id == 'b']
+  assert starts == [0, 10, 20, 30, 40]

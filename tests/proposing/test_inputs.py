@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
+from cmsn_jax.files import feature_gaps
 from cmsn_jax.proposing import inputs
 from cmsn_jax.runs import trained as trained_lib
 from configs import rat_social
@@ -56,3 +57,24 @@ def test_a_picture_beside_features_makes_no_videos_of_them(tmp_path):
   (tmp_path / 'overview.gif').write_bytes(b'GIF89a')
   _, seconds = _open(tmp_path)
   assert seconds == {'a': 10.0}
+
+
+def test_gaps_are_filled_as_in_training(tmp_path):
+  rows = np.arange(200.0).reshape(50, 4).astype(np.float32)
+  rows[10:12, 1] = rows[20:40, 2] = np.nan
+  np.save(tmp_path / 'a.npy', rows)
+  run = _trained(4)
+  with contextlib.ExitStack() as stack:
+    source = inputs.open_source(run, str(tmp_path), 5.0, {}, stack).source
+    with pytest.raises(ValueError, match='row 10, column 1'):
+      source.read('a', 0, 50)
+  run.config.data.fill_gaps_sec = 0.4
+  with contextlib.ExitStack() as stack:
+    source = inputs.open_source(run, str(tmp_path), 5.0, {}, stack).source
+    with pytest.warns(
+      feature_gaps.GapWarning, match=r'a: column 2: 1 .up to 4 s'
+    ):
+      found = source.read('a', 0, 50)
+  np.testing.assert_allclose(found[10:12, 1], [41, 45])
+  # Not standardised here: what is missing counts as 0.
+  assert not found[20:40, 2].any()
