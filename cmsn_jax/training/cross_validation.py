@@ -323,7 +323,7 @@ def finish(
     'out-of-fold',
     {
       k: judged_lists.Judged(
-          found[k].proposals, v.segments, float(v.duration_sec), v.unknown
+        found[k].proposals, v.segments, float(v.duration_sec), v.unknown
       )
       for k, v in chosen.videos.items()
     },
