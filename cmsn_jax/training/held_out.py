@@ -197,7 +197,7 @@ def labels_judged(
   """
   if any(one.labels is None for one in found.values()):
     return {}
-  rows = {k: p.rows('all') for k, p in found.items()}
+  rows = {k: _known(p, videos[k]).rows('all') for k, p in found.items()}
   with warnings.catch_warnings():
     # A label that no held-out instance has is no news here.
     warnings.simplefilter('ignore', metrics.MetricsWarning)
@@ -212,6 +212,12 @@ def labels_judged(
   ]
   accuracy = {'label_accuracy': float(np.mean(right))} if right else {}
   return {'map': measured.average_map, **accuracy}
+
+
+def _known(found, video):
+  """The proposals that are right or wrong: not mostly in unknown spans."""
+  unknown = segments.mostly_within(found.proposals.segments, video.unknown)
+  return found.take(np.flatnonzero(~unknown)) if unknown.any() else found
 
 
 def fit_label_calibration(
