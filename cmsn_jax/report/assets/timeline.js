@@ -74,9 +74,6 @@ class Timeline extends TimelineView {
     const lines = [clock(point.time)];
     const stage = this.stageAt(point.time);
     if (stage) lines.push(`${stage.name} ${stage.share.toFixed(2)}`);
-    if ((this.video.ignore || []).some(
-      ([start, end]) => start <= point.time && point.time < end))
-      lines.push('not looked at: neither right nor wrong');
     if (point.truth >= 0) lines.push(...this.truthText(point.truth));
     if (point.proposal >= 0) lines.push(...this.proposalText(point.proposal));
     if (point.other >= 0) lines.push(...this.proposalText(point.other, true));

@@ -105,10 +105,7 @@ class TimelineView {
     pen.rect(this.gutter, 0, this.width - this.gutter, this.height);
     pen.clip();
     if (this.tracks.frames) this.drawFrames(pen, this.tracks.frames);
-    if (this.tracks.truth) {
-      this.drawIgnored(pen, this.tracks.truth);
-      this.drawTruth(pen, this.tracks.truth);
-    }
+    if (this.tracks.truth) this.drawTruth(pen, this.tracks.truth);
     if (this.tracks.stages) this.drawStages(pen, this.tracks.stages);
     this.drawProposals(pen, this.tracks.proposals, false);
     if (this.tracks.others) this.drawProposals(pen, this.tracks.others, true);
@@ -161,40 +158,6 @@ class TimelineView {
       const wide = (track.height * image.naturalWidth) / image.naturalHeight;
       const x = this.x(time);
       pen.drawImage(image, x - wide / 2, track.y, wide, track.height);
-    }
-  }
-
-  // Spans that nobody looked at: hatched.
-  drawIgnored(pen, track) {
-    for (const [start, end] of this.video.ignore || []) {
-      const x = Math.max(this.x(start), this.gutter);
-      const wide = Math.min(this.x(end), this.width) - x;
-      if (wide <= 0) continue;
-      pen.save();
-      pen.beginPath();
-      pen.rect(x, track.y, wide, track.height);
-      pen.clip();
-      pen.strokeStyle = palette.other;
-      pen.lineWidth = 1;
-      pen.beginPath();
-      for (let at = x - track.height; at < x + wide; at += 7) {
-        pen.moveTo(at, track.y + track.height);
-        pen.lineTo(at + track.height, track.y);
-      }
-      pen.stroke();
-      const text = 'not looked at';
-      pen.font = this.font(11);
-      const room = pen.measureText(text).width + 8;
-      if (wide > room + 10) {
-        pen.fillStyle = palette.bg;
-        const middle = track.y + track.height / 2;
-        pen.fillRect(x + 5, middle - 8, room, 16);
-        pen.fillStyle = palette.muted;
-        pen.textBaseline = 'middle';
-        pen.textAlign = 'left';
-        pen.fillText(text, x + 9, middle + 0.5);
-      }
-      pen.restore();
     }
   }
 
