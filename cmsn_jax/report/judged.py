@@ -135,11 +135,7 @@ def _truth(video):
 
 def _not_looked_at(video):
   """Proposals with more than half of their length in ignored spans."""
-  starts, ends = video.proposals.segments.T
-  inside = np.zeros(len(starts))
-  for start, end in video.ignore:
-    inside += np.maximum(np.minimum(ends, end) - np.maximum(starts, start), 0)
-  return inside > 0.5 * (ends - starts)
+  return segments.mostly_within(video.proposals.segments, video.ignore)
 
 
 def _numbers(videos, labels):
