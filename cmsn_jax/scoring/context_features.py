@@ -40,7 +40,6 @@ def context_pool(
   Returns:
     float32, [n, inner_bins + 2·context_bins + 4, d].
   """
-  t = features.shape[0]
   start, end = segments[:, :1], segments[:, 1:]
   duration = end - start
 
@@ -57,6 +56,37 @@ def context_pool(
     ],
     axis=1,
   )  # fmt: skip
+  means = _means(features, edges)
+  # Between the groups of edges lie differences that are no bins. Slices: to
+  # look the rows up by index takes a CPU six times as long as all the rest.
+  count = inner_bins + 2 * context_bins
+  borders = means[:, count + 1 : count + 3], means[:, count + 4 : count + 6]
+  return jnp.concatenate([means[:, :count], *borders], axis=1)
+
+
+def inner_pool(
+  features: Float[Array, 't d'], segments: Float[Array, 'n 2'], bins: int
+) -> Float[Array, 'n r d']:
+  """Means of the features over equal bins of each proposal.
+
+  `context_pool` without what lies around a proposal, for less than half of its
+  cost.
+
+  Args:
+    features: [t, d]; 0 at padded snippets.
+    segments: [start, end) in snippets, durations positive, [n, 2].
+    bins: r.
+  Returns:
+    float32, [n, bins, d].
+  """
+  start, end = segments[:, :1], segments[:, 1:]
+  steps = jnp.arange(bins + 1, dtype=jnp.float32)[None, :] / bins
+  return _means(features, start + (end - start) * steps)
+
+
+def _means(features, edges):
+  """Of the features between neighbouring edges, [n, edges - 1, d]."""
+  t = features.shape[0]
   sums = jnp.cumsum(features.astype(jnp.float32), axis=0)
   sums = jnp.concatenate([jnp.zeros_like(sums[:1]), sums], axis=0)
   place = jnp.clip(edges, 0, t)
@@ -64,9 +94,4 @@ def context_pool(
   fraction = (place - index)[:, :, None]
   integral = sums[index] * (1 - fraction) + sums[index + 1] * fraction
   width = jnp.maximum(edges[:, 1:] - edges[:, :-1], 1e-3)[:, :, None]
-  means = (integral[:, 1:] - integral[:, :-1]) / width
-  # Between the groups of edges lie differences that are no bins. Slices: to
-  # look the rows up by index takes a CPU six times as long as all the rest.
-  count = inner_bins + 2 * context_bins
-  borders = means[:, count + 1 : count + 3], means[:, count + 4 : count + 6]
-  return jnp.concatenate([means[:, :count], *borders], axis=1)
+  return (integral[:, 1:] - integral[:, :-1]) / width

@@ -37,7 +37,6 @@ class LabelClassifier(nn.Module):
   dropout: float = 0.5
   dtype: Any = jnp.float32
 
-  @nn.compact
   def __call__(
     self,
     features: Float[Array, 'b t d'],
@@ -52,11 +51,15 @@ class LabelClassifier(nn.Module):
       segments: in snippets of their window, durations positive, [b, n, 2].
       train: apply dropout, which needs the rng `dropout`.
     """
-    pool = lambda x, y: context_features.context_pool(
-      x, y, inner_bins=self.inner_bins, context_bins=1
-    )
-    b, n, _ = segments.shape
-    pooled = jax.vmap(pool)(features, segments)[:, :, 1 : 1 + self.inner_bins]
+    pool = lambda x, y: context_features.inner_pool(x, y, self.inner_bins)
+    return self.classify(jax.vmap(pool)(features, segments), train=train)
+
+  @nn.compact
+  def classify(
+    self, pooled: Float[Array, 'b n r d'], *, train: bool = False
+  ) -> Float[Array, 'b n a']:
+    """As `__call__`, of features that are pooled already."""
+    b, n = pooled.shape[:2]
     pooled = pooled.reshape(b, n, -1)
     drop = lambda x: nn.Dropout(self.dropout)(x, deterministic=not train)
     hidden = nn.LayerNorm(dtype=jnp.float32, name='norm')(pooled)
@@ -85,18 +88,15 @@ def without_none(logits: Float[Array, '*n b']) -> Float[Array, '*n a']:
 
 
 def mean_inside(
-  probabilities: Float[Array, 't a'], segments: Float[Array, 'n 2']
+  probabilities: Float[Array, 'n r a'],
 ) -> Float[Array, 'n a']:
   """Log of the snippets' mean probabilities inside, given an action.
 
   Args:
-    probabilities: of each label, [t, a]; what is missing to 1 is no action.
-    segments: in snippets, durations positive, [n, 2].
+    probabilities: means of equal bins of a proposal, of each label; what is
+      missing to 1 is no action, [n, r, a].
   """
-  inside = context_features.context_pool(
-    probabilities, segments, inner_bins=1, context_bins=1
-  )[:, 1]
-  inside = jnp.maximum(inside, _LEAST)
+  inside = jnp.maximum(probabilities.mean(axis=1), _LEAST)
   return jnp.log(inside) - jnp.log(inside.sum(axis=-1, keepdims=True))
 
 

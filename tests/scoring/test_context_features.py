@@ -77,3 +77,14 @@ def test_gradient_reaches_the_features_of_the_bins_only():
   assert np.all(gradient[6:24] > 0)
   np.testing.assert_allclose(gradient[:5], 0, atol=1e-5)
   np.testing.assert_allclose(gradient[25:], 0, atol=1e-5)
+
+
+def test_inner_bins_are_those_between_the_contexts():
+  rng = np.random.default_rng(0)
+  features = jnp.asarray(rng.normal(size=(30, 3)), jnp.float32)
+  segments = jnp.array([[2.5, 9.25], [0.0, 30.0], [-3.0, 4.0], [28.0, 33.0]])
+  whole = context_features.context_pool(
+    features, segments, inner_bins=5, context_bins=2
+  )
+  found = context_features.inner_pool(features, segments, 5)
+  np.testing.assert_allclose(found, whole[:, 2:7], atol=1e-5)

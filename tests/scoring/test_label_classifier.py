@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cmsn_jax.scoring import label_classifier
+from cmsn_jax.scoring import context_features, label_classifier
 
 
 def _made(labels=3, **options):
@@ -56,7 +56,9 @@ def test_loss_by_hand():
 def test_mean_inside_is_that_of_the_snippets():
   p = jnp.array([[0.6, 0.2], [0.2, 0.2], [0.0, 0.5], [0.0, 0.0]])
   segments = jnp.array([[0.0, 2.0], [1.0, 3.0], [3.0, 4.0]])
-  found = np.exp(label_classifier.mean_inside(p, segments))
+  bins = context_features.inner_pool(p, segments, 4)
+  assert bins.shape == (3, 4, 2)
+  found = np.exp(label_classifier.mean_inside(bins))
   # .4 to .2; .1 to .35; nothing is seen: as likely.
   np.testing.assert_allclose(found[0], [2 / 3, 1 / 3], atol=1e-5)
   np.testing.assert_allclose(found[1], [0.1 / 0.45, 0.35 / 0.45], atol=1e-5)

@@ -21,7 +21,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from cmsn_jax import stage_names
-from cmsn_jax.scoring import context_evaluator, label_classifier
+from cmsn_jax.scoring import (
+  context_evaluator,
+  context_features,
+  label_classifier,
+)
 from cmsn_jax.stages import cosine_margin, dilated, network
 
 # Standardised features beyond this many deviations are cut.
@@ -164,6 +168,10 @@ class JointNetwork(nn.Module):
     """Logits of no action and of each, [b, n, 1 + actions]."""
     return self.labels(pooled, segments, train=train)
 
+  def classify(self, bins: Float[Array, 'b n r c']) -> Float[Array, 'b n a']:
+    """As `label`, of features pooled in each proposal's inner bins."""
+    return self.labels.classify(bins)
+
   def __call__(
     self,
     inputs: Float[Array, 'b t d'],
@@ -265,15 +273,15 @@ class Networks:
     actions = slice(first, first + self.model.num_actions)
 
     def classify(own, features):
+      # Pooled once for both.
+      bins = context_features.inner_pool(
+        features, segments, self.model.inner_bins
+      )
       logits = self.model.apply(
-        {'params': own},
-        features[None],
-        segments[None],
-        method=self.model.label,
+        {'params': own}, bins[None], method=self.model.classify
       )[0]
       whole = label_classifier.without_none(logits)
-      inside = label_classifier.mean_inside(features[:, actions], segments)
-      return whole, inside
+      return whole, label_classifier.mean_inside(bins[:, :, actions])
 
     found = [
       classify(*pair) for pair in zip(_unstacked(params['joint']), pooled)
