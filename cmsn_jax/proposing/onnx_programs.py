@@ -7,6 +7,7 @@ Runtime cannot say is rewritten first, in primitives that both know: see
 `_RULES`.
 """
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -53,19 +54,28 @@ def serialized(function: Callable[..., Any], specs: tuple[Any, ...]) -> bytes:
       f'{jax.tree.structure(result)}'
     )
   run = lambda *arrays: _evaluated(closed, arrays)
-  # It warns of values whose type it has not said, which a reader infers.
-  logger = logging.getLogger('onnx_ir')
-  level = logger.level
-  logger.setLevel(logging.ERROR)
   try:
-    model = jax2onnx.to_onnx(run, specs)
+    with _quiet():
+      model = jax2onnx.to_onnx(run, specs)
   except (NotImplementedError, jax.errors.ConcretizationTypeError) as error:
     raise ValueError(
       f'jax2onnx cannot translate this model: {error}'
     ) from error
-  finally:
-    logger.setLevel(level)
   return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Without notes of its steps, and of types that a reader infers."""
+  loggers = [logging.getLogger(name) for name in ('jax2onnx', 'onnx_ir')]
+  levels = [logger.level for logger in loggers]
+  for logger in loggers:
+    logger.setLevel(logging.ERROR)
+  try:
+    yield
+  finally:
+    for logger, level in zip(loggers, levels):
+      logger.setLevel(level)
 
 
 def _evaluated(closed: Any, arrays: Sequence[Any]) -> list[Any]:

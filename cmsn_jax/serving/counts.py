@@ -39,7 +39,7 @@ class Counts:
     with self._lock:
       return self._requests.get((path, status), 0)
 
-  def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
+  def text(self, gauges: Mapping[str, tuple[str, float | int]]) -> str:
     """All of them.
 
     Args:
