@@ -23,7 +23,8 @@ _BINS = 20
 _SAMPLES = 200_000
 _NEGLIGIBLE = 0.02
 # Scores are searched for their maximum block by block.
-_BLOCK = 512
+_BLOCK = 128
+_SLACK, _TINY = 1e-9, 1e-300
 
 
 class Kept(NamedTuple):
@@ -125,73 +126,92 @@ def select(
 
 
 def _select_sorted(segments, remaining, most, min_score):
-  survival = 1.0 - coverage_table()
+  """`select` of segments by centre; uses `remaining` up."""
+  decay = 1.0 - coverage_table()
+  slope = np.diff(decay, axis=0, append=decay[-1:])
   # Below this tIoU nothing decays, which bounds how far a proposal reaches.
-  least = (np.flatnonzero(np.any(survival < 1, axis=1))[0] - 1) / _BINS
-  centres = segments.mean(axis=1)
-  lengths = segments[:, 1] - segments[:, 0]
-  scores = remaining.mean(axis=1)
-  peaks = _Peaks(scores, segments)
+  least = (np.flatnonzero(np.any(decay < 1, axis=1))[0] - 1) / _BINS
+  starts, ends = np.ascontiguousarray(segments.T)
+  lengths = ends - starts
+  low, high = _reached(segments.mean(axis=1), lengths, least)
+  peaks = _Peaks(remaining.mean(axis=1), segments)
+  scores, number = peaks.scores, remaining.shape[1]
   kept, gains = [], []
-  while len(kept) < most and len(scores):
+  # Few calls, and each of few arrays: there are thousands of rounds an hour.
+  while len(kept) < most:
     best = peaks.argmax()
     if best < 0 or scores[best] < min_score:
       break
     kept.append(best)
     gains.append(scores[best])
-    # tIoU > least needs length < own / least, and centres within half the sum.
-    reach = lengths[best] * (1 + 1 / least) / 2
-    low = np.searchsorted(centres, centres[best] - reach, 'left')
-    high = np.searchsorted(centres, centres[best] + reach, 'right')
-    tiou = segments_lib.paired_tiou(
-      segments[best : best + 1], segments[low:high]
-    )
-    near = np.flatnonzero(tiou > least)
-    place = tiou[near] * _BINS
-    row = np.minimum(place.astype(int), _BINS - 1)
-    fraction = (place - row)[:, None]
-    near += low
-    remaining[near] *= (
-      survival[row] * (1 - fraction) + survival[row + 1] * fraction
-    )
-    scores[near] = remaining[near].mean(axis=1)
-    scores[best] = -1.0
+    near = slice(low[best], high[best])
+    tiou = np.minimum(ends[near], ends[best])
+    tiou -= np.maximum(starts[near], starts[best])
+    union = lengths[near] + lengths[best]
+    union -= tiou
+    # Without any length they have nothing in common.
+    tiou /= np.maximum(union, _TINY, out=union)
+    touched = (tiou > least).nonzero()[0]
+    place = tiou.take(touched)
+    place *= _BINS
+    row = place.astype(np.int64)
+    place -= row
+    left = slope.take(row, axis=0)
+    left *= place[:, None]
+    left += decay.take(row, axis=0)
+    touched += near.start
+    left *= remaining.take(touched, axis=0)
+    remaining[touched] = left
+    scores[touched] = left.sum(axis=1) / number
     remaining[best] = 0.0
-    peaks.update(low, high)
+    scores[best] = -1.0
+    peaks.update(near)
   return np.array(kept, np.int64), np.array(gains, np.float64)
 
 
+def _reached(centres, lengths, least):
+  """First, and one past the last, of the segments that each may touch.
+
+  A tIoU above `least` needs a length below own / least, and centres within half
+  the sum of both lengths.
+  """
+  longest = np.minimum(lengths / least, lengths.max(initial=0.0))
+  reach = (lengths + longest) / 2 * (1 + _SLACK) + _SLACK
+  low = np.searchsorted(centres, centres - reach, 'left')
+  high = np.searchsorted(centres, centres + reach, 'right')
+  return low.tolist(), high.tolist()
+
+
 class _Peaks:
-  """The best of many scores, found anew only in the blocks that changed."""
+  """The best of many scores, found anew only in the blocks that changed.
+
+  Args:
+    scores: at least 0.
+    segments: the order of equal scores.
+  """
 
   def __init__(self, scores, segments):
-    self._scores = scores
     self._segments = segments
-    blocks = -(-len(scores) // _BLOCK)
-    self._best = np.full(blocks, -np.inf)
-    self.update(0, len(scores))
+    blocks = -(-max(len(scores), 1) // _BLOCK)
+    # What pads the last block is never chosen.
+    self._rows = np.full((blocks, _BLOCK), -1.0)
+    self.scores = self._rows.reshape(-1)
+    self.scores[: len(scores)] = scores
+    self._best = self._rows.max(axis=1)
 
-  def update(self, low, high):
-    if high <= low:
-      return
-    for block in range(low // _BLOCK, (high - 1) // _BLOCK + 1):
-      self._best[block] = self._scores[
-        block * _BLOCK : (block + 1) * _BLOCK
-      ].max()
+  def update(self, changed):
+    """The scores in this slice are others now."""
+    part = slice(changed.start // _BLOCK, -(-changed.stop // _BLOCK))
+    self._rows[part].max(axis=1, out=self._best[part])
 
   def argmax(self):
-    top = self._best.max()
+    """The best: of equal ones the earlier start, then the earlier end; or -1."""
+    top = self._best[self._best.argmax()]
     if top < 0:
       return -1
-    ties = np.concatenate(
-      [
-        block * _BLOCK
-        + np.flatnonzero(
-          self._scores[block * _BLOCK : (block + 1) * _BLOCK] == top
-        )
-        for block in np.flatnonzero(self._best == top)
-      ]
-    )
+    rows = (self._best == top).nonzero()[0]
+    row, column = (self._rows[rows] == top).nonzero()
+    ties = rows[row] * _BLOCK + column
     if len(ties) > 1:
       chosen = self._segments[ties]
       ties = ties[np.lexsort((chosen[:, 1], chosen[:, 0]))]
