@@ -4,6 +4,9 @@ r"""Trains the variants of an ablation table and prints it with our numbers.
       --workdir=runs/table5 --config.data.annotations=A.json \
       --config.data.features=DIR --seeds=3
 
+Table low_data shows what little data do: a tenth and a quarter of the training
+instances, whole recordings, other ones with each seed.
+
 Each variant is a run of its own below --workdir: a stopped ablation goes on
 where it was. Variants that differ in inference alone share a run.
 """
@@ -23,12 +26,17 @@ _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'What the variants change.', lock_config=True
 )
 _TABLE = flags.DEFINE_string(
-  'table', '', '1, 4, 5 or 6 of the paper, decoder, or plus.'
+  'table', '', '1, 4, 5 or 6 of the paper, decoder, plus, or low_data.'
 )
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of all runs.')
-_SEEDS = flags.DEFINE_integer('seeds', 1, 'Runs of each variant.', 1)
+_SEEDS = flags.DEFINE_integer(
+  'seeds', 0, 'Runs of each variant; 0: 3 of low_data, else 1.', 0
+)
 _SUBSET = flags.DEFINE_string(
-  'subset', '', 'Evaluated subset; empty: the held-out videos of each run.'
+  'subset',
+  '',
+  'Evaluated subset; empty: the held-out videos of each run, or where there are '
+  'none the subset testing.',
 )
 _PROTOCOL = flags.DEFINE_string('protocol', 'top_k', 'thumos, anet or top_k.')
 _ANS = flags.DEFINE_list('ans', ['50', '100', '200'], 'Numbers of proposals.')
@@ -57,7 +65,8 @@ def main(argv):
   rows = {}
   for row in table.rows:
     rows[row.name] = [
-      _run(row, seed, folder, ans) for seed in range(_SEEDS.value)
+      _run(row, seed, folder, ans)
+      for seed in range(_SEEDS.value or table.seeds)
     ]
     print(_table(rows, ans), flush=True)
   with replacing.path(folder / f'table_{_TABLE.value}.md') as temporary:
@@ -80,12 +89,11 @@ def _run(row, seed, folder, ans):
   config, data = setup.open_run(config, workdir)
   loop.train_and_evaluate(config, workdir, data, quiet=cli.quiet())
   trained = trained_lib.load(workdir, changes=row.at_inference)
-  videos = (
-    data.annotations.subset(_SUBSET.value) if _SUBSET.value else (data.held_out)
-  )
+  subset = _SUBSET.value or ('' if data.held_out else 'testing')
+  videos = data.annotations.subset(subset) if subset else data.held_out
   with contextlib.ExitStack() as stack:
     source = data.source
-    if _SUBSET.value and config.data.input == 'video':
+    if subset and config.data.input == 'video':
       # Frames are kept of the videos that are trained and chosen on.
       source = inputs.open_source(
         trained, config.data.videos, None, {}, stack

@@ -92,6 +92,7 @@ def open_video(
   train, held_out = training_data.split(
     annotations, data.train_subset, data.eval_subset, data.holdout
   )
+  train = training_data.share_of(train, data.train_share, config.train.seed)
   found = _videos(data.videos, {**train, **held_out})
   train = _present(train, found, data.allow_missing, data.videos)
   held_out = _present(held_out, found, data.allow_missing, data.videos)
@@ -167,6 +168,7 @@ def open_features(
   train, held_out = training_data.split(
     annotations, data.train_subset, data.eval_subset, data.holdout
   )
+  train = training_data.share_of(train, data.train_share, config.train.seed)
   train = _present(train, store.ids, data.allow_missing, data.features)
   held_out = _present(held_out, store.ids, data.allow_missing, data.features)
   videos = {**train, **held_out}

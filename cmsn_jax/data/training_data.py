@@ -119,6 +119,38 @@ def split(
   return train, held_out
 
 
+def share_of(
+  videos: dict[str, annotations_lib.Video], share: float, seed: int
+) -> dict[str, annotations_lib.Video]:
+  """Whole videos, drawn at random, with a share of the instances.
+
+  Videos are drawn until they hold the share, so that they hold a little more;
+  one at least that has an instance.
+
+  Args:
+    videos: by id.
+    share: of their instances; 1: all videos.
+    seed: of the draw; it does not depend on the videos' order.
+  Returns:
+    those drawn, in their order.
+  """
+  if share >= 1:
+    return videos
+  names = sorted(videos)
+  total = sum(len(video.segments) for video in videos.values())
+  drawn, held = set(), 0
+  for index in np.random.default_rng(seed).permutation(len(names)):
+    if held and held >= share * total:
+      break
+    drawn.add(names[index])
+    held += len(videos[names[index]].segments)
+  logging.info(
+    'data.train_share=%g: %d of %d videos with %d of %d instances: %s',
+    share, len(drawn), len(videos), held, total, ', '.join(sorted(drawn)),
+  )  # fmt: skip
+  return {name: video for name, video in videos.items() if name in drawn}
+
+
 def _subset(annotations, key, name):
   try:
     return annotations.subset(name)

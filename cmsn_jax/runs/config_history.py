@@ -84,6 +84,10 @@ _SINCE = (
   Added('stages.action_weight', 0.0),
   Added('stages.label_names', []),
   Added('data.fill_gaps_sec', 0.0),
+  Added('template.student_steps', 0),
+  Added('template.student_windows', 16),
+  Added('data.train_share', 1.0),
+  Added('template.breadth', 1.0),
 )
 # Of classifiers of clips.
 _OF_CLASSIFIERS = (Added('train.checkpoint_every_sec', 60.0),)

@@ -1,7 +1,7 @@
 """Rows of the ablation tables: name, and what changes.
 
 Tables 1 (also 2 and 3, with other configs) and 4 to 6 are the paper's; 'decoder' is ours, of the same chain; 'plus' takes
-the template chain apart.
+the template chain apart, 'low_data' trains it on shares of the recordings.
 """
 
 from typing import NamedTuple
@@ -29,16 +29,22 @@ class Table(NamedTuple):
   Attributes:
     chain: `config.chain` of all its runs.
     rows: from top to bottom.
+    seeds: runs of each row, unless others are asked for.
   """
 
   chain: str
   rows: tuple[Row, ...]
+  seeds: int = 1
 
 
 # Rows of the paper without its evaluator, as in Tables 5 and 6.
 _STAGES = {'evaluator.enabled': False}
 # A row of the template chain changes one thing of a single member.
-_MEMBER = {'template.members': 1, 'train.batch_per_device': 8}
+_MEMBER = {
+  'template.members': 1,
+  'template.student_steps': 0,
+  'train.batch_per_device': 8,
+}
 
 
 def _plus(name, changes=None, **at_inference):
@@ -124,7 +130,17 @@ TABLES = {
       _plus('without EMA', {'train.ema': 0.0}),
       _plus('softmax', {'stages.loss': 'softmax'}),
       _plus('scale 30, as the paper', {'stages.scale': 30.0}),
-      Row('four members, as shipped', {}),
+      Row('four members', {'template.student_steps': 0}),
+      Row('their student, as shipped', {}),
     ),
+  ),
+  'low_data': Table(
+    'template',
+    (
+      Row('a tenth', {'data.train_share': 0.1}),
+      Row('a quarter', {'data.train_share': 0.25}),
+      Row('all', {}),
+    ),
+    seeds=3,
   ),
 }

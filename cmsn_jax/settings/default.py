@@ -75,6 +75,8 @@ def _data():
   # Where decoded frames are kept; '' keeps them in the workdir.
   data.frames_cache = ''
   data.train_subset = 'training'
+  # Share of its instances to learn from: whole videos, drawn by `train.seed`.
+  data.train_share = 1.0
   # Choices (best epoch, NMS) are made on this subset.  Where the annotations
   # have no 'validation' videos, `holdout` of the training videos take its place
   # (0: none); any other name must have videos.
@@ -251,6 +253,11 @@ def _template():
   template.action_weight = 0.25
   template.match_weight = 4.0
   template.offset_weight = 1.0
+  # Then one network, the student, learns what the members say together, from so
+  # many steps (`steps` at most) of so many windows; it proposes alone, and launch.propose
+  # --phase=joint the members. 0 steps: no student.
+  template.student_steps = 0
+  template.student_windows = 16
   # Weight of the classifier that gives proposals their labels, and its width;
   # what it learns shapes the evaluator's features too. 0: none.
   template.label_weight = 1.0
@@ -274,6 +281,10 @@ def _template():
   template.different_per_snippet = 2.0
   template.mend_per_snippet = 0.4
   template.keep_per_snippet = 0.0
+  # Multiplies candidates, those that differ and those mended. 0: from the data,
+  # 2 where there are few training instances (stages that learned from few fit
+  # less well, so more must be tried), else 1.
+  template.breadth = 0.0
   # Proposals kept of a video at most, where `nms.max_proposals` is 0: so many a
   # snippet, but not fewer than `most_at_least`. Both 0: all that the NMS leaves.
   template.most_per_snippet = 0.2

@@ -29,6 +29,8 @@ def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.stages.scale = 10.0
   config.template.members = 4
   config.template.steps = 600
+  # Their student proposes, at a quarter of the cost.
+  config.template.student_steps = 150
   config.template.dropout = 0.4
   config.train.batch_per_device = 32
   config.train.optimizer = 'adamw'

@@ -57,6 +57,8 @@ def _paper(config):
 def _template(config):
   config.template.members = 2
   config.template.steps = 20
+  config.template.student_steps = min(5, config.template.student_steps)
+  config.template.student_windows = 4
   config.template.width = 16
   config.template.dilations = (1, 2)
   config.template.pooled_width = 8

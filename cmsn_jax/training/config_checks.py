@@ -34,12 +34,15 @@ _AT_LEAST = {
   'evaluator.max_rois': 3,
   'template.members': 1,
   'template.steps': 1,
+  'template.student_steps': 0,
+  'template.student_windows': 1,
   'template.evaluations': 1,
   'template.action_weight': 0.0,
   'template.num_actions': 0,
   'template.clear_weight': 0.0,
   'template.border_error': 0.0,
   'template.mend_per_snippet': 0.0,
+  'template.breadth': 0.0,
   'template.different_per_snippet': 0.0,
   'template.keep_per_snippet': 0.0,
   'template.most_per_snippet': 0.0,
@@ -90,6 +93,7 @@ _ABOVE = {
 # Least, most, and whether the most may be reached.
 _WITHIN = {
   'data.holdout': (0, 0.5, True),
+  'data.train_share': (0, 1, True),
   'windows.overlap': (0, 1, False),
   'windows.jitter': (0, 1, True),
   'windows.channel_drop': (0, 1, False),

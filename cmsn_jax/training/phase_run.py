@@ -45,11 +45,15 @@ class Interrupted(Exception):
   """The run was asked to stop, and its state is saved."""
 
 
-def batch_size(config: ml_collections.ConfigDict) -> int:
-  """Windows a step over all devices of all processes."""
-  return (
-    config.train.batch_per_device * config.train.accumulate
-  ) * jax.device_count()
+def batch_size(config: ml_collections.ConfigDict, per_device: int = 0) -> int:
+  """Windows a step over all devices of all processes.
+
+  Args:
+    config: of the run.
+    per_device: windows of each; 0: `train.batch_per_device`.
+  """
+  per_device = per_device or config.train.batch_per_device
+  return per_device * config.train.accumulate * jax.device_count()
 
 
 @dataclasses.dataclass
@@ -102,7 +106,7 @@ class PhaseRun:
       memory.OutOfMemoryError: where a step does not fit, with what to turn.
     """
     per_epoch = windows_lib.steps_per_epoch(
-      len(phase.windows), batch_size(self.config)
+      len(phase.windows), self._batch_size(phase)
     )
     plan = phase.plan(per_epoch)
     rate = self._schedule(plan.steps)
@@ -198,12 +202,15 @@ class PhaseRun:
         )
     return best
 
+  def _batch_size(self, phase):
+    return batch_size(self.config, phase.windows_a_step)
+
   def _loader(self, phase, read_window):
     """This process's share of the batches, shuffled by the config's seed."""
     return windows_lib.WindowLoader(
       read_window,
       phase.windows,
-      batch_size=batch_size(self.config),
+      batch_size=self._batch_size(phase),
       seed=self.config.train.seed,
       process_index=jax.process_index(),
       process_count=jax.process_count(),
@@ -249,7 +256,7 @@ class PhaseRun:
         f'{sum(x.size for x in jax.tree.leaves(params)):,}',
       )  # fmt: skip
       return state, keeping.Best()
-    windows = batch_size(self.config)
+    windows = self._batch_size(phase)
     config_record.check_batch(folder, found.meta.get('windows'), windows)
     logging.info('%s: continues after step %d', phase.name, found.step)
     best = keeping.read(self.workdir / phase.name, found)
@@ -260,7 +267,7 @@ class PhaseRun:
     settings = self.config.train
     key = jax.random.fold_in(jax.random.key(settings.seed), phase.salt)
     params = jax.device_get(phase.init(key))
-    if begins and settings.init_from:
+    if begins and settings.init_from and phase.begins_anew:
       return warm_start.begin(
         phase,
         params,
@@ -326,6 +333,6 @@ class PhaseRun:
       {
         'phase': work.phase.name,
         'config': config_record.to_json(self.config),
-        'windows': batch_size(self.config),
+        'windows': self._batch_size(work.phase),
       },
     )

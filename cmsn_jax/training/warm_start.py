@@ -135,7 +135,9 @@ def begin(
       is not there; see `check` too.
   """
   check(init_from, workdir)
-  found = folder.read_best(pathlib.Path(init_from))
+  # A later phase may keep less: a student of several networks, say.
+  own = any((pathlib.Path(init_from) / phase.name / 'best').glob('[0-9]*'))
+  found = folder.read_best(pathlib.Path(init_from), phase.name if own else None)
   earlier = found.tree['params']
   fitted = fit(params, phase.bundle, earlier, phase.stacked_axes)
   fresh = [f'{path} ({why})' for path, why in fitted.fresh.items()]

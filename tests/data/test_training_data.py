@@ -138,3 +138,32 @@ def test_ignored_spans_in_the_time_of_the_grid(tmp_path):
   windows = training_data.training_windows(data, 10, 10, False)
   starts = [w.start for w in windows if w.video_id == 'b']
   assert starts == [0, 10, 20, 30, 40]
+
+
+def test_a_share_is_of_instances_in_whole_videos():
+  videos = {
+    name: annotations_lib.Video(
+      video_id=name,
+      subset='training',
+      duration_sec=100.0,
+      segments=np.tile([[2.0, 6.0]], (number, 1)),
+      labels=('x',) * number,
+    )
+    for name, number in {'d': 10, 'c': 0, 'b': 20, 'a': 30, 'e': 40}.items()
+  }
+  assert training_data.share_of(videos, 1.0, 0) is videos
+  kept = set()
+  for seed in range(8):
+    found = training_data.share_of(videos, 0.4, seed)
+    names = list(found)
+    assert names == [name for name in videos if name in found]
+    held = sum(len(video.segments) for video in found.values())
+    assert 40 <= held
+    # Without the one drawn last there were too few.
+    assert any(held - len(v.segments) < 40 for v in found.values())
+    backwards = dict(reversed(videos.items()))
+    assert set(training_data.share_of(backwards, 0.4, seed)) == set(found)
+    kept.add(tuple(names))
+    one = training_data.share_of(videos, 0.0, seed)
+    assert sum(len(video.segments) for video in one.values()) > 0
+  assert len(kept) > 2

@@ -227,7 +227,11 @@ def test_the_best_is_chosen_by_numbers_that_are_measured():
   ('make', 'phase', 'expected'),
   [
     (default.get_config, 'joint', 'has the phases stages, evaluator here'),
-    (lambda: plus.apply(default.get_config()), 'stages', 'has the phase joint'),
+    (
+      lambda: plus.apply(default.get_config()),
+      'stages',
+      'has the phases joint, student',
+    ),
     (lambda: _set('evaluator.enabled', False), 'evaluator', 'the phase stages'),
   ],
 )

@@ -7,7 +7,7 @@ import ml_collections
 
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.template import derive as derive_lib
-from cmsn_jax.chains.template import joint_phase
+from cmsn_jax.chains.template import joint_phase, student_phase
 from cmsn_jax.chains.template import networks as networks_lib
 from cmsn_jax.chains.template import predictor as predictor_lib
 from cmsn_jax.chains.template import programs as programs_lib
@@ -24,7 +24,7 @@ AT_INFERENCE = (
   'template.clear_weight', 'template.border_error', 'template.per_snippet',
   'template.different_per_snippet', 'template.mend_per_snippet',
   'template.keep_per_snippet', 'template.most_per_snippet',
-  'template.most_at_least', 'nms',
+  'template.most_at_least', 'template.breadth', 'nms',
 )  # fmt: skip
 
 derive = derive_lib.derive
@@ -32,11 +32,12 @@ networks = networks_lib.build
 predictor = predictor_lib.Predictor
 programs = programs_lib.programs
 
+_PHASES = {'joint': joint_phase.joint, 'student': student_phase.student}
+
 
 def phases(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-  """The one, 'joint'."""
-  del config
-  return ('joint',)
+  """The members together, then the student that stands for them."""
+  return ('joint', 'student') if config.template.student_steps else ('joint',)
 
 
 def problems(config: ml_collections.ConfigDict) -> list[str]:
@@ -69,6 +70,5 @@ def problems(config: ml_collections.ConfigDict) -> list[str]:
 
 
 def phase(name: str, job: protocol.Job) -> protocol.Phase:
-  """The one."""
-  del name
-  return joint_phase.joint(job)
+  """One of `phases`."""
+  return _PHASES[name](job)

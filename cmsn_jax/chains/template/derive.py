@@ -22,6 +22,8 @@ _LEAST_ROOM = 1.25
 # Snippets to either side that a grown encoder sees at most: a quarter of the
 # piece that is encoded in one call, so that half of each is new.
 _MAX_REACH = 512
+# Training instances: below, twice the candidates are worth their time.
+_FEW_INSTANCES = 300
 
 
 def derive(
@@ -29,7 +31,8 @@ def derive(
 ) -> ml_collections.ConfigDict:
   """The config with every setting that is left to the data filled in.
 
-  The grid of candidate durations, the typical duration, the number of actions,
+  The grid of candidate durations, the typical duration, how many candidates are
+  scored where instances are few, the number of actions,
   a window that holds the long instances (`_grow`) and is no longer than the
   longest training video needs. What the config states is kept.
 
@@ -50,6 +53,8 @@ def derive(
   if not settings.durations:
     grid = template.duration_grid(durations, fps)
     settings.durations = tuple(round(float(value), 4) for value in grid)
+  if not settings.breadth:
+    settings.breadth = 2.0 if len(durations) < _FEW_INSTANCES else 1.0
   _derive_actions(settings, actions(data))
   _grow(config, durations * fps)
   longest = max(data.source.num_snippets(name) for name in data.train)
@@ -94,6 +99,9 @@ def _grow(config, durations):
   if fewer < batch:
     config.train.batch_per_device = fewer
     settings.proposals = round(settings.proposals * batch / fewer)
+    settings.student_windows = max(
+      1, round(settings.student_windows * fewer / batch)
+    )
   dilations = list(settings.dilations)
   # A third of an instance is one stage: as far the next border may be.
   while dilated.reach(dilations) < long / 3:

@@ -8,6 +8,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 from absl import logging
 
@@ -58,7 +59,7 @@ def joint(job: protocol.Job) -> protocol.Phase:
     salt=3,
     plan=plan,
     windows=windows,
-    prepare=lambda: _reader(config, data, hop),
+    prepare=lambda: reader(config, data, hop),
     init=init,
     loss_fn=_loss(config, networks),
     bundle=lambda params: {'joint': params},
@@ -83,8 +84,14 @@ def _check(config, batch_size):
     )
 
 
-def _reader(config, data, hop):
-  """Window, generator -> one training example."""
+def reader(config, data, hop):
+  """Window, generator -> one training example.
+
+  Args:
+    config: of the run, `derive.derive`d.
+    data: its training videos.
+    hop: snippets from one window to the next: each lies at random within.
+  """
   length = config.windows.length
   source, fps = data.source, data.source.feature_fps
   changes = augmentation.Augmentation(
@@ -175,18 +182,25 @@ def _counts(config, networks):
   return count
 
 
-def _loss(config, networks):
-  members = networks.count
-  margins = cosine_margin.margin_matrix(
-    config.stages.margin_m, config.stages.margin_n, config.stages.margin_form
-  )
-  weights = networks_lib.LossWeights(
+def loss_weights(
+  config: ml_collections.ConfigDict,
+) -> networks_lib.LossWeights:
+  """Of the parts of the loss, as a config has them."""
+  return networks_lib.LossWeights(
     stages=config.template.stage_weight,
     actions=config.template.action_weight,
     match=config.template.match_weight,
     offset=config.template.offset_weight,
     labels=config.template.label_weight,
   )
+
+
+def _loss(config, networks):
+  members = networks.count
+  margins = cosine_margin.margin_matrix(
+    config.stages.margin_m, config.stages.margin_n, config.stages.margin_form
+  )
+  weights = loss_weights(config)
 
   def loss_fn(params, batch, key, totals):
     shares = jax.tree.map(

@@ -148,6 +148,11 @@ class JointNetwork(nn.Module):
     parts = scores, jnp.concatenate(pooled, axis=-1), actions
     return Encoding(*(jnp.where(mask[:, :, None], x, 0) for x in parts))
 
+  def stages(self, encoding: Encoding) -> Float[Array, 'b t s']:
+    """Logits of the stages, without any margin."""
+    factor = 1.0 if self.loss == 'softmax' else self.scale
+    return factor * encoding.scores
+
   def evaluate(
     self,
     pooled: Float[Array, 'b t c'],

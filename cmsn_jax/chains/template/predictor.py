@@ -57,6 +57,8 @@ class Predictor(prediction.Predictor):
     super().__init__(config, networks, params)
     self._piece = piece
     self._reach = networks.facts['reach']
+    # 0 until it is derived.
+    self._breadth = config.template.breadth or 1.0
     # Runs and exports of earlier versions have no labels.
     self._label = None
     if self.label_names:
@@ -140,8 +142,8 @@ class Predictor(prediction.Predictor):
     return template.generate(
       probabilities,
       np.asarray(settings.durations, np.float64),
-      per_snippet=settings.per_snippet,
-      different_per_snippet=settings.different_per_snippet,
+      per_snippet=self._breadth * settings.per_snippet,
+      different_per_snippet=self._breadth * settings.different_per_snippet,
     )
 
   def ceilings(
@@ -195,7 +197,7 @@ class Predictor(prediction.Predictor):
     """Candidates and their mended versions with threshold probabilities."""
     total = pooled.shape[1]
     keep = self.config.template.keep_per_snippet
-    mend = self.config.template.mend_per_snippet
+    mend = self._breadth * self.config.template.mend_per_snippet
     found, matches = [segments[:0]], [np.zeros((0, 10))]
     for index, inside in _regions(segments):
       own = segments[inside]

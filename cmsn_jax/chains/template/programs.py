@@ -42,7 +42,7 @@ def programs(
     labels['labels'] = protocol.Program(
       networks.label,
       proposals,
-      f'proposal -> labels, all {networks.count} members',
+      f'proposal -> labels, all {pooled[0]} members',
     )
   return protocol.Programs(
     {
@@ -50,12 +50,12 @@ def programs(
         networks.encode,
         inputs,
         f'window {snippets.shape} -> stages {(*mask.shape, 6)}, all '
-        f'{networks.count} members',
+        f'{pooled[0]} members',
       ),
       'evaluator': protocol.Program(
         networks.score,
         proposals,
-        f'proposal -> scores and border offsets, all {networks.count} members',
+        f'proposal -> scores and border offsets, all {pooled[0]} members',
       ),
       **labels,
     },

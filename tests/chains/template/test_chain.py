@@ -19,7 +19,9 @@ def _config(**changes):
 
 def test_the_shipped_settings_are_fine():
   assert chain.problems(_config()) == []
-  assert chain.phases(_config()) == ('joint',)
+  assert chain.phases(_config()) == ('joint', 'student')
+  alone = _config(**{'template.student_steps': 0})
+  assert chain.phases(alone) == ('joint',)
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,13 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
     done = derive.derive(_config(action_weight=0.5), data)
   assert (done.template.num_actions, done.template.action_weight) == (0, 0.0)
   assert '301 labels, more than the 300' in caplog.text
+
+
+@pytest.mark.parametrize(('count', 'breadth'), [(299, 2.0), (300, 1.0)])
+def test_few_instances_get_twice_the_candidates(count, breadth):
+  data = _lasting(*[1.0] * count)
+  assert derive.derive(_config(), data).template.breadth == breadth
+  # What is stated stays, and what is derived is not derived again.
+  stated = derive.derive(_config(breadth=1.5), data)
+  assert stated.template.breadth == 1.5
+  assert derive.derive(stated, data).template.breadth == 1.5

@@ -100,6 +100,8 @@ def test_windows_grow_with_the_instances_and_a_step_stays_as_large(data):
   # 32 windows of 96 snippets: 4 of 800, two a member.
   assert done.train.batch_per_device == 4
   assert done.template.proposals == 16 * 8
+  # And the student's 16 likewise.
+  assert done.template.student_windows == 2
   # A third of 400 snippets lies within the reach of 1 + 1 + 2 + ... + 128.
   assert done.template.dilations == (1, 2, 4, 8, 16, 32, 64, 128)
   config.template.max_window = 256

@@ -83,6 +83,16 @@ def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
   ((_, found),) = predictor.propose(Source(), ['d'])
   ((options, count),) = asked
   assert options['different_per_snippet'] == 2.0
+  assert options['per_snippet'] == 2.0
+  # Where instances are few.
+  with predictor.config.unlocked():
+    predictor.config.template.breadth = 2.0
+  broad = predictor_lib.Predictor(
+    predictor.config, predictor.networks, predictor.params
+  )
+  predictor.config.template.breadth = 0.0
+  list(broad.propose(Source(), ['d']))
+  assert asked[1][0]['per_snippet'] == asked[1][0]['different_per_snippet'] == 4
   # All of them reach the NMS, and so do those with mended borders.
   seen = []
   select = keep_lib.select
