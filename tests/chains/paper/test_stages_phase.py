@@ -141,7 +141,7 @@ def test_labels_of_snippets_are_a_second_target_if_asked_for(data):
   )
   read = phase.prepare()
   batch = [read(w, np.random.default_rng(0)) for w in phase.windows[:3]]
-  batch = {k: np.stack([x[k] for x in batch]) for k in batch[0]}
+  batch = {k: jax.numpy.stack([x[k] for x in batch]) for k in batch[0]}
   inside = np.isin(batch['labels'], (2, 3, 4)) & batch['mask']
   np.testing.assert_array_equal(batch['actions'] > 0, inside)
   params = phase.init(jax.random.key(0))

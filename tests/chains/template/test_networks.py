@@ -25,6 +25,7 @@ def batch_of(b=2, t=20, n=3):
     'actions': rng.integers(0, 4, (b, t)).astype(np.int32),
     'proposals': np.concatenate([start, start + 6], axis=-1),
     'tiou': rng.uniform(0, 1, (b, n)).astype(np.float32),
+    'proposal_labels': np.zeros((b, n, 1), np.float32),
     'offsets': rng.normal(size=(b, n, 2)).astype(np.float32) * 0.1,
   }
   return jax.tree.map(jnp.asarray, batch)
@@ -40,7 +41,7 @@ def test_shapes_and_parameter_tree():
   model, batch = make(), batch_of()
   params = init(model, batch)
   assert set(params) == {'encoder', 'classifier', 'pooled', 'evaluator'}
-  encoding, outputs = model.apply(
+  encoding, outputs, labels = model.apply(
     {'params': params}, batch['inputs'], batch['mask'], batch['proposals']
   )
   assert encoding.scores.shape == (2, 20, 6)
@@ -52,6 +53,7 @@ def test_shapes_and_parameter_tree():
     rtol=1e-5,
   )
   assert outputs.logits.shape == (2, 3, 10)
+  assert labels is None
 
 
 def test_padding_changes_nothing():
@@ -218,7 +220,7 @@ def test_counts_are_what_the_means_are_over():
   batch['tiou'] = jnp.asarray([[0.1, 0.41, 0.9], [0.9, 0.9, 0.9]], jnp.float32)
   found = networks.counts(batch)
   # The second window has no valid snippet: its proposals teach nothing.
-  assert [float(x) for x in found] == [7.0, 3.0, 2.0]
+  assert [float(x) for x in found] == [7.0, 3.0, 2.0, 0.0]
 
 
 def test_parts_of_a_batch_add_up_to_the_whole():
