@@ -278,10 +278,13 @@ class Networks:
     actions = slice(first, first + self.model.num_actions)
 
     def classify(own, features):
-      # Pooled once for both.
+      # Pooled once for both. The product with one is there for CPUs: they would
+      # fuse the pooling into each sum of the norm, and do it four times.
       bins = context_features.inner_pool(
         features, segments, self.model.inner_bins
       )
+      one = jnp.eye(bins.shape[2], dtype=bins.dtype)
+      bins = jnp.matmul(bins, one, precision=jax.lax.Precision.HIGHEST)
       logits = self.model.apply(
         {'params': own}, bins[None], method=self.model.classify
       )[0]
