@@ -114,7 +114,7 @@ def gather(
   Raises:
     ValueError: where there is no recording, or a file is malformed.
   """
-  known, ignored = _annotations(annotations)
+  known = activitynet.read(annotations).videos if annotations else {}
   store = None
   if features:
     store = feature_files.open_features(
@@ -137,7 +137,7 @@ def gather(
       fps,
       video.subset if video else subset,
       items,
-      annotated=_annotated(video, ignored.get(recording_id, [])),
+      annotated=_annotated(video),
       known=video is not None,
       disagreement=_disagreement(own, recording_id, members),
       stated_fps=video.fps if video else None,
@@ -181,26 +181,10 @@ def fingerprint(videos: Mapping[str, Any]) -> str:
   return digest.hexdigest()
 
 
-def _annotations(path):
-  """Videos by id, and the spans of each that nobody looked at."""
-  if not path:
-    return {}, {}
-  found = activitynet.read(path).videos
-  document = json_files.read(path)
-  database = document.get('database') if isinstance(document, dict) else None
-  ignored = {}
-  # Other tools' dialects have none.
-  for recording_id, entry in (database or {}).items():
-    if recording_id in found and isinstance(entry, dict):
-      ignored[recording_id] = [
-        edits.span(pair) for pair in entry.get('ignore', [])
-      ]
-  return found, ignored
-
-
-def _annotated(video, ignored):
+def _annotated(video):
   if video is None:
     return ()
+  ignored = [edits.span(pair) for pair in video.ignore]
   return tuple(edits.complement(ignored, video.duration_sec))
 
 
