@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from multiprocessing import connection as connection_lib
 
 from cmsn_jax.engines import dealing, devices, jobs
@@ -47,10 +47,12 @@ class Processes(dealing.Pool):
     self._processes: dict[str, subprocess.Popen] = {}
     self._reached: dict[str, dict[str, float]] = {}
 
-  def slots(self):
+  def slots(self) -> Sequence[Hashable]:
+    """See `dealing.Pool.slots`."""
     return self._names
 
-  def start(self, slot):
+  def start(self, slot: Hashable) -> None:
+    """See `dealing.Pool.start`."""
     ours, theirs = multiprocessing.Pipe()
     environment = self._environments[self._names.index(slot)]
     paths = json.dumps([path for path in sys.path if isinstance(path, str)])
@@ -67,11 +69,13 @@ class Processes(dealing.Pool):
     self._reached[slot] = {}
     self._tell(slot, self._content)
 
-  def send(self, slot, video_ids):
+  def send(self, slot: Hashable, video_ids: Sequence[str]) -> None:
+    """See `dealing.Pool.send`."""
     self._reached[slot] = {}
     self._tell(slot, list(video_ids))
 
-  def wait(self, timeout_sec):
+  def wait(self, timeout_sec: float) -> list[dealing.Finished | dealing.Lost]:
+    """See `dealing.Pool.wait`."""
     slots = {connection: slot for slot, connection in self._connections.items()}
     found = []
     for connection in connection_lib.wait([*slots], timeout_sec):
@@ -80,10 +84,12 @@ class Processes(dealing.Pool):
         found.append(event)
     return found
 
-  def reached(self):
+  def reached(self) -> dict[str, float]:
+    """See `dealing.Pool.reached`."""
     return {k: s for own in self._reached.values() for k, s in own.items()}
 
-  def close(self):
+  def close(self) -> None:
+    """See `dealing.Pool.close`."""
     for slot in [*self._processes]:
       self._end(slot)
 

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cmsn_jax.engines import dealing, devices, jobs
@@ -110,7 +110,8 @@ class Actors(dealing.Pool):
       bundles = [{'CPU': cores or _CORES}] * workers
       _request(bundles)
 
-  def slots(self):
+  def slots(self) -> Sequence[Hashable]:
+    """See `dealing.Pool.slots`."""
     if time.monotonic() - self._looked > _LOOK_SEC or not self._nodes:
       self._looked = time.monotonic()
       self._nodes = [node for node in self._ray.nodes() if node['Alive']]
@@ -121,7 +122,8 @@ class Actors(dealing.Pool):
     order = sorted(found, key=lambda slot: slot not in self._actors)
     return order[: self._most]
 
-  def start(self, slot):
+  def start(self, slot: Hashable) -> None:
+    """See `dealing.Pool.start`."""
     strategy = self._ray.util.scheduling_strategies
     made = self._ray.remote(Actor).options(
       num_cpus=slot.cores,
@@ -139,11 +141,13 @@ class Actors(dealing.Pool):
     self._actors[slot], self._reached[slot] = actor, {}
     self._pending[actor.start.remote(self._content)] = slot
 
-  def send(self, slot, video_ids):
+  def send(self, slot: Hashable, video_ids: Sequence[str]) -> None:
+    """See `dealing.Pool.send`."""
     self._reached[slot] = {}
     self._pending[self._actors[slot].run.remote(list(video_ids))] = slot
 
-  def wait(self, timeout_sec):
+  def wait(self, timeout_sec: float) -> list[dealing.Finished | dealing.Lost]:
+    """See `dealing.Pool.wait`."""
     if not self._pending:
       time.sleep(timeout_sec)
       return []
@@ -153,7 +157,8 @@ class Actors(dealing.Pool):
     ready, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
     return [self._event(ref) for ref in ready]
 
-  def reached(self):
+  def reached(self) -> dict[str, float]:
+    """See `dealing.Pool.reached`."""
     if self._asked:
       refs = [*self._asked]
       for ref in self._ray.wait(refs, num_returns=len(refs), timeout=0)[0]:
@@ -169,10 +174,12 @@ class Actors(dealing.Pool):
           self._asked[self._actors[slot].reached.remote()] = slot
     return {k: s for own in self._reached.values() for k, s in own.items()}
 
-  def place(self, slot):
+  def place(self, slot: Hashable) -> Hashable:
+    """See `dealing.Pool.place`."""
     return slot.node
 
-  def close(self):
+  def close(self) -> None:
+    """See `dealing.Pool.close`."""
     if not self._ray.is_initialized():
       return
     if self._most:

@@ -88,6 +88,15 @@ _SINCE = (
   Added('template.student_windows', 16),
   Added('data.train_share', 1.0),
   Added('template.breadth', 1.0),
+  Added('bmn.samples', 32),
+  Added('bmn.context', 0.25),
+  Added('bmn.shrink', 1),
+  Added('bmn.durations', []),
+  Added('bmn.max_durations', 32),
+  Added('bmn.max_window', 128),
+  Added('bmn.steps', 200),
+  Added('bmn.evaluations', 1),
+  Added('bmn.per_snippet', 4.0),
 )
 # Of classifiers of clips.
 _OF_CLASSIFIERS = (Added('train.checkpoint_every_sec', 60.0),)

@@ -84,7 +84,11 @@ def _check(config, batch_size):
     )
 
 
-def reader(config, data, hop):
+def reader(
+  config: ml_collections.ConfigDict,
+  data: training_data.TrainingData,
+  hop: int,
+) -> protocol.ReadWindow:
   """Window, generator -> one training example.
 
   Args:
