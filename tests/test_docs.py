@@ -70,6 +70,7 @@ def test_commands_and_their_flags_exist(page):
       'input_flags',
       'video_flags',
       'final_flags',
+      'engine_flags',
       'report_run',
     )
   }

@@ -249,8 +249,8 @@ def test_an_exported_model_gives_the_video_s_seconds():
     model.propose(features)
   about = {**about, 'rescaled': False, 'offset_sec': 0.25}
   model = exported.ExportedModel(about, {}, _Echo(), None)
-  np.testing.assert_allclose(model.propose(features)[0], [[5.25, 15.25]])
+  np.testing.assert_allclose(model.propose(features).segments, [[5.25, 15.25]])
   # Exports of before know nothing of either.
   del about['rescaled'], about['offset_sec']
   model = exported.ExportedModel(about, {}, _Echo(), None)
-  np.testing.assert_allclose(model.propose(features)[0], [[5, 15]])
+  np.testing.assert_allclose(model.propose(features).segments, [[5, 15]])

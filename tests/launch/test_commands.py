@@ -35,7 +35,7 @@ def _last_line(done):
     ((_DEFAULT, '--workdir=W', '--phase=stage'), '--phase=stage: the chain'),
     (
       ('--workdir=W', '--config=configs/custom.py:smoke', '--phase=stages'),
-      "'template' has the phase joint",
+      "'template' has the phases joint, student",
     ),
     ((_DEFAULT,), '--workdir is needed'),
     (('--workdir=W',), '--config is needed'),

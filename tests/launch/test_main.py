@@ -73,7 +73,7 @@ def test_version(capsys, monkeypatch):
     ('extract-features', "did you mean 'extract_features'?"),
     ('zzz', '`cmsn` lists them'),
     # Modules, but no commands.
-    ('cli', '`cmsn` lists them'),
+    ('cli', "did you mean 'clips'?"),
     ('benchmarks', "did you mean 'benchmark'?"),
     ('../launch/train', ''),
   ],

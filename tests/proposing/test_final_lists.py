@@ -15,8 +15,11 @@ _BOUTS = np.array(
 )
 
 
-class _Made:
+class _Made(prediction.Predictor):
   """400 proposals a video, as a trained chain gives: copies and noise."""
+
+  def __init__(self):
+    """Without networks."""
 
   def propose(self, source, video_ids, on_error=None):
     rng = np.random.default_rng(0)
@@ -36,7 +39,10 @@ class _Made:
       yield video_id, prediction.Prediction(found.best_first(), None)
 
 
-class _Silent:
+class _Silent(prediction.Predictor):
+  def __init__(self):
+    """Without networks."""
+
   def propose(self, source, video_ids, on_error=None):
     assert not list(video_ids)
     return iter(())

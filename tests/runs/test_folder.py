@@ -32,7 +32,8 @@ def test_a_phase_of_another_chain_is_named(tmp_path):
   config = config_record.to_json(custom.get_config())
   (tmp_path / 'config.json').write_text(json.dumps(config))
   with pytest.raises(
-    config_record.RunFolderError, match="has the phases joint, no 'stages'"
+    config_record.RunFolderError,
+    match="has the phases joint, student, no 'stages'",
   ):
     folder.read_best(tmp_path, 'stages')
 
