@@ -19,6 +19,71 @@ _BATCH = 8
 _BATCH_PIXELS = 2**23
 
 
+class Predictor(prediction.Predictor):
+  """Proposes from what a network says of half-overlapping windows.
+
+  A chain says by `video` what follows from those of one video.
+  """
+
+  def propose(
+    self,
+    source: Any,
+    video_ids: Iterable[str],
+    on_error: prediction.OnError | None = None,
+  ) -> Iterator[tuple[str, prediction.Prediction]]:
+    """Yields (video id, prediction) in the order given.
+
+    Memory is bounded by one batch of windows and what `video` keeps.
+    """
+    length = self.config.windows.length
+    hop = windows_lib.hop_snippets(length, self.config.windows.overlap)
+
+    def windows(note):
+      return outputs(
+        lambda inputs, mask: self._encode(self.params, inputs, mask),
+        length,
+        source,
+        window_places(source, video_ids, length, hop, note),
+        note,
+      )
+
+    yield from each_video(
+      windows, lambda *group: self.video(source, *group), on_error
+    )
+
+  def video(
+    self, source: Any, video_id: str, windows: Iterable['Outputs']
+  ) -> prediction.Prediction:
+    """The prediction of one video, from its windows in order."""
+    raise NotImplementedError
+
+
+def each_video(
+  windows: Callable[[prediction.OnError | None], Iterable[Any]],
+  found: Callable[[str, Iterable[Any]], prediction.Prediction],
+  on_error: prediction.OnError | None = None,
+) -> Iterator[tuple[str, prediction.Prediction]]:
+  """Yields (video id, what is found in its windows), without those that fail.
+
+  Args:
+    windows: on_error -> windows with their `video_id`, a video after the other.
+    found: video id, its windows -> its prediction.
+    on_error: see `prediction.Predictor.propose`.
+  """
+  failed = set()
+
+  def note(video_id, message):
+    failed.add(video_id)
+    on_error(video_id, message)
+
+  stream = windows(on_error and note)
+  for video_id, group in itertools.groupby(stream, lambda w: w.video_id):
+    one = found(video_id, group)
+    # Known only when all its windows are read.
+    if video_id not in failed:
+      yield video_id, one
+
+
 class Outputs(NamedTuple):
   """Of one window's valid snippets.
 

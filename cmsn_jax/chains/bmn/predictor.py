@@ -4,8 +4,7 @@ windows -> boundaries and confidence maps -> pairs of borders, pooled over the
 windows -> NMS.
 """
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ import numpy as np
 from cmsn_jax.chains import prediction, windowed
 from cmsn_jax.chains.bmn import pairs
 from cmsn_jax.data import sources
-from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.suppression import calibration, keep
 
 
-class Predictor(prediction.Predictor):
+class Predictor(windowed.Predictor):
   """Proposals of any videos from a trained network.
 
   Args:
@@ -27,43 +25,10 @@ class Predictor(prediction.Predictor):
     params: {'bmn': parameters}, or {}.
   """
 
-  def propose(
-    self,
-    source: Any,
-    video_ids: Iterable[str],
-    on_error: prediction.OnError | None = None,
-  ) -> Iterator[tuple[str, prediction.Prediction]]:
-    """Yields (video id, prediction) in the order given.
-
-    Memory is bounded by one batch of windows and one video's pairs.
-    """
-    failed = set()
-
-    def note(video_id, message):
-      failed.add(video_id)
-      on_error(video_id, message)
-
-    length = self.config.windows.length
-    places = windowed.window_places(
-      source,
-      video_ids,
-      length,
-      windows_lib.hop_snippets(length, self.config.windows.overlap),
-      on_error and note,
-    )
-    stream = windowed.outputs(
-      lambda inputs, mask: self._encode(self.params, inputs, mask),
-      length,
-      source,
-      places,
-      on_error and note,
-    )
-    for video_id, group in itertools.groupby(stream, lambda w: w.video_id):
-      found = self._video(source, video_id, group)
-      if video_id not in failed:
-        yield video_id, found
-
-  def _video(self, source, video_id, windows):
+  def video(
+    self, source: Any, video_id: str, windows: Iterable[windowed.Outputs]
+  ) -> prediction.Prediction:
+    """See `windowed.Predictor.video`."""
     durations = np.asarray(self.config.bmn.durations)
     segments, scores = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
     for window in windows:

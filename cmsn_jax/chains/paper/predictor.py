@@ -3,7 +3,6 @@
 windows -> stage scores -> candidates -> PES x pre-score -> NMS.
 """
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -61,23 +60,19 @@ class Predictor(prediction.Predictor):
     Memory is bounded by one batch of windows and, with `stitch: "average"`,
     one video's hidden features.
     """
-    failed = set()
 
-    def note(video_id, message):
-      failed.add(video_id)
-      on_error(video_id, message)
-
-    stream = self.stage_windows(source, video_ids, on_error and note)
-    for video_id, group in itertools.groupby(stream, lambda w: w.video_id):
+    def found(video_id, group):
       total = source.num_snippets(video_id)
       if self.config.proposals.stitch == 'average':
         group = [window_scores.stitch(list(group), total)]
       clock = sources.clock(source, video_id)
-      found = self._video_proposals(
+      return self._video_proposals(
         video_id, group, total, source.feature_fps, clock
       )
-      if video_id not in failed:
-        yield video_id, found
+
+    yield from windowed.each_video(
+      lambda note: self.stage_windows(source, video_ids, note), found, on_error
+    )
 
   def stage_windows(
     self,
