@@ -4,7 +4,7 @@ import ml_collections
 import numpy as np
 
 from cmsn_jax.chains import protocol, registry
-from cmsn_jax.settings import default
+from cmsn_jax.settings import default, recipes
 
 _CHOICES = {
   'data.input': ('features', 'video'),
@@ -116,7 +116,7 @@ def check(config: ml_collections.ConfigDict) -> None:
   Raises:
     ValueError: listing every value that cannot be.
   """
-  flat = _flatten(config)
+  flat = recipes.flat(config)
   problems = [
     f'config.{key} must be one of {", ".join(choices)}, got {flat[key]!r}'
     for key, choices in _CHOICES.items()
@@ -169,7 +169,7 @@ def check_phase(config: ml_collections.ConfigDict, phase: str) -> None:
 
 def _unread(name, chain, flat):
   """Keys that were changed and that nothing reads."""
-  known = _flatten(default.get_config())
+  known = recipes.flat(default.get_config())
   reads = (*protocol.SHARED, *chain.READS)
   return [
     f'config.{key} has no effect in the chain {name!r}'
@@ -188,13 +188,3 @@ def _calibration(value):
     'config.calibration.given must be () or a slope above 0 and an offset, got '
     f'{tuple(value)}'
   ]
-
-
-def _flatten(config, prefix=''):
-  flat = {}
-  for key, value in config.items():
-    if isinstance(value, ml_collections.ConfigDict):
-      flat.update(_flatten(value, f'{prefix}{key}.'))
-    else:
-      flat[prefix + key] = value
-  return flat
