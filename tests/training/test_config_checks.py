@@ -5,7 +5,7 @@ import re
 import ml_collections
 import pytest
 
-from cmsn_jax.settings import default, plus
+from cmsn_jax.settings import default, plus, recipes
 from cmsn_jax.training import config_checks
 
 _CONFIGS = pathlib.Path(__file__).resolve().parents[2] / 'configs'
@@ -144,7 +144,7 @@ def _said(config):
   return ''
 
 
-_KNOWN = set(config_checks._flatten(default.get_config()))
+_KNOWN = set(recipes.flat(default.get_config()))
 _TABLES = ('_CHOICES', '_AT_LEAST', '_ABOVE', '_WITHIN')
 
 
@@ -163,7 +163,7 @@ def test_no_key_is_checked_twice():
   ('key', 'choices'), sorted(config_checks._CHOICES.items())
 )
 def test_the_default_is_one_of_the_choices(key, choices):
-  assert config_checks._flatten(default.get_config())[key] in choices
+  assert recipes.flat(default.get_config())[key] in choices
   said = _said(_set(key, 'none of them'))
   assert f'config.{key} must be one of {", ".join(choices)}, got' in said
 
