@@ -1,5 +1,6 @@
 """Which workers a run over many videos has: none but this process, or a pool."""
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from cmsn_jax.engines import dealing, devices, jobs, local, on_ray
@@ -48,6 +49,36 @@ class Settings(NamedTuple):
 
 
 IN_PLACE = Settings(workers=1)
+
+
+def outcomes(
+  settings: Settings,
+  seconds: Mapping[str, float],
+  here: Callable[[], jobs.Worker],
+  job: Callable[[], jobs.Job],
+  on_seconds: jobs.OnSeconds,
+) -> Iterator[jobs.Outcome]:
+  """Yields what becomes of videos, worked on in this process or by a pool.
+
+  Args:
+    settings: the workers.
+    seconds: of each video.
+    here: makes the worker of this process; it is closed where it has to be.
+    job: of the pool's workers; made only if there is one.
+    on_seconds: called with a video and the seconds of it that are reached.
+
+  Raises:
+    ValueError: see `pool`; so are others.
+    dealing.EngineError: if no worker is left.
+  """
+  if settings.in_place() or not seconds:
+    with jobs.closing(here()) as worker:
+      yield from worker.run([*seconds], on_seconds)
+    return
+  with pool(settings, job()) as workers:
+    yield from dealing.deal(
+      seconds, workers, tries=settings.tries, on_seconds=on_seconds
+    )
 
 
 def pool(settings: Settings, job: jobs.Job) -> dealing.Pool:

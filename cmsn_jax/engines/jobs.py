@@ -59,10 +59,14 @@ def packed(job: Job) -> bytes:
     ) from error
 
 
+def started(content: bytes) -> contextlib.AbstractContextManager[Worker]:
+  """A worker of a packed job; see `closing`."""
+  return closing(pickle.loads(content).start())
+
+
 @contextlib.contextmanager
-def started(content: bytes) -> Iterator[Worker]:
-  """A worker of a packed job; closed where it has to be."""
-  worker = pickle.loads(content).start()
+def closing(worker: Worker) -> Iterator[Worker]:
+  """The worker, closed in the end where it has to be."""
   try:
     yield worker
   finally:

@@ -4,13 +4,12 @@
 appears whole or not at all.
 """
 
-import contextlib
 import dataclasses
+import functools
 import pathlib
 import time
 
 from cmsn_jax import progress, sharding
-from cmsn_jax.engines import dealing
 from cmsn_jax.engines import engine as engine_lib
 from cmsn_jax.features import extracting, kept_rows, video_features
 from cmsn_jax.video import decoding
@@ -74,8 +73,13 @@ def extract(
   missing = {video_id: missing[video_id] for video_id in seconds}
   start = time.perf_counter()
   with _Bar(seconds, features.extractor, quiet) as bar:
-    for video_id, made, error in _outcomes(
-      engine, kept, missing, seconds, allow_damage, bar.reached
+    about = kept, missing, seconds, allow_damage
+    for video_id, made, error in engine_lib.outcomes(
+      engine,
+      seconds,
+      functools.partial(extracting.Extracting, *about),
+      functools.partial(extracting.job, *about),
+      bar.reached,
     ):
       if error is not None:
         result.failures[video_id] = error
@@ -87,20 +91,6 @@ def extract(
     # Of workers side by side; what each of them waited for adds up.
     result.clock.total_sec = time.perf_counter() - start
   return result
-
-
-def _outcomes(engine, kept, videos, seconds, allow_damage, on_seconds):
-  if engine.in_place() or not videos:
-    with contextlib.closing(
-      extracting.Extracting(kept, videos, seconds, allow_damage)
-    ) as here:
-      yield from here.run([*videos], on_seconds)
-    return
-  job = extracting.job(kept, videos, seconds, allow_damage)
-  with engine_lib.pool(engine, job) as pool:
-    yield from dealing.deal(
-      seconds, pool, tries=engine.tries, on_seconds=on_seconds
-    )
 
 
 def _missing(kept, videos, result):

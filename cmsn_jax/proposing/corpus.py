@@ -14,7 +14,6 @@ from cmsn_jax import progress, sharding
 from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
-from cmsn_jax.engines import dealing
 from cmsn_jax.engines import engine as engine_lib
 from cmsn_jax.files import feature_rates, stage_files
 from cmsn_jax.proposing import inputs, proposer, result_files
@@ -116,13 +115,15 @@ def propose(
       opened, feature_fps, known and known.videos, keep_features,
     )  # fmt: skip
 
+    here = functools.partial(
+      proposer.Proposer, trained.predictor, opened.source, opened.extracting
+    )
+
     def predict(video_ids, bar):
-      here = proposer.Proposer(
-        trained.predictor, opened.source, opened.extracting
-      )
       times = {v: seconds[v] for v in video_ids}
-      for outcome in _outcomes(engine, here, job, times, bar.reached):
-        video_id, found, error = outcome
+      for video_id, found, error in engine_lib.outcomes(
+        engine, times, here, job, bar.reached
+      ):
         if error is not None:
           failures[video_id] = error
           continue
@@ -138,17 +139,6 @@ def propose(
   results.finish()
   result_files.join(output, shard[1], identity, csv)
   return failures
-
-
-def _outcomes(engine, here, job, seconds, on_seconds):
-  """Of videos, worked on in this process or by workers of `job()`."""
-  if engine.in_place() or not seconds:
-    yield from here.run([*seconds], on_seconds)
-    return
-  with engine_lib.pool(engine, job()) as pool:
-    yield from dealing.deal(
-      seconds, pool, tries=engine.tries, on_seconds=on_seconds
-    )
 
 
 def _not_of_others(video_ids, opened, results, failures, output):
