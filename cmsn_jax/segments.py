@@ -5,6 +5,8 @@ Snippet `i` covers `[i / feature_fps, (i + 1) / feature_fps)` seconds; its time
 is its centre.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Shaped
 
@@ -146,6 +148,29 @@ def without(
 ) -> Float64[np.ndarray, 'm 2']:
   """The parts of a `union` that no other segment covers."""
   return _where_covered(segments, others, lambda own, other: own & ~other)
+
+
+def expanded(
+  first: Int[np.ndarray, ' n'], count: Int[np.ndarray, ' n'], most: int
+) -> Iterator[tuple[Int[np.ndarray, ' p'], Int[np.ndarray, ' p']]]:
+  """Yields (k, first[k]), (k, first[k] + 1), ..., `count[k]` of each k.
+
+  Args:
+    first: of each slice of a sorted array.
+    count: places in it.
+    most: pairs yielded at once, unless one slice alone has more: bounds the
+      memory of what is computed of them.
+  """
+  stop = np.cumsum(count)
+  low = 0
+  while low < len(first):
+    done = stop[low - 1] if low else 0
+    high = max(low + 1, int(np.searchsorted(stop, done + most, 'right')))
+    own = count[low:high]
+    before = np.repeat(stop[low:high] - own - first[low:high], own)
+    index = np.repeat(np.arange(low, high), own)
+    yield index, np.arange(done, stop[high - 1]) - before
+    low = high
 
 
 def _where_covered(first, second, rule):

@@ -67,8 +67,6 @@ def curve(
   Raises:
     ValueError: on another `tiou`.
   """
-  if not 0 < tiou <= 1:
-    raise ValueError(f'tiou must be above 0 and at most 1, got {tiou:g}')
   matched = operating_point.matched(videos, tiou)
   order, instance = matched.order, matched.instance
   counts = np.ones(len(order), bool)
@@ -106,9 +104,8 @@ def curve(
 
 
 def _cuts(scores, steps) -> Int64[np.ndarray, ' k']:
-  """Places of the last proposal that each least score keeps."""
-  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
-  last = last[: len(scores)]
+  """Those of `operating_point.cuts`, or `steps` of them."""
+  last = operating_point.cuts(scores)
   if len(last) <= steps:
     return last
   wanted = np.geomspace(1, len(scores), steps) - 1

@@ -72,15 +72,12 @@ def best_f1(
   Raises:
     ValueError: on another `tiou`.
   """
-  if not 0 < tiou <= 1:
-    raise ValueError(f'tiou must be above 0 and at most 1, got {tiou:g}')
   _, scores, instance = matched(videos, tiou)
   right = instance >= 0
   if not right.any():
     return None
   instances = sum(len(v.instances) for v in videos)
-  # A cut is possible where the score changes.
-  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+  last = cuts(scores)
   hits = np.cumsum(right)[last]
   f1 = 2 * hits / (last + 1 + instances)
   best = int(f1.argmax())
@@ -114,7 +111,13 @@ class Matched(NamedTuple):
 
 
 def matched(videos: Sequence[Video], tiou: float | int) -> Matched:
-  """Which proposal finds which instance; see `best_f1`."""
+  """Which proposal finds which instance; see `best_f1`.
+
+  Raises:
+    ValueError: on a `tiou` that is not above 0 and at most 1.
+  """
+  if not 0 < tiou <= 1:
+    raise ValueError(f'tiou must be above 0 and at most 1, got {tiou:g}')
   scores = np.concatenate([np.zeros(0), *(v.scores for v in videos)])
   order = np.argsort(-scores, kind='stable')
   none = np.zeros((0, 2))
@@ -131,6 +134,12 @@ def matched(videos: Sequence[Video], tiou: float | int) -> Matched:
   instance = np.full(len(order), -1)
   instance[detection[is_found]] = np.flatnonzero(is_found)
   return Matched(order, scores[order], instance)
+
+
+def cuts(scores: Float[np.ndarray, ' n']) -> Int64[np.ndarray, ' k']:
+  """Places of the last proposal that each least score keeps, best first."""
+  last = np.flatnonzero(np.append(scores[1:] < scores[:-1], True))
+  return last[: len(scores)]
 
 
 def _numbers(counts):

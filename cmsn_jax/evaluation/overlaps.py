@@ -58,28 +58,12 @@ def pairs(
   slack = 1e-12 * (abs(starts).max() + abs(shift).max() + span)
   low = np.searchsorted(reach, left[:, 0] + shift - slack, 'right')
   high = np.searchsorted(starts, left[:, 1] + shift + slack, 'left')
-  for index, place in _blocks(low, np.maximum(high - low, 0)):
+  count = np.maximum(high - low, 0)
+  for index, place in segments_lib.expanded(low, count, _BLOCK):
     other = order[place]
     tiou = segments_lib.paired_tiou(left[index], right[other])
     some = (tiou > 0) & (left_groups[index] == right_groups[other])
     yield index[some], other[some], tiou[some]
-
-
-def _blocks(
-  low: Int64[np.ndarray, ' n'], count: Int64[np.ndarray, ' n']
-) -> Iterator[tuple[Int64[np.ndarray, ' p'], Int64[np.ndarray, ' p']]]:
-  """(k, low[k] ... low[k] + count[k] - 1) of all k, some at a time."""
-  total = np.cumsum(count)
-  first = 0
-  while first < len(low):
-    done = total[first - 1] if first else 0
-    stop = int(np.searchsorted(total, done + _BLOCK, 'right'))
-    stop = max(stop, first + 1)
-    own = count[first:stop]
-    index = np.repeat(np.arange(first, stop), own)
-    place = np.arange(len(index)) - np.repeat(np.cumsum(own) - own, own)
-    yield index, low[index] + place
-    first = stop
 
 
 def best_tiou(

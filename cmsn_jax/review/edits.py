@@ -11,6 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from cmsn_jax import segments
+
 # open: a proposal nobody has decided about; given: an annotation that was there.
 STATUSES = ('open', 'given', 'accepted', 'rejected')
 # Items that are written as annotations.
@@ -201,16 +205,9 @@ def union(spans: Iterable[Span], gap: float | int = 0.0) -> list[Span]:
 
 def complement(spans: Iterable[Span], duration_sec: float | int) -> list[Span]:
   """What of [0, duration) is in none of the spans."""
-  found, reached = [], 0.0
-  for start, end in union(spans):
-    if start > reached:
-      found.append((reached, min(start, duration_sec)))
-    reached = max(reached, end)
-    if reached >= duration_sec:
-      break
-  if reached < duration_sec:
-    found.append((reached, duration_sec))
-  return [(start, end) for start, end in found if end > start]
+  whole = np.array([[0.0, duration_sec]])
+  taken = np.array(list(spans), np.float64).reshape(-1, 2)
+  return [(s, e) for s, e in segments.without(whole, taken).tolist()]
 
 
 def _by(action: Mapping[str, Any]) -> str:

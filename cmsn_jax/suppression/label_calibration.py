@@ -6,6 +6,7 @@ label mend both on videos that it did not learn from (vector scaling: Guo et
 al., "On calibration of modern neural networks", 2017, with one temperature).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,21 @@ class LabelCalibration(NamedTuple):
     """Calibrated probabilities, of each proposal adding up to 1."""
     weights = np.array([self.slope, *self.offsets])
     return _softmax(_log_odds(_logs(probabilities), weights))
+
+
+def applied(
+  given: Sequence[float], probabilities: Float[np.ndarray, 'n a']
+) -> Float[np.ndarray, 'n a']:
+  """Probabilities calibrated as a config says.
+
+  Args:
+    given: the slope, then an offset a label; empty: they stay as they are.
+    probabilities: of each proposal, one a label.
+  """
+  if not len(given) or not len(probabilities):
+    return probabilities
+  slope, *offsets = given
+  return LabelCalibration(slope, tuple(offsets))(probabilities)
 
 
 def examples(

@@ -368,20 +368,11 @@ class _Field:
     return tuple(np.concatenate(x) for x in zip(*found))
 
   def _near(self, centre, reach, others):
-    """Yields places in `centre` and in sorted `others` within `reach`."""
+    """Places in `centre` and in sorted `others` within `reach`, some at once."""
     reach = reach + self._slack
     first = np.searchsorted(others, centre - reach, 'left')
     count = np.searchsorted(others, centre + reach, 'right') - first
-    stop = np.cumsum(count)
-    low = 0
-    while low < len(centre):
-      done = stop[low - 1] if low else 0
-      high = max(low + 1, np.searchsorted(stop, done + _PAIRS, 'right'))
-      part = count[low:high]
-      mine = np.repeat(np.arange(low, high), part)
-      before = np.repeat(stop[low:high] - part - first[low:high], part)
-      yield mine, np.arange(done, stop[high - 1]) - before
-      low = high
+    return segments_lib.expanded(first, count, _PAIRS)
 
   def _over(self, a, b):
     """Which pairs of cells overlap too much, and what that takes away."""

@@ -89,12 +89,14 @@ def calibrated(
     'labels calibrated on %d recordings, out of fold: slope %.4g', len(found),
     fitted[0],
   )  # fmt: skip
-  apply = label_calibration.LabelCalibration(fitted[0], fitted[1:])
   done = {
     k: prediction.labelled(
       p.proposals,
       p.probabilities,
-      prediction.LabelScores(tuple(names), apply(p.labels.probabilities)),
+      prediction.LabelScores(
+        tuple(names),
+        label_calibration.applied(fitted, p.labels.probabilities),
+      ),
     )
     for k, p in aligned.items()
   }

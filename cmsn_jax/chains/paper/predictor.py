@@ -199,9 +199,7 @@ class Predictor(prediction.Predictor):
     places = np.rint(proposals).astype(np.int64).clip(0, len(actions))
     likely = (sums[places[:, 1]] - sums[places[:, 0]]).clip(_UNSEEN)
     likely /= likely.sum(axis=1, keepdims=True)
-    given = tuple(self.config.calibration.labels)
-    if given and len(likely):
-      likely = label_calibration.LabelCalibration(given[0], given[1:])(likely)
+    likely = label_calibration.applied(self.config.calibration.labels, likely)
     return prediction.LabelScores(self.label_names, likely)
 
   def _scores(self, window, candidates):

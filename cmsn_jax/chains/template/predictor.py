@@ -132,9 +132,7 @@ class Predictor(prediction.Predictor):
     likely = np.zeros((len(segments), len(names)))
     for _, own in _regions(segments):
       (likely[own],) = self._on_region(self._label, pooled, segments[own])
-    given = tuple(self.config.calibration.labels)
-    if given and len(segments):
-      likely = label_calibration.LabelCalibration(given[0], given[1:])(likely)
+    likely = label_calibration.applied(self.config.calibration.labels, likely)
     return prediction.LabelScores(names, likely)
 
   def _candidates(self, probabilities):
