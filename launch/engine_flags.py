@@ -20,7 +20,8 @@ WORKERS = flags.DEFINE_integer(
 CORES = flags.DEFINE_integer(
   'worker_cores',
   0,
-  'CPU cores of a worker; 0: local shares the machine evenly, ray takes two, '
+  'CPU cores of a worker, which computes on no more, so that results are equal '
+  'but for rounding; 0: it computes as one process would, and ray takes two, '
   'and only GPUs where the cluster has any.',
 )
 TRIES = flags.DEFINE_integer(

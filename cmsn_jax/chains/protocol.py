@@ -139,6 +139,26 @@ class Job(NamedTuple):
   earlier: Callable[[str], dict[str, Any]]
   quiet: bool = False
 
+  @property
+  def hop(self) -> int:
+    """Snippets from one training window to the next."""
+    settings = self.config.windows
+    return windows_lib.hop_snippets(settings.length, settings.overlap)
+
+  def windows(self, every: bool = False) -> list[windows_lib.Window]:
+    """The training windows that the config describes.
+
+    Args:
+      every: those without an instance too, whatever it says of them.
+    """
+    settings = self.config.windows
+    return training_data.training_windows(
+      self.data,
+      settings.length,
+      self.hop,
+      settings.require_instance and not every,
+    )
+
 
 class Program(NamedTuple):
   """One function of an export, without its parameters.

@@ -8,7 +8,7 @@ import numpy as np
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.bmn import losses, targets
 from cmsn_jax.chains.bmn import networks as networks_lib
-from cmsn_jax.data import augmentation, training_data
+from cmsn_jax.data import augmentation
 from cmsn_jax.data import windows as windows_lib
 
 
@@ -19,13 +19,12 @@ def matching(job: protocol.Job) -> protocol.Phase:
     ValueError: if the config is not `derive.derive`d.
   """
   config, data, networks = job.config, job.data, job.predictor.networks
-  settings, length = config.bmn, config.windows.length
+  settings = config.bmn
   if not settings.durations:
     raise ValueError(
       'config.bmn.durations is not set; fill it in with derive.derive(config, '
       'data)'
     )
-  hop = windows_lib.hop_snippets(length, config.windows.overlap)
   return protocol.Phase(
     name='matching',
     salt=4,
@@ -33,10 +32,8 @@ def matching(job: protocol.Job) -> protocol.Phase:
     plan=lambda per_epoch: protocol.Plan(
       settings.steps, math.ceil(settings.steps / settings.evaluations)
     ),
-    windows=training_data.training_windows(
-      data, length, hop, config.windows.require_instance
-    ),
-    prepare=lambda: _reader(config, data, hop),
+    windows=job.windows(),
+    prepare=lambda: _reader(config, data, job.hop),
     init=lambda key: networks.init(key, data.source.snippet_shape[0]),
     loss_fn=_loss(networks),
     bundle=lambda params: {'bmn': params},

@@ -8,7 +8,6 @@ from absl import logging
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.paper import hidden_cache
 from cmsn_jax.chains.paper import networks as networks_lib
-from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.scoring import losses, roi_pooling
 from cmsn_jax.scoring import targets as scoring_targets
@@ -25,12 +24,7 @@ def evaluator(job: protocol.Job) -> protocol.Phase:
   """
   config, networks = job.config, job.predictor.networks
   length = config.windows.length
-  windows = training_data.training_windows(
-    job.data,
-    length,
-    windows_lib.hop_snippets(length, config.windows.overlap),
-    config.windows.require_instance,
-  )
+  windows = job.windows()
   stages = job.earlier('stages')
   most = config.evaluator.max_rois
 

@@ -17,10 +17,6 @@ def stages(job: protocol.Job) -> protocol.Phase:
   """The phase, on windows of the training videos."""
   config, data, networks = job.config, job.data, job.predictor.networks
   length = config.windows.length
-  hop = windows_lib.hop_snippets(length, config.windows.overlap)
-  windows = training_data.training_windows(
-    data, length, hop, config.windows.require_instance
-  )
 
   def prepare():
     labels = {
@@ -35,7 +31,7 @@ def stages(job: protocol.Job) -> protocol.Phase:
 
     def read_window(window, rng):
       total = len(labels[window.video_id])
-      start = _jittered(window, config.windows.jitter * hop, rng, total)
+      start = _jittered(window, config.windows.jitter * job.hop, rng, total)
       stop = start + window.length
       snippets = data.source.read_training(window.video_id, start, stop, rng)
       rows = length * (len(snippets) // window.length)
@@ -56,7 +52,7 @@ def stages(job: protocol.Job) -> protocol.Phase:
       config.train.stages_epochs * per_epoch,
       config.train.eval_every_epochs * per_epoch,
     ),
-    windows=windows,
+    windows=job.windows(),
     prepare=prepare,
     init=lambda key: pretrained.insert(
       config, networks.init_stages(key, length, data.source.snippet_shape)

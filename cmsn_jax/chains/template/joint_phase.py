@@ -34,10 +34,7 @@ def joint(job: protocol.Job) -> protocol.Phase:
   settings = config.template
   _check(config, job.batch_size)
   length = config.windows.length
-  hop = windows_lib.hop_snippets(length, config.windows.overlap)
-  windows = training_data.training_windows(
-    data, length, hop, config.windows.require_instance
-  )
+  windows = job.windows()
 
   def plan(per_epoch):
     logging.info(
@@ -59,7 +56,7 @@ def joint(job: protocol.Job) -> protocol.Phase:
     salt=3,
     plan=plan,
     windows=windows,
-    prepare=lambda: reader(config, data, hop),
+    prepare=lambda: reader(config, data, job.hop),
     init=init,
     loss_fn=_loss(config, networks),
     bundle=lambda params: {'joint': params},

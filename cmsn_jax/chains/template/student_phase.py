@@ -18,8 +18,6 @@ from absl import logging
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.template import joint_phase
 from cmsn_jax.chains.template import networks as networks_lib
-from cmsn_jax.data import training_data
-from cmsn_jax.data import windows as windows_lib
 
 # Share of a second window that is laid over the first: up to half.
 _MOST_MIXED = 0.5
@@ -39,9 +37,7 @@ class _Said(NamedTuple):
 def student(job: protocol.Job) -> protocol.Phase:
   """The student, from the first member on; see the module's text."""
   config, data, networks = job.config, job.data, job.predictor.networks
-  length = config.windows.length
-  hop = windows_lib.hop_snippets(length, config.windows.overlap)
-  windows = training_data.training_windows(data, length, hop, False)
+  windows = job.windows(every=True)
   # A short run, a warm start say, has a short second phase.
   steps = min(config.template.student_steps, config.template.steps)
 
@@ -63,7 +59,7 @@ def student(job: protocol.Job) -> protocol.Phase:
     salt=4,
     plan=plan,
     windows=windows,
-    prepare=lambda: joint_phase.reader(config, data, hop),
+    prepare=lambda: joint_phase.reader(config, data, job.hop),
     init=init,
     loss_fn=_loss(config, networks.model),
     bundle=lambda params: {'joint': params['student']},
