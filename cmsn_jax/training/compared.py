@@ -6,7 +6,6 @@ memory are the process's.
 
 import json
 import pathlib
-import resource
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 from cmsn_jax.evaluation import comparison, metrics
 from cmsn_jax.files import replacing
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.training import loop, setup
+from cmsn_jax.training import loop, memory, setup
 
 _COSTS = 'compare_costs.json'
 _ROW = 'compare.json'
@@ -52,7 +51,7 @@ def train(
         {
           'train_cpu_sec': costs.get('train_cpu_sec', 0.0) + spent,
           'train_peak_bytes': max(
-            costs.get('train_peak_bytes', 0), peak_bytes()
+            costs.get('train_peak_bytes', 0), memory.peak_bytes()
           ),
           'finished': finished,
         },
@@ -113,7 +112,7 @@ def measure(
     train_cpu_sec=costs.get('train_cpu_sec', 0.0),
     propose_cpu_sec_per_hour=spent / hours,
     train_peak_bytes=costs.get('train_peak_bytes', 0),
-    propose_peak_bytes=peak_bytes(),
+    propose_peak_bytes=memory.peak_bytes(),
     num_videos=len(videos),
     num_ground_truth=sum(map(len, truth.values())),
     num_proposals=sum(len(scores) for _, scores in found.values()),
@@ -122,17 +121,6 @@ def measure(
   )
   _write(workdir / _ROW, row.to_json())
   return row
-
-
-def peak_bytes() -> int:
-  """Peak of this process's memory."""
-  status = pathlib.Path('/proc/self/status')
-  # What getrusage says of a new process begins with that of its parent.
-  if status.exists():
-    for line in status.read_text().splitlines():
-      if line.startswith('VmHWM:'):
-        return 1024 * int(line.split()[1])
-  return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _plain(value):

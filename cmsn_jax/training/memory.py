@@ -1,4 +1,8 @@
-"""What to turn where a training step does not fit into memory."""
+"""How much memory there was, and what to turn where a step does not fit."""
+
+import pathlib
+import resource
+import sys
 
 import ml_collections
 
@@ -7,6 +11,18 @@ from cmsn_jax.chains import registry
 
 class OutOfMemoryError(RuntimeError):
   """A training step needs more memory than there is."""
+
+
+def peak_bytes() -> int:
+  """Peak of this process's memory."""
+  try:
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(status.partition('VmHWM:')[2].split()[0])
+  except (OSError, IndexError):
+    # Elsewhere; where there is /proc, it would begin with the parent's peak.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes, but bytes on macOS.
+    return peak if sys.platform == 'darwin' else peak * 1024
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -6,9 +6,7 @@ accelerator wall seconds against torch on the same device where torch sees one.
 Runs are interleaved; the ratio is the median over the pairs.
 """
 
-import resource
 import statistics
-import sys
 import time
 
 import jax
@@ -17,6 +15,7 @@ import numpy as np
 
 from cmsn_jax.features import extractor, packing, variables
 from cmsn_jax.features.backbones import bn_inception, inception3d, resnet
+from cmsn_jax.training import memory
 
 from . import torch_backbones
 
@@ -249,6 +248,4 @@ def stream_memory(seconds: int) -> dict:
 
 
 def _peak_mb() -> float:
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  # Kilobytes, but bytes on macOS.
-  return peak / (1e6 if sys.platform == 'darwin' else 1e3)
+  return memory.peak_bytes() / 1e6

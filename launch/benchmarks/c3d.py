@@ -9,7 +9,6 @@ a process of its own for each side; there `ours_s` is bytes.
 
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import c3d
+from cmsn_jax.training import memory
 
 from . import interleaved, limits
 
@@ -211,16 +211,7 @@ def print_peak(side: str, frames: int, size: int, which: int) -> None:
   before = _resident()
   if runs:
     runs[which]()
-  print(json.dumps(reason or _peak() - before))
-
-
-def _peak() -> int:
-  try:
-    status = pathlib.Path('/proc/self/status').read_text()
-    return 1024 * int(status.partition('VmHWM:')[2].split()[0])
-  except (OSError, IndexError):
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024
+  print(json.dumps(reason or memory.peak_bytes() - before))
 
 
 def _resident() -> int:
@@ -230,7 +221,7 @@ def _resident() -> int:
     status = pathlib.Path('/proc/self/status').read_text()
     return 1024 * int(status.partition('VmRSS:')[2].split()[0])
   except (OSError, IndexError):
-    return _peak()
+    return memory.peak_bytes()
 
 
 def _peak_of(side, frames, size, which) -> int | str:

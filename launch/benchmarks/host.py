@@ -10,9 +10,7 @@ import collections
 import csv
 import math
 import pathlib
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -23,6 +21,7 @@ from cmsn_jax.candidates import runs
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import nms
+from cmsn_jax.training import memory
 
 _VIDEOS, _PROPOSALS = 213, 1000
 _LARGE = 20_000  # proposals of one video
@@ -31,10 +30,27 @@ _CORPUS = 10_000  # videos of 200 proposals
 
 def run_nms(quick: bool = False) -> list[dict]:
   """Rows of Soft-NMS, Greedy-NMS, candidate generation, and growth."""
+  corpus = f'{_VIDEOS} x {_PROPOSALS:,}'
   return [
-    _soft_many(quick),
-    _soft_one_by_one(quick),
-    _greedy_many(quick),
+    _of_corpus(
+      quick,
+      f'Soft-NMS, {corpus}, full length',
+      nms.soft_nms_many,
+      _plain_soft_nms,
+    ),
+    # As `propose` calls it.
+    _of_corpus(
+      quick,
+      f'Soft-NMS, {corpus}, one video a call',
+      lambda *corpus: [nms.soft_nms(*video) for video in zip(*corpus)],
+      _plain_soft_nms,
+    ),
+    _of_corpus(
+      quick,
+      f'Greedy-NMS .8, {corpus}',
+      nms.greedy_nms_many,
+      _plain_greedy_nms,
+    ),
     _soft_one_large(quick),
     _generation(quick),
     _chain(quick),
@@ -110,51 +126,16 @@ def run_perfect_labels(thumos14: str | pathlib.Path) -> list[dict]:
   return rows
 
 
-def _soft_many(quick):
+def _of_corpus(quick, work, ours, plain):
   spans, scores = _scored(_VIDEOS, _PROPOSALS)
   sample = 1 if quick else 4
   return _compare(
     'nms',
-    f'Soft-NMS, {_VIDEOS} x {_PROPOSALS:,}, full length',
-    lambda: nms.soft_nms_many(spans, scores),
+    work,
+    lambda: ours(spans, scores),
     'plain Python',
     lambda: [
-      _plain_soft_nms(s.tolist(), c.tolist())
-      for s, c in zip(spans[:sample], scores[:sample])
-    ],
-    scale=_VIDEOS / sample,
-    quick=quick,
-  )
-
-
-def _soft_one_by_one(quick):
-  """As `propose` calls it."""
-  spans, scores = _scored(_VIDEOS, _PROPOSALS)
-  sample = 1 if quick else 4
-  return _compare(
-    'nms',
-    f'Soft-NMS, {_VIDEOS} x {_PROPOSALS:,}, one video a call',
-    lambda: [nms.soft_nms(s, c) for s, c in zip(spans, scores)],
-    'plain Python',
-    lambda: [
-      _plain_soft_nms(s.tolist(), c.tolist())
-      for s, c in zip(spans[:sample], scores[:sample])
-    ],
-    scale=_VIDEOS / sample,
-    quick=quick,
-  )
-
-
-def _greedy_many(quick):
-  spans, scores = _scored(_VIDEOS, _PROPOSALS)
-  sample = 1 if quick else 4
-  return _compare(
-    'nms',
-    f'Greedy-NMS .8, {_VIDEOS} x {_PROPOSALS:,}',
-    lambda: nms.greedy_nms_many(spans, scores),
-    'plain Python',
-    lambda: [
-      _plain_greedy_nms(s.tolist(), c.tolist())
+      plain(s.tolist(), c.tolist())
       for s, c in zip(spans[:sample], scores[:sample])
     ],
     scale=_VIDEOS / sample,
@@ -303,9 +284,7 @@ def _cpu_seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def _peak_memory() -> str:
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  # Kilobytes, but bytes on macOS.
-  return f'peak {peak / (1e9 if sys.platform == "darwin" else 1e6):.2f} GB'
+  return f'peak {memory.peak_bytes() / 1e9:.2f} GB'
 
 
 def _instances(n, span_sec, rng=None):

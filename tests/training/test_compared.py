@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmsn_jax.settings import recipes, smoke
-from cmsn_jax.training import compared, loop, phase_run
+from cmsn_jax.training import compared, loop, memory, phase_run
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def _without_held_out(config):
 
 
 def test_the_peak_is_of_this_process():
-  before = compared.peak_bytes()
+  before = memory.peak_bytes()
   assert before > 10e6
   held = np.ones(30_000_000)  # 240 MB
-  assert compared.peak_bytes() >= held.nbytes
-  assert compared.peak_bytes() >= before
+  assert memory.peak_bytes() >= held.nbytes
+  assert memory.peak_bytes() >= before
