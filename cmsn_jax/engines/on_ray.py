@@ -10,6 +10,7 @@ import errno
 import logging
 import os
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -50,7 +51,10 @@ class Slot(NamedTuple):
 class Actor:
   """The worker in its process; an actor with two threads."""
 
-  def __init__(self, environment: dict[str, str]):
+  def __init__(self, environment: dict[str, str], paths: Sequence[str] = ()):
+    # What the user's process could import, a backbone of their own say, which
+    # Ray knows only in its script's folder; an installation here goes first.
+    sys.path += [path for path in paths if path not in sys.path]
     # Before anything imports jax, which unpacking the job does. Ray's own limit
     # would change the last bits of results.
     os.environ.pop('OMP_NUM_THREADS', None)
@@ -137,7 +141,8 @@ class Actors(dealing.Pool):
     if slot.gpus:
       # Ray says which one.
       del environment['JAX_PLATFORMS']
-    actor = made.remote(environment)
+    paths = [os.path.abspath(p) for p in sys.path if isinstance(p, str)]
+    actor = made.remote(environment, paths)
     self._actors[slot], self._reached[slot] = actor, {}
     self._pending[actor.start.remote(self._content)] = slot
 

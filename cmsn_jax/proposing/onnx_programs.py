@@ -67,7 +67,9 @@ def serialized(function: Callable[..., Any], specs: tuple[Any, ...]) -> bytes:
 @contextlib.contextmanager
 def _quiet():
   """Without notes of its steps, and of types that a reader infers."""
-  loggers = [logging.getLogger(name) for name in ('jax2onnx', 'onnx_ir')]
+  # jax2onnx speaks through absl's logger, too.
+  names = ('jax2onnx', 'onnx_ir', 'absl')
+  loggers = [logging.getLogger(name) for name in names]
   levels = [logger.level for logger in loggers]
   for logger in loggers:
     logger.setLevel(logging.ERROR)

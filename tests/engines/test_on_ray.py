@@ -1,5 +1,7 @@
 """Where actors go, and a real cluster of several processes on one machine."""
 
+import sys
+
 import pytest
 
 from cmsn_jax.engines import dealing, engine, on_ray
@@ -27,6 +29,13 @@ def test_an_actor_a_gpu_and_else_some_cores():
   few = on_ray.slots([_node('g', CPU=4.0, GPU=4.0)])
   assert [s.cores for s in few] == [1] * 4
   assert len(set(found)) == len(found)
+
+
+def test_an_actor_can_import_what_the_command_could(monkeypatch):
+  monkeypatch.setenv('OMP_NUM_THREADS', '1')
+  monkeypatch.setattr(sys, 'path', ['/installed', '/both'])
+  on_ray.Actor({}, ['/both', '/of_the_user'])
+  assert sys.path == ['/installed', '/both', '/of_the_user']
 
 
 @pytest.fixture

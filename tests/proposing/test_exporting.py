@@ -24,19 +24,19 @@ _WIDTH = 5
 _OLD = pathlib.Path(__file__).parents[1] / 'runs' / 'configs_0_1.json'
 
 
-def _trained(config, params, pool):
-  width = _WIDTH * (2 if config.data.pool_deviation and pool > 1 else 1)
+def _trained(config, params, pool, dim=_WIDTH, fps=8.0, sidecar=None):
+  width = dim * (2 if config.data.pool_deviation and pool > 1 else 1)
   rng = np.random.default_rng(1)
   return trained_lib.Trained(
     registry.predictor(config, params),
     config.lock(),
     {
       'snippet_shape': [width],
-      'feature_fps': 8.0 / pool,
-      'file_fps': 8.0,
-      'file_dim': _WIDTH,
+      'feature_fps': fps / pool,
+      'file_fps': fps,
+      'file_dim': dim,
       'pool': pool,
-      'sidecar': None,
+      'sidecar': sidecar,
     },
     sources.Statistics(
       *(rng.uniform(0.5, 2, width).astype(np.float32) for _ in range(2))
@@ -58,7 +58,7 @@ def _paper(stitch, evaluator=True):
   return _trained(config, params, 1)
 
 
-def _template():
+def _template(dim=_WIDTH, **about):
   config = default.get_config()
   config.chain = 'template'
   config.nms.method = 'threshold'
@@ -69,9 +69,9 @@ def _template():
     num_actions=3, label_names=('dig', 'run', 'sit'),
   )  # fmt: skip
   params = networks.init_members(
-    networks.build(config).model, jax.random.key(0), 3, 32, 2 * _WIDTH
+    networks.build(config).model, jax.random.key(0), 3, 32, 2 * dim
   )
-  return _trained(config, {'joint': params}, 2)
+  return _trained(config, {'joint': params}, 2, dim, **about)
 
 
 def _load(path):

@@ -9,11 +9,14 @@ import time
 import numpy as np
 import pytest
 
+from cmsn_jax.features import video_features
 from cmsn_jax.files import feature_memory, proposal_files
 from cmsn_jax.proposing import inputs
+from cmsn_jax.settings import features as features_settings
 from cmsn_jax.suppression import final_list
-from tests.proposing import test_exporting
+from tests.proposing import index_backbone, test_exporting
 from tests.serving import serving
+from tests.video import made_videos
 
 pytest.importorskip('uvicorn', reason='the extra serve is not installed')
 
@@ -120,6 +123,37 @@ def test_what_cannot_be_is_said(one, body, headers, status, message):
   assert message in found[1]['error']
   assert '/tmp' not in found[1]['error']
   assert serving.propose(one[0], _rows(9))[0] == 200
+
+
+def test_a_video_is_answered_and_a_cut_one_refused(tmp_path):
+  # An extractor that costs nothing, so that this is about uploads.
+  section = features_settings.get_config()
+  section.features.extractor = index_backbone.__name__
+  made = video_features.from_config(section.features)
+  trained = test_exporting._template(10, fps=5.0, sidecar=made.record)
+  path = tmp_path / 'v.mp4'
+  made_videos.make(path, num_frames=150)
+  content = path.read_bytes()
+  with contextlib.ExitStack() as stack:
+    source = inputs.open_source(
+      trained, str(path), None, {}, stack, in_place=True
+    ).source
+    ((_, expected),) = trained.predictor.propose(source, source.ids)
+  kind = {'content-type': 'video/mp4'}
+  with serving.served(trained) as (port, _):
+    # A cut one in between: its index, at the end, is missing.
+    for body in (content, content[: len(content) // 2], content):
+      status, found, _ = serving.ask(port, 'POST', '/v1/proposals', body, kind)
+      if body == content:
+        assert (status, found) == (
+          200,
+          _as_written(trained, expected.proposals),
+        )
+        labels = {row['label'] for row in found['proposals']}
+        assert labels and labels <= set(trained.predictor.label_names)
+      else:
+        assert status == 400 and 'the video' in found['error'], found
+        assert '/tmp' not in found['error']
 
 
 def test_a_wrong_rate_or_parameter_is_said(one):
