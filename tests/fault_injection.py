@@ -67,7 +67,7 @@ PAPER = Shipped(
 )  # fmt: skip
 TEMPLATE = Shipped(
   'template chain',
-  ('joint',),
+  ('joint', 'student'),
   (
     '--config=configs/custom.py',
     '--config.data.annotations=generated:8x20',

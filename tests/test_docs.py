@@ -253,7 +253,7 @@ def _run_all(commands, folder, timeout):
 
 @pytest.fixture
 def own_data(tmp_path):
-  """A user's folder: labels.csv, features/, new_features/ and videos/."""
+  """A user's folder: labels.csv, raters.csv, features/, new_features/, videos/."""
   from cmsn_jax.annotations import activitynet
   from cmsn_jax.data.synthetic import features
   from cmsn_jax.data.synthetic import video as synthetic_video
@@ -267,6 +267,7 @@ def own_data(tmp_path):
     for video in activitynet.read(made).videos.values():
       for (start, end), label in zip(video.segments, video.labels):
         writer.writerow([video.video_id, start, end, label, video.subset])
+  _write_raters(tmp_path / 'raters.csv', activitynet.read(made))
   synthetic_video.generate(
     tmp_path, num_videos=3, duration_sec=20.0, size=(48, 64)
   )
@@ -278,6 +279,19 @@ def own_data(tmp_path):
   (code,) = re.findall(r'```python\n(.*?)```', text, re.S)
   (tmp_path / 'my_backbone.py').write_text(code, encoding='utf-8')
   return tmp_path
+
+
+def _write_raters(path, annotations):
+  """One table of two annotators, of whom the second is a tenth later."""
+  with open(path, 'w', newline='') as file:
+    writer = csv.writer(file)
+    writer.writerow(['video', 'start', 'end', 'label', 'duration', 'annotator'])
+    for name, video in annotations.videos.items():
+      for (start, end), label in zip(video.segments, video.labels):
+        for late, rater in ((0.0, 'anna'), (0.1, 'ben')):
+          writer.writerow(
+            [name, start + late, end, label, video.duration_sec, rater]
+          )
 
 
 def _shrunk(words):
@@ -343,7 +357,13 @@ def test_own_data_step_by_step(own_data):
     if words[2] != 'launch.join_clips'  # Needs clips by class.
   ]
   _run_all([_shrunk(words) for words in commands], own_data, 600)
-  for name in ('labels.json', 'proposals.csv', 'report.html', 'metrics'):
+  for name in (
+    'labels.json',
+    'agreed.json',
+    'proposals.csv',
+    'report.html',
+    'metrics',
+  ):
     assert (own_data / name).exists(), name
   (code,) = re.findall(r'```python\n(.*?)```', text, re.S)
   found = json.loads((own_data / 'proposals.json').read_text())['results']

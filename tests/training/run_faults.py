@@ -47,7 +47,7 @@ class _Data:
   def start(self, *more, folder=None, **options):
     """A process of launch.train with the shipped settings."""
     folder = folder or self.folder / 'data'
-    kind = 'paper' if len(self.runs.phases) > 1 else 'template'
+    kind = 'template' if 'joint' in self.runs.phases else 'paper'
     return self.runs.start(
       self.workdir, 'all', *_FEW[kind],
       f'--config.data.annotations={folder}/annotations.json',
@@ -177,11 +177,12 @@ def steps_asked(runs):
   data = _Data(runs, 'steps')
   status, text = data.train()
   assert status == 0, text
-  if len(runs.phases) > 1:
+  if 'joint' not in runs.phases:
     return 'an epoch asked, an epoch run'
-  (step,) = (p.name for p in (data.workdir / 'joint' / 'best').glob('[0-9]*'))
-  assert step == '20', step
-  return '20 steps asked, 20 run'
+  for phase in runs.phases:
+    (step,) = (p.name for p in (data.workdir / phase / 'best').glob('[0-9]*'))
+    assert step == '20', (phase, step)
+  return '20 steps asked, 20 run, and as many of the student'
 
 
 FAULTS = {
