@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from cmsn_jax.data import training_data
 from cmsn_jax.files import replacing
@@ -21,17 +22,30 @@ PATHS = ('data.annotations', 'data.features', 'data.videos')
 
 _NAME = 'data.json'
 _SHOWN = 3
+# Of a feature's deviation: what another machine's sums differ by is far less.
+_SAME = 1e-2
+# Of a number of five digits.
+_ROUNDED = 1e-4
 
 
 def describe(data: training_data.TrainingData) -> dict[str, Any]:
-  """Ids, segments, labels, lengths, width and rate, as JSON values."""
+  """Ids, segments, labels, lengths, width, rate and values, as JSON values."""
   source = data.source
-  return {
+  found = {
     'feature_fps': source.feature_fps,
     'snippet_shape': list(source.snippet_shape),
+    'offset_sec': float(getattr(source, 'offset_sec', 0.0)),
     'train': _hashes(data.train, source),
     'held_out': _hashes(data.held_out, source),
   }
+  statistics = getattr(source, 'statistics', None)
+  if statistics is not None:
+    # Five digits: what two machines compute differs in the seventh.
+    found['values'] = [
+      [float(f'{x:.5g}') for x in one]
+      for one in (statistics.mean, statistics.std)
+    ]
+  return found
 
 
 def claim(workdir: pathlib.Path, data: training_data.TrainingData) -> bool:
@@ -73,6 +87,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
                     ('snippet_shape', 'numbers a snippet')):  # fmt: skip
     if old[key] != new[key]:
       found.append(f'{text}: {_plain(old[key])} -> {_plain(new[key])}')
+  before, after = (one.get('offset_sec', 0.0) for one in (old, new))
+  if 'offset_sec' in old and not np.isclose(before, after):
+    found.append(f'seconds before the first snippet: {before:g} -> {after:g}')
   for part, text in (('train', 'training'), ('held_out', 'held-out')):
     before, after = old[part], new[part]
     added = [name for name in after if name not in before]
@@ -90,7 +107,27 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         found.append(
           f'{len(names)} {text} recordings {what} ({_some(sorted(names))})'
         )
-  return found
+  return found or _other_values(old.get('values'), new.get('values'))
+
+
+def _other_values(old, new):
+  """Features whose mean or deviation in the training recordings is another.
+
+  Asked last: other recordings have others.
+  """
+  if old is None or new is None:
+    return []
+  (mean, std), (now, spread) = np.array(old), np.array(new)
+  least = _SAME * np.minimum(std, spread) + _ROUNDED * np.abs(mean)
+  other = np.flatnonzero(
+    (np.abs(now - mean) > least) | (np.abs(spread - std) > least)
+  )
+  if not len(other):
+    return []
+  return [
+    f'{len(other)} of {len(mean)} features have other values '
+    f'(columns {_some(list(map(str, other)))} from 0)'
+  ]
 
 
 def _hashes(videos, source):

@@ -170,6 +170,40 @@ def test_of_many_recordings_three_are_shown_and_the_rest_counted():
   ]
 
 
+@pytest.mark.parametrize(
+  ('factor', 'added', 'named'),
+  [(1.0, 0.0, ''), (1.0, 1e-4, ''), (1000.0, 0.0, '0, 1'), (1.0, 0.5, '0')],
+)
+def test_features_that_were_computed_anew_are_named(factor, added, named):
+  # 1,000,000 is a feature far from zero: half a deviation of it is rounding.
+  mean, std = np.array([[2.0, 1e6], [0.5, 4.0]])
+  before = _record() | {'values': [mean.tolist(), std.tolist()]}
+  now = [(factor * mean + added * std).tolist(), (factor * std).tolist()]
+  found = data_record.differences(before, _record() | {'values': now})
+  count = len(named.split(','))
+  assert found == (
+    [f'{count} of 2 features have other values (columns {named} from 0)']
+    if named
+    else []
+  )
+  # Of a run from before they were kept nothing is known.
+  assert data_record.differences(_record(), before) == []
+
+
+def test_new_recordings_are_not_taken_for_other_values():
+  old = _record(train={'a': ['x', 8]}) | {'values': [[0.0], [1.0]]}
+  new = _record(train={'a': ['x', 8], 'b': ['x', 8]})
+  (found,) = data_record.differences(old, new | {'values': [[9.0], [1.0]]})
+  assert found == '1 training recordings new (b)'
+
+
+def test_another_beginning_of_the_first_snippet_is_named():
+  old, new = ({**_record(), 'offset_sec': x} for x in (0.0, 0.32))
+  assert data_record.differences(old, new) == [
+    'seconds before the first snippet: 0 -> 0.32'
+  ]
+
+
 def test_a_recording_that_changed_sides_is_gone_here_and_new_there():
   one = {'a': ['aa', 9]}
   assert data_record.differences(_record(train=one), _record(held_out=one)) == [
@@ -247,6 +281,7 @@ def test_the_description_is_plain_and_in_the_order_of_the_names():
   assert found == {
     'feature_fps': 4.0,
     'snippet_shape': [2],
+    'offset_sec': 0.0,
     'train': {'a': [digest, 8], 'b': [digest, 40]},
     'held_out': {},
   }
