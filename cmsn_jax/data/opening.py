@@ -12,9 +12,9 @@ from cmsn_jax.annotations import activitynet as annotations_lib
 from cmsn_jax.annotations import recording_names
 from cmsn_jax.data import (
   feature_checks,
+  feature_statistics,
   feature_timing,
   frame_source,
-  sources,
   training_data,
 )
 from cmsn_jax.data.synthetic import features, video
@@ -202,7 +202,7 @@ def open_features(
   )  # fmt: skip
   statistics = None
   if data.standardize:
-    statistics = sources.statistics_of(
+    statistics = feature_statistics.statistics_of(
       store, train, pool, data.pool_deviation, quantiles=data.normal_scores
     )
   source = feature_timing.source(

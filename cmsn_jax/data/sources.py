@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import statistics as normal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,13 +11,13 @@ from jaxtyping import Float, Shaped
 
 # Quantiles of a feature that become normal scores; values beyond the outermost
 # become as those.
-_LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
-_SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in _LEVELS])
+LEVELS = np.clip(np.linspace(0, 1, 65), 0.002, 0.998)
+_SCORES = np.array([normal.NormalDist().inv_cdf(p) for p in LEVELS])
 # Of a feature's own size: what varies by less is rounding.
-_ROUNDING = 1e-7
+ROUNDING = 1e-7
 # Least deviation among pooled rows, in deviations of the whole feature; without
 # statistics, or with those of older runs, in the feature's unit.
-_FLOOR = 1e-3
+FLOOR = 1e-3
 
 
 class Clock(NamedTuple):
@@ -103,7 +103,8 @@ class Statistics:
     quantiles: [65, d]; None: features are standardised, not made normal.
     floor: least deviation among pooled rows that counts, [d] of the files; None:
       a thousandth.
-    constant: columns that never change; known while training only.
+    constant: columns that change in no recording; known while training only.
+    wild: columns with single values that are far out; likewise.
   """
 
   mean: np.ndarray
@@ -111,6 +112,7 @@ class Statistics:
   quantiles: np.ndarray | None = None
   floor: np.ndarray | None = None
   constant: tuple[int, ...] = ()
+  wild: tuple[int, ...] = ()
 
   def arrays(self) -> dict[str, np.ndarray]:
     """The attributes that there are, to be saved."""
@@ -150,7 +152,7 @@ class Statistics:
       # Older runs had a limit in the feature's unit, and then took 1 for its
       # deviation.
       least = 1e-6 if std == 1 else 0.0
-      if np.ptp(one) <= max(least, _ROUNDING * np.abs(one).max()):
+      if np.ptp(one) <= max(least, ROUNDING * np.abs(one).max()):
         knots.append(None)
         continue
       at, place, count = np.unique(one, return_inverse=True, return_counts=True)
@@ -207,7 +209,7 @@ class FeatureSource:
       )
     self.snippet_shape = (width,)
     floor = None if statistics is None else statistics.floor
-    self._floor = _FLOOR if floor is None else floor
+    self._floor = FLOOR if floor is None else floor
     # NaN are values that are missing, if the store knows of such.
     self._gaps = hasattr(store, 'missing_rows')
 
@@ -264,7 +266,7 @@ def pooled(
   rows: Float[np.ndarray, 't d'],
   pool: int,
   deviation: bool = False,
-  floor: float | Float[np.ndarray, ' d'] = _FLOOR,
+  floor: float | Float[np.ndarray, ' d'] = FLOOR,
 ) -> Float[np.ndarray, 'u e']:
   """Means of runs of `pool` rows, and the logarithm of their deviations.
 
@@ -292,111 +294,3 @@ def pooled(
   squares = np.add.reduceat(centred**2, starts, axis=0) / counts
   logs = 0.5 * np.log(squares + np.asarray(floor, np.float64) ** 2)
   return np.concatenate([means, logs], axis=1).astype(np.float32)
-
-
-# Values read at a time for statistics: bounds memory, however long a video and
-# wide its features.
-_BLOCK_VALUES = 1 << 21
-# Values that quantiles are taken of: of more snippets, evenly spread ones.
-_MAX_VALUES = 1 << 24
-
-
-def statistics_of(
-  store: FeatureStore,
-  video_ids: Iterable[str],
-  pool: int = 1,
-  deviation: bool = False,
-  *,
-  quantiles: bool = False,
-) -> Statistics:
-  """Mean, deviation and quantiles over all snippets of the given videos.
-
-  A feature that never changes, but for rounding, has deviation 1. All limits
-  are relative to the feature: its unit makes no difference.
-
-  Args:
-    store: see `FeatureSource`.
-    video_ids: the training videos, never those evaluated on.
-    pool: see `FeatureSource`.
-    deviation: likewise.
-    quantiles: take them too, for normal scores.
-  """
-  video_ids = list(video_ids)
-  rows = sum(store.num_snippets(video_id) for video_id in video_ids)
-  width = store.dim * (2 if deviation and pool > 1 else 1)
-  every = max(1, -(-(-(-rows // pool) * width) // _MAX_VALUES))
-  floor = None
-  if deviation and pool > 1:
-    _, spread, varies = _moments(_blocks(store, video_ids, 1, None))
-    floor = _FLOOR * np.where(varies, spread, 1.0)
-    floor = floor.astype(np.float32)
-  sample = []
-  blocks = _blocks(store, video_ids, pool, floor)
-  mean, deviations, varies = _moments(
-    _sampled(blocks, every, sample) if quantiles else blocks
-  )
-  return Statistics(
-    np.asarray(mean, np.float32),
-    np.where(varies, deviations, 1.0).astype(np.float32),
-    _quantiles(sample) if quantiles else None,
-    floor,
-    tuple(np.flatnonzero(~varies).tolist()),
-  )
-
-
-def _moments(blocks):
-  """Mean, deviation, and which features vary by more than rounding.
-
-  Missing values (NaN) do not count; a feature without any has mean 0.
-  """
-  count, mean, square = 0, 0.0, 0.0
-  for found in blocks:
-    own, here, total = len(found), found.mean(axis=0), np.sum
-    if np.isnan(here).any():
-      own, total = (~np.isnan(found)).sum(axis=0), np.nansum
-      here = total(found, axis=0) / np.maximum(own, 1)
-    # Chan et al.: exact for features far from zero, unlike sums of squares.
-    shift, seen = here - mean, count + own
-    square = square + shift**2 * (count * own / np.maximum(seen, 1))
-    found -= here
-    np.square(found, out=found)
-    square = square + total(found, axis=0)
-    mean, count = mean + shift * (own / np.maximum(seen, 1)), seen
-  deviations = np.sqrt(square / np.maximum(count, 1))
-  # Of its root mean square, not its largest value: a rare event varies.
-  size = np.sqrt(np.square(mean) + np.square(deviations))
-  varies = np.atleast_1d(deviations > _ROUNDING * size)
-  return mean, deviations, varies
-
-
-def _sampled(blocks, every, sample):
-  """The blocks; every so many rows of them are appended to `sample`."""
-  count = 0
-  for found in blocks:
-    sample.append(found[-count % every :: every].astype(np.float32))
-    count += len(found)
-    yield found
-
-
-def _quantiles(sample):
-  """Of each feature by itself: sorting them all at once would need copies."""
-  rows = np.concatenate(sample)
-  sample.clear()
-  found = np.empty((len(_LEVELS), rows.shape[1]), np.float32)
-  for column in range(rows.shape[1]):
-    values = rows[:, column]
-    values = values[~np.isnan(values)]
-    found[:, column] = np.quantile(values, _LEVELS) if len(values) else 0.0
-  return found
-
-
-def _blocks(store, video_ids, pool, floor):
-  """Pooled snippets of the videos, float64, a bounded number at a time."""
-  block = max(1, _BLOCK_VALUES // (store.dim * pool)) * pool
-  deviation = floor is not None
-  for video_id in video_ids:
-    total = store.num_snippets(video_id)
-    for start in range(0, total, block):
-      rows = store.read(video_id, start, min(start + block, total))
-      found = pooled(rows, pool, deviation, floor if deviation else _FLOOR)
-      yield np.array(found, np.float64)

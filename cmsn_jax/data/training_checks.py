@@ -21,6 +21,7 @@ def tell(data: training_data.TrainingData) -> list[str]:
   lines = [
     *_too_short(durations, data.source.feature_fps, data.pool),
     *_constant(data),
+    *_wild(data),
   ]
   for line in lines:
     logging.warning('%s', line)
@@ -47,8 +48,7 @@ def tell_longer(
     f'{len(longer)} of {len(snippets)} training instances are longer than the '
     f'window of {window} snippets (up to {longer.max():.0f}, '
     f'{longer.max() / data.source.feature_fps:.4g} s): they are never seen '
-    f'whole, and will hardly be found. A larger {key}'
-    f'{" and windows.length" if "max_window" in key else ""} holds them; so '
+    f'whole, and will hardly be found. A larger {key} holds them; so '
     f'does a lower rate (config.data.pool, now {data.pool})'
   )
   logging.warning('%s', line)
@@ -98,11 +98,26 @@ def _constant(data):
   total = len(statistics.mean)
   shown = ', '.join(map(str, constant[:10]))
   return [
-    f'{len(constant)} of {total} features never change in the training videos '
+    f'{len(constant)} of {total} features never change within a training video '
     f'(columns {shown}{" ..." if len(constant) > 10 else ""} from 0): '
     + (
       'there is nothing to learn from; look at the files'
       if len(constant) == total
       else 'they tell nothing'
     )
+  ]
+
+
+def _wild(data):
+  statistics = getattr(data.source, 'statistics', None)
+  wild = getattr(statistics, 'wild', ())
+  if not len(wild):
+    return []
+  shown = ', '.join(map(str, wild[:10]))
+  return [
+    f'{len(wild)} of {len(statistics.mean)} features have single values so far '
+    f'out that the others are one value beside them (columns {shown}'
+    f'{" ..." if len(wild) > 10 else ""} from 0, deviation '
+    f'{statistics.std[wild[0]]:.3g}): look for errors in the files; '
+    'config.data.normal_scores=True takes ranks in place of values'
   ]

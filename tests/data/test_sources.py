@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from cmsn_jax.data import sources
+from cmsn_jax.data import feature_statistics, sources
 from cmsn_jax.files import feature_files, feature_gaps
 
 
@@ -54,8 +54,8 @@ def test_statistics_are_those_of_all_snippets_at_once(tmp_path, monkeypatch):
   whole = np.concatenate(
     [sources.pooled(store.read(v), 4, True, floor) for v in ('a', 'c')]
   )
-  monkeypatch.setattr(sources, '_BLOCK_VALUES', 36)
-  found = sources.statistics_of(store, ['a', 'c'], 4, True)
+  monkeypatch.setattr(feature_statistics, '_BLOCK_VALUES', 36)
+  found = feature_statistics.statistics_of(store, ['a', 'c'], 4, True)
   np.testing.assert_allclose(found.mean, whole.mean(axis=0), rtol=1e-5)
   np.testing.assert_allclose(found.std, whole.std(axis=0), rtol=1e-4)
 
@@ -75,8 +75,8 @@ def test_statistics_in_pieces_of_any_size(lengths, offset, block):
     array[:, 1] = 7  # never varies
   store = _Arrays(arrays)
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sources, '_BLOCK_VALUES', 2 * block)
-    found = sources.statistics_of(store, store.ids, quantiles=True)
+    patch.setattr(feature_statistics, '_BLOCK_VALUES', 2 * block)
+    found = feature_statistics.statistics_of(store, store.ids, quantiles=True)
   rows = np.concatenate(list(arrays.values())).astype(np.float64)
   np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-5, atol=1e-5)
   assert found.std[1] == 1
@@ -94,7 +94,9 @@ def test_normal_scores_of_a_heavy_tail():
   steps = np.where(rng.random((20_000, 1)) < 0.7, 3.0, 5 + normal)
   rows = np.concatenate([np.exp(3 * normal), steps], 1).astype(np.float32)
   store = _Arrays({'a': rows})
-  found = sources.statistics_of(store, ['a'], quantiles=True).apply(rows)
+  found = feature_statistics.statistics_of(store, ['a'], quantiles=True).apply(
+    rows
+  )
   middle = np.abs(normal[:, 0]) < 2
   np.testing.assert_allclose(found[middle, 0], normal[middle, 0], atol=0.15)
   assert np.abs(found).max() <= 2.9
@@ -112,7 +114,9 @@ def test_features_that_hardly_ever_change_are_standardised():
   rows[7, 0] = 1  # a rare event
   rows[:, 1] = 4 + 1e-8 * rng.normal(size=2000)  # rounding
   rows[:, 2] = rng.normal(size=2000)
-  found = sources.statistics_of(_Arrays({'a': rows}), ['a'], quantiles=True)
+  found = feature_statistics.statistics_of(
+    _Arrays({'a': rows}), ['a'], quantiles=True
+  )
   applied = found.apply(rows)
   np.testing.assert_allclose(applied[7, 0], np.sqrt(1999), rtol=1e-3)
   assert np.abs(applied[:, 1]).max() < 1e-3
@@ -122,16 +126,16 @@ def test_features_that_hardly_ever_change_are_standardised():
 def test_quantiles_of_a_large_set_are_of_evenly_spread_snippets(monkeypatch):
   rows = np.linspace(0, 1, 1000, dtype=np.float32)[:, None]
   store = _Arrays({f'v{k}': rows[k * 250 : (k + 1) * 250] for k in range(4)})
-  monkeypatch.setattr(sources, '_MAX_VALUES', 100)
-  monkeypatch.setattr(sources, '_BLOCK_VALUES', 33)
-  found = sources.statistics_of(store, store.ids, quantiles=True)
-  every = np.quantile(rows[::10], sources._LEVELS, axis=0)
+  monkeypatch.setattr(feature_statistics, '_MAX_VALUES', 100)
+  monkeypatch.setattr(feature_statistics, '_BLOCK_VALUES', 33)
+  found = feature_statistics.statistics_of(store, store.ids, quantiles=True)
+  every = np.quantile(rows[::10], sources.LEVELS, axis=0)
   np.testing.assert_allclose(found.quantiles, every, atol=1e-6)
 
 
 def test_slices_equal_the_whole(tmp_path):
   store = _store(tmp_path, {'a': 50})
-  statistics = sources.statistics_of(store, ['a'], 4, True)
+  statistics = feature_statistics.statistics_of(store, ['a'], 4, True)
   source = sources.FeatureSource(
     store, 8.0, pool=4, deviation=True, statistics=statistics
   )
@@ -148,7 +152,7 @@ def test_a_constant_feature_becomes_zero(tmp_path):
   np.save(tmp_path / 'a.npy', np.full((9, 2), 5.0, np.float32))
   store = feature_files.open_features(str(tmp_path))
   source = sources.FeatureSource(
-    store, 1.0, statistics=sources.statistics_of(store, ['a'])
+    store, 1.0, statistics=feature_statistics.statistics_of(store, ['a'])
   )
   np.testing.assert_array_equal(source.read('a'), np.zeros((9, 2)))
 
@@ -182,7 +186,9 @@ def test_tiny_features_are_standardised_as_large_ones(quantiles):
   found = []
   for factor in (1.0, 1e-7, 1e7):
     store = Store(factor)
-    statistics = sources.statistics_of(store, ['a'], quantiles=quantiles)
+    statistics = feature_statistics.statistics_of(
+      store, ['a'], quantiles=quantiles
+    )
     assert statistics.std[2] == 1
     found.append(statistics.apply(store.read('a', 0, 500))[:, :2])
   for other in found[1:]:
@@ -201,7 +207,9 @@ def test_the_unit_of_features_makes_no_difference(scale, quantiles):
 
   def read(rows):
     store = _Arrays({'a': rows})
-    found = sources.statistics_of(store, ['a'], 3, True, quantiles=quantiles)
+    found = feature_statistics.statistics_of(
+      store, ['a'], 3, True, quantiles=quantiles
+    )
     source = sources.FeatureSource(
       store, 30.0, pool=3, deviation=True, statistics=found
     )
@@ -215,6 +223,37 @@ def test_the_unit_of_features_makes_no_difference(scale, quantiles):
   np.testing.assert_allclose(scaled[1], plain, atol=2e-3)
 
 
+def test_what_changes_from_one_recording_to_the_next_only_is_constant():
+  rows = np.random.default_rng(0).normal(size=(2, 50, 3)).astype(np.float32)
+  rows[0, :, 1], rows[1, :, 1] = 3.0, 4.0
+  store = _Arrays({'a': rows[0], 'b': rows[1]})
+  for pool, deviation, expected in ((1, False, (1,)), (5, True, (1, 4))):
+    found = feature_statistics.statistics_of(
+      store, store.ids, pool, deviation, quantiles=True
+    )
+    assert found.constant == expected
+  # It has a deviation, and is standardised by it.
+  plain = feature_statistics.statistics_of(store, store.ids)
+  np.testing.assert_allclose(plain.std[1], 0.5)
+
+
+def test_single_wild_values_are_found_whatever_the_scale():
+  rows = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
+  rows[:, 3] = 0
+  rows[5, 3] = 1  # A rare event is none.
+  kept = rows.copy()
+  rows[7, 1] = 1e7
+  for scale in (1e-7, 1.0, 1e7):
+    store = _Arrays({'a': rows * np.float32(scale)})
+    found = feature_statistics.statistics_of(store, ['a'], 3, True)
+    assert found.wild == (1,)
+    # The floor of deviations is a thousandth of the bulk, not of the value.
+    np.testing.assert_allclose(found.floor[1], 4.1e-3 * scale, rtol=0.05)
+  assert (
+    feature_statistics.statistics_of(_Arrays({'a': kept}), ['a']).wild == ()
+  )
+
+
 def test_statistics_of_wide_features_need_little_memory(monkeypatch):
   # 65,536 rows of any width at once, in float64 and several copies, were
   # gigabytes.
@@ -222,9 +261,9 @@ def test_statistics_of_wide_features_need_little_memory(monkeypatch):
     np.random.default_rng(0).normal(size=4096).astype(np.float32),
     (16_000, 2048), (0, 4),
   )  # fmt: skip
-  monkeypatch.setattr(sources, '_BLOCK_VALUES', 1 << 20)
+  monkeypatch.setattr(feature_statistics, '_BLOCK_VALUES', 1 << 20)
   tracemalloc.start()
-  sources.statistics_of(_Arrays({'a': rows}), ['a'], quantiles=False)
+  feature_statistics.statistics_of(_Arrays({'a': rows}), ['a'], quantiles=False)
   peak = tracemalloc.get_traced_memory()[1]
   tracemalloc.stop()
   assert peak < 60 * 2**20
@@ -246,9 +285,9 @@ def _missing(tmp_path, share=0.3):
 def test_missing_values_do_not_count_in_statistics(
   tmp_path, monkeypatch, block
 ):
-  monkeypatch.setattr(sources, '_BLOCK_VALUES', 3 * block)
+  monkeypatch.setattr(feature_statistics, '_BLOCK_VALUES', 3 * block)
   rows, store = _missing(tmp_path)
-  found = sources.statistics_of(store, ['a'], quantiles=True)
+  found = feature_statistics.statistics_of(store, ['a'], quantiles=True)
   for column in (0, 1):
     values = rows[:, column][~np.isnan(rows[:, column])].astype(np.float64)
     np.testing.assert_allclose(found.mean[column], values.mean(), rtol=1e-5)
@@ -265,7 +304,9 @@ def test_missing_values_become_the_mean(tmp_path):
     source = sources.FeatureSource(
       store,
       2.0,
-      statistics=sources.statistics_of(store, ['a'], quantiles=quantiles),
+      statistics=feature_statistics.statistics_of(
+        store, ['a'], quantiles=quantiles
+      ),
     )
     found = source.read('a', 0, 50)
     np.testing.assert_array_equal(found[np.isnan(rows[:50])], 0)

@@ -47,6 +47,15 @@ def test_constant_features_are_named(constant, said):
   assert said in line
 
 
+def test_wild_features_are_named():
+  statistics = sources.Statistics(np.zeros(3), np.array([1, 1, 6e8]), wild=(2,))
+  (line,) = training_checks.tell(
+    _data(np.array([3.0]), 5.0, statistics=statistics)
+  )
+  assert line.startswith('1 of 3 features have single values so far out')
+  assert 'columns 2 from 0, deviation 6e+08' in line
+
+
 def test_instances_longer_than_the_window_are_counted():
   data = _data(np.array([2.0, 3.0, 300.0]), 5.0)
   (line,) = training_checks.tell_longer(data, 96, 'config.windows.length')

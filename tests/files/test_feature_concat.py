@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from cmsn_jax.data import sources
+from cmsn_jax.data import feature_statistics
 from cmsn_jax.files import feature_concat, feature_files
 
 
@@ -146,7 +146,7 @@ def test_statistics_and_workers(tmp_path):
       _folder(tmp_path / 'b', {'v': rng.random((80, 1))}, 10.0),
     ]
   )
-  found = sources.statistics_of(store, ['v'])
+  found = feature_statistics.statistics_of(store, ['v'])
   rows = pickle.loads(pickle.dumps(store)).read('v')
   np.testing.assert_allclose(found.mean, rows.mean(0), rtol=1e-5)
   np.testing.assert_allclose(found.std, rows.std(0), rtol=1e-4)

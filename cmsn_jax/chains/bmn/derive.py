@@ -33,7 +33,8 @@ def derive(
   segments = np.concatenate([data.grid_segments(name) for name in data.train])
   lengths = (segments[:, 1] - segments[:, 0]) * data.source.feature_fps
   lengths = lengths[lengths > 0]
-  if settings.max_window and not settings.durations:
+  derived = bool(settings.max_window and not settings.durations)
+  if derived:
     long = float(np.quantile(lengths, _COVERED))
     longest = max(data.source.num_snippets(name) for name in data.train)
     wanted = min(_ROOM * long, longest, settings.max_window)
@@ -42,9 +43,11 @@ def derive(
   if not settings.durations:
     longest = min(int(np.ceil(lengths.max())), config.windows.length)
     settings.durations = duration_grid(longest, settings.max_durations)
-  training_checks.tell_longer(
-    data, config.windows.length, 'config.bmn.max_window'
-  )
+  key = 'config.windows.length'
+  if derived:
+    bound = config.windows.length >= settings.max_window
+    key = 'config.bmn.max_window' if bound else f'{key} with bmn.max_window=0'
+  training_checks.tell_longer(data, config.windows.length, key)
   logging.info(
     'from the training data: windows of %d snippets, %d durations up to %d',
     config.windows.length, len(settings.durations), settings.durations[-1],

@@ -61,8 +61,12 @@ def derive(
   needed = max(_MIN_WINDOW, _rounded(longest))
   if needed < config.windows.length:
     config.windows.length = needed
+  # Windows that did not grow, for a few outliers, grow by their own key only.
+  grew = config.windows.length >= settings.max_window > 0
   training_checks.tell_longer(
-    data, config.windows.length, 'config.template.max_window'
+    data,
+    config.windows.length,
+    'config.template.max_window' if grew else 'config.windows.length',
   )
   logging.info(
     'from the training data: windows of %d snippets, %d durations of %.1f to '

@@ -55,6 +55,26 @@ def test_what_is_given_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
+  ('changes', 'key'),
+  [
+    ({'bmn.max_window': 32}, 'config.bmn.max_window'),
+    (
+      {'bmn.durations': (2, 3), 'windows.length': 32},
+      'config.windows.length',
+    ),
+    ({'bmn.max_window': 0, 'windows.length': 32}, 'config.windows.length'),
+  ],
+)
+def test_the_key_that_holds_longer_instances_is_named(
+  tmp_path, caplog, changes, key
+):
+  # Made-up instances of up to 46 snippets.
+  with caplog.at_level('WARNING'):
+    _derived(tmp_path, **changes)
+  assert f'A larger {key} holds them' in caplog.text
+
+
+@pytest.mark.parametrize(
   ('key', 'value', 'said'),
   [
     ('nms.method', 'threshold', 'a probability a threshold'),
