@@ -6,22 +6,20 @@ are no sign of it: fields, hidden frames, empty chunks and the leading pictures
 of a cut all make them differ in files that are whole.
 """
 
-import contextlib
 import fractions
-import functools
 import warnings
 from collections.abc import Iterator
 
 import av
-import numpy as np
-from av.video import reformatter as av_reformatter
-from jaxtyping import UInt8
 
-from cmsn_jax.video import file_ends, image_sequences, video_files
+from cmsn_jax.video import (
+  animations,
+  file_ends,
+  image_sequences,
+  lengths,
+  video_files,
+)
 
-# A longer stretch without any frame is a broken clock, not a still picture:
-# repeating the last frame through it could fill any memory downstream.
-MAX_GAP_SEC = 600.0
 # Sound begins a little before the picture in most files (its encoder needs a
 # run-up, and so do frames that are stored out of order): the same instant.
 _LATE_SEC = 0.1
@@ -38,7 +36,10 @@ def timed_frames(
   if isinstance(path, image_sequences.ImageSequence):
     yield from path.timed_frames(start_sec, allow_damage)
     return
-  if start_sec >= _SEEK_FROM_SEC:
+  if animations.is_animation(path):
+    yield from animations.timed_frames(path, allow_damage)
+    return
+  if start_sec >= _SEEK_FROM_SEC and not _joined(path):
     with video_files.opened(path) as (container, stream):
       decoder = Decoder(path, container, stream, allow_damage)
       timed = decoder.timed_frames_from(start_sec)
@@ -49,72 +50,11 @@ def timed_frames(
     yield from Decoder(path, container, stream, allow_damage).timed_frames()
 
 
-# (turned, mirrored columns, mirrored rows) -> clockwise degrees.
-ROTATIONS = {
-  (False, True, True): 180,
-  (True, True, False): 90,
-  (True, False, True): 270,
-}
-
-
-def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-  """(swap rows and columns, then mirror columns, then mirror rows)."""
-  data = frame.side_data.get('DISPLAYMATRIX')
-  if data is None:
-    return False, False, False
-  # x' = a x + c y, y' = b x + d y (16.16 fixed point, a b u c d v x y w).
-  a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
-  if abs(a) + abs(d) >= abs(b) + abs(c):
-    return False, bool(a < 0), bool(d < 0)
-  return True, bool(c < 0), bool(b < 0)
-
-
-def reformatter():
-  """A function (frame, width, height, format) -> frame, on one thread.
-
-  One scaler serves all frames of a video: setting one up costs more than a
-  frame. Threads would only fight with the other worker processes'.
-  """
-  convert = av_reformatter.VideoReformatter().reformat
-  try:
-    blank = av.VideoFrame(16, 16, 'rgb24')
-    convert(blank, 16, 16, 'yuv420p', threads=1)
-  except TypeError:  # before 17 there is one thread, and no such argument
-    return convert
-  return functools.partial(convert, threads=1)
-
-
-class Painter:
-  """Decoded frames -> upright RGB arrays of one size."""
-
-  def __init__(self, size: tuple[int, int] | None):
-    self._size = size
-    self._convert = reformatter()
-    self._rotation = None
-    self._orientation = False, False, False
-
-  def paint(self, frame: av.VideoFrame) -> UInt8[np.ndarray, 'h w 3']:
-    """A frame as it is displayed, at the size of the first."""
-    # Looking at a frame's side data ties the frame into a reference cycle, so
-    # that all would wait in memory for the garbage collector.
-    if frame.rotation != self._rotation:
-      self._rotation, self._orientation = frame.rotation, orientation(frame)
-    turned, columns, rows = self._orientation
-    if self._size is None:
-      stored = (frame.height, frame.width)
-      self._size = stored[::-1] if turned else stored
-    height, width = self._size[::-1] if turned else self._size
-    # To packed pixels of an odd width, as 171, the scaler has no fast way; planes
-    # of the same values take it half the time. Enlarged, they differ by one.
-    smaller = width < frame.width and height < frame.height
-    planar = width % 2 and smaller and frame.format.name.startswith('yuv')
-    pixels = 'gbrp' if planar else 'rgb24'
-    image = self._convert(frame, width, height, pixels).to_ndarray()
-    if turned:
-      image = image.swapaxes(0, 1)
-    if columns:
-      image = image[:, ::-1]
-    return image[::-1] if rows else image
+def _joined(path: str) -> bool:
+  """Whether a time may stand for several places of the file."""
+  with video_files.opened(path) as (container, _):
+    name = container.format.name
+  return lengths.may_be_joined(name) and lengths.counted(path).joined
 
 
 class Decoder:
@@ -139,16 +79,26 @@ class Decoder:
     self._allow_damage = allow_damage
     self.damaged = False
     self.late_sec = 0.0
-    self._indexed = 0
+    self._indexed = self._stated_end = 0
     if 'mp4' in container.format.name:
       # An edit list may cut frames away; the index knows, the header does not.
       self._indexed = len(getattr(stream, 'index_entries', ()))
+      self._stated_end = (stream.start_time or 0) + (stream.duration or 0)
     self._packets = self._decoded = 0
+    self._dts = None
+    self._suspect = 0  # packets since one that is marked as cut off
     self._begun = self._intact = False
     self._zero = self._last = None
+    self._shift = 0  # ticks, for parts behind the first
     self._end_sec = 0.0
-    rate = _rate_of(stream) or 25
+    rate = lengths.rate_of(stream) or 25
     self._step = max(1, round(1 / (rate * stream.time_base)))
+    # Fractions for each frame would take a tenth of the decoding's time.
+    self._base = stream.time_base.numerator, stream.time_base.denominator
+    for other in container.streams:
+      # Sound that is not there must not end the pictures that are.
+      if other is not stream and hasattr(other, 'discard'):
+        other.discard = av.stream.Discard.all
     missing = file_ends.cut_off(path, container.format.name)
     if missing:
       self._damage(f'truncated: {missing}')
@@ -215,18 +165,37 @@ class Decoder:
       try:
         packet = next(packets)
       except StopIteration:
+        if self._suspect:
+          self._damage('a packet is cut off')
         return
       except av.FFmpegError as error:
         self._damage(f'the file cannot be read on ({error.strerror})')
         return
       if packet.size:
         self._packets += 1
-        if packet.is_corrupt and self._intact:
-          self._damage('a packet is cut off')
+        self._judge(packet)
       elif packet.dts is not None:
         self._packets += 1
         continue  # an empty chunk of an AVI: the last frame stays on display
       yield packet
+
+  def _judge(self, packet):
+    """A mark that something is missing counts, but right before a new clock.
+
+    Where files were put one behind the other the numbers of their packets do
+    not go on, which is marked a little before; nothing is missing there.
+    """
+    previous, self._dts = self._dts, packet.dts
+    if self._suspect and None not in (previous, packet.dts):
+      jump_sec = float((packet.dts - previous) * packet.time_base)
+      if lengths.is_new_clock(self._container.format.name, jump_sec):
+        self._suspect = 0
+    if self._suspect or (packet.is_corrupt and self._intact):
+      self._suspect += 1
+    patience = 4 if lengths.may_be_joined(self._container.format.name) else 0
+    if self._suspect > patience:
+      self._suspect = 0
+      self._damage('a packet is cut off')
 
   def _timed(self, frame):
     # An AVI stores no presentation times, and what is made up for frames that
@@ -234,26 +203,50 @@ class Decoder:
     ticks = frame.dts
     if self._container.format.name != 'avi' and frame.pts is not None:
       ticks = frame.pts
-    if ticks is None:
-      ticks = 0 if self._last is None else self._last + self._step
-    base = self._stream.time_base
+    if ticks is None and self._last is None:
+      # A negative time that Matroska cannot tell: with the sound, if any.
+      begin = min([0, *_beginnings(self._container)])
+      ticks = round(begin / self._stream.time_base)
+    elif ticks is None:
+      ticks = self._last + self._step
+    else:
+      ticks += self._shift
     if self._zero is None:
       self._set_zero(ticks)
     if self._last is not None:
-      jump_sec = float((ticks - self._last) * base)
-      if jump_sec < -1 or jump_sec > MAX_GAP_SEC:
-        raise video_files.VideoError(
-          f'{self._path}: its clock jumps by {jump_sec:.1f} s after '
-          f'{self._at():.2f} s; repair it with: ffmpeg -i FILE -r 25 NEW.mp4'
-        )
-      ticks = max(ticks, self._last)
+      ticks = max(self._last, self._on_one_clock(ticks))
     self._last = ticks
     duration = frame.duration or self._step
     if frame.interlaced_frame:  # or it may be that of one field
       duration = max(duration, self._step)
-    start_sec = float((ticks - self._zero) * base)
-    self._end_sec = start_sec + float(duration * base)
+    end = ticks + duration
+    if ticks < self._stated_end:
+      # Durations of frames that are stored out of order belong to others.
+      end = min(end, self._stated_end)
+    start_sec = self._sec(ticks - self._zero)
+    self._end_sec = self._sec(end - self._zero)
     return start_sec, self._end_sec, frame
+
+  def _on_one_clock(self, ticks):
+    jump_sec = self._sec(ticks - self._last)
+    if -lengths.BACK_SEC <= jump_sec <= lengths.MAX_GAP_SEC:
+      return ticks
+    if not lengths.is_new_clock(self._container.format.name, jump_sec):
+      raise video_files.VideoError(
+        f'{self._path}: its clock jumps by {jump_sec:.1f} s after '
+        f'{self._at():.2f} s; repair it with: ffmpeg -i FILE -r 25 NEW.mp4'
+      )
+    if not self._shift:
+      warnings.warn(
+        f'{self._path}: its clock jumps by {jump_sec:.1f} s after '
+        f'{self._at():.2f} s, as where files were put one behind the other; '
+        'what follows is taken to follow at once',
+        video_files.VideoWarning,
+        stacklevel=2,
+      )
+    end = round(self._end_sec / self._stream.time_base) + self._zero
+    self._shift += end - ticks
+    return end
 
   def _set_zero(self, ticks):
     """Time 0 is where players begin: with the first stream of the file."""
@@ -263,7 +256,7 @@ class Decoder:
       begin = (self._stream.start_time or 0) * base
     late = begin - min([begin, *_beginnings(self._container)])
     self.late_sec = float(late) if late >= _LATE_SEC else 0.0
-    if late > MAX_GAP_SEC:
+    if late > lengths.MAX_GAP_SEC:
       raise video_files.VideoError(
         f'{self._path}: its picture begins {float(late):.1f} s after its '
         'sound; repair it with: ffmpeg -i FILE -r 25 NEW.mp4'
@@ -277,19 +270,15 @@ class Decoder:
       zero = (self._stream.start_time or 0) - round(
         self.late_sec / self._stream.time_base
       )
-    return float((end_ticks - zero) * self._stream.time_base)
+    return self._sec(end_ticks - zero)
 
-  def has_duration(self) -> bool:
-    """Whether the header states a duration, and not the demuxer a guess."""
-    name = self._container.format.name
-    if name == 'avi':
-      return file_ends.states_length(self._path)
-    return name in _STATED
+  def _sec(self, ticks) -> float:
+    return ticks * self._base[0] / self._base[1]
 
   def _at(self) -> float:
     if self._last is None:
       return 0.0
-    return float((self._last - self._zero) * self._stream.time_base)
+    return self._sec(self._last - self._zero)
 
   def _damage(self, found: str):
     where = ''
@@ -322,23 +311,21 @@ class Decoder:
 
   def _check_duration(self):
     """The header's duration is the witness where it is not itself measured."""
-    stated = self._container.duration
-    if not stated or not self.has_duration():
+    name = self._container.format.name
+    if not lengths.has_duration(self._path, name):
       return
-    stated_sec = stated / av.time_base
+    stated_sec = (self._container.duration or 0) / av.time_base
+    if name in ('avi', 'asf') and self._stream.duration:
+      # Here sound that begins late is announced as longer than it is.
+      stated_sec = float(self._stream.duration * self._stream.time_base)
     step_sec = float(self._step * self._stream.time_base)
     short_sec = stated_sec - max(0.5, 1.5 * step_sec, 0.02 * stated_sec)
     # Sound and subtitles may well outlast the picture: then they are there.
-    if self._end_sec < short_sec and _reach_sec(self._path) < short_sec:
+    if self._end_sec < short_sec and lengths.reach_sec(self._path) < short_sec:
       self._damage(
         f'truncated: its header announces {stated_sec:.1f} s, the video ends '
         f'after {self._end_sec:.1f} s'
       )
-
-
-# Other formats have no duration but what the demuxer finds in the file itself,
-# or an index, which is compared.
-_STATED = ('matroska,webm', 'flv', 'asf')
 
 
 def _beginnings(container) -> list[fractions.Fraction]:
@@ -349,95 +336,3 @@ def _beginnings(container) -> list[fractions.Fraction]:
     for stream in streams
     if stream.start_time is not None
   ]
-
-
-def _reach_sec(path: str) -> float:
-  """End of the last packet of any stream, seconds from the file's beginning.
-
-  A header's duration may count from time stamp 0 or from the first one.
-  """
-  begin, end = 0, 0
-  with video_files.opened(path) as (container, _):
-    with contextlib.suppress(av.FFmpegError):
-      for packet in container.demux():
-        ticks = packet.dts if packet.pts is None else packet.pts
-        if ticks is not None:
-          begin = min(begin, ticks * packet.time_base)
-          end = max(end, (ticks + (packet.duration or 0)) * packet.time_base)
-  return float(end - begin)
-
-
-def stated_length(
-  path: str,
-  container: av.container.InputContainer,
-  stream: av.VideoStream,
-  decoder: Decoder,
-) -> tuple[float, int, float]:
-  """(duration in seconds, source frames, average fps) without decoding.
-
-  The duration ends with the last picture and begins at time 0, be the first
-  picture then or later.
-
-  Args:
-    path: of the file.
-    container: opened from it.
-    stream: of its pictures.
-    decoder: of this stream, which has given a frame.
-  """
-  base = stream.time_base
-  rate = _rate_of(stream)
-  end, count = None, stream.frames
-  name, alone = container.format.name, len(container.streams) == 1
-  if decoder.damaged or (name == 'avi' and not decoder.has_duration()):
-    # What the header announces is not what is there.
-    end, count = _counted_length(path)
-  elif name in ('mpeg', 'flv', 'nut') or (name == 'asf' and not alone):
-    pass  # a guess, counted from elsewhere, up to the last key, or the sound's
-  elif 'DURATION' in stream.metadata:  # Matroska; the container's has sound
-    end = _clock_sec(stream.metadata['DURATION']) / base
-  elif stream.duration:
-    end = (stream.start_time or 0) + stream.duration
-  elif container.duration and alone:
-    begin = container.start_time or 0
-    end = (begin + container.duration) / av.time_base / base
-  if end is None or not (count or rate):
-    # Browsers' recordings state neither; else the duration is the sound's.
-    end, count = _counted_length(path)
-  duration_sec = max(decoder.end_sec(round(end)), 1e-3)
-  shown_sec = max(duration_sec - decoder.late_sec, 1e-3)
-  fps = float(rate) if rate else count / shown_sec
-  return duration_sec, count or max(1, round(shown_sec * fps)), fps
-
-
-def _rate_of(stream) -> fractions.Fraction | None:
-  """Frames a second; of raw DV the average is that of the clock's ticks."""
-  if stream.container.format.name == 'dv':
-    return stream.guessed_rate
-  return stream.average_rate or stream.guessed_rate
-
-
-def _clock_sec(text: str) -> float:
-  """'00:01:02.500000000' -> 62.5; 0 where it is anything else."""
-  try:
-    hours, minutes, seconds = text.split(':')
-    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-  except ValueError:
-    return 0.0
-
-
-def _counted_length(path: str) -> tuple[int, int]:
-  """(end in ticks, frames) by reading all packets, decoding none."""
-  end, count = 0, 0
-  with video_files.opened(path) as (container, stream):
-    rate = _rate_of(stream)
-    step = round(1 / (rate * stream.time_base)) if rate else 0
-    with contextlib.suppress(av.FFmpegError):
-      for packet in container.demux(stream):
-        ticks = packet.dts if packet.pts is None else packet.pts
-        if ticks is None or packet.is_discard:
-          continue
-        end = max(end, ticks + (packet.duration or step))
-        count += 1
-  if not count:
-    raise video_files.VideoError(f'{path}: its video stream has no frames')
-  return end, count

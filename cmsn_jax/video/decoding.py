@@ -22,7 +22,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from cmsn_jax.video import decoder, image_sequences, sampling, video_files
+from cmsn_jax.video import (
+  animations,
+  decoder,
+  image_sequences,
+  lengths,
+  painting,
+  sampling,
+  video_files,
+)
 
 VideoError = video_files.VideoError
 VideoWarning = video_files.VideoWarning
@@ -88,26 +96,29 @@ def probe(
   if isinstance(path, image_sequences.ImageSequence):
     return _probe_pictures(path, allow_damage)
   path = video_files.checked_path(path)
+  if animations.is_animation(path):
+    return _probe_animation(path, allow_damage)
   with video_files.opened(path) as (container, stream):
     reading = decoder.Decoder(path, container, stream, allow_damage)
     first = next(reading.timed_frames(), None)
     if first is None:
       raise VideoError(f'{path}: no frame could be decoded from it')
     _, _, frame = first
-    duration_sec, num_frames, fps = decoder.stated_length(
-      path, container, stream, reading
-    )
-    turned, columns, rows = decoder.orientation(frame)
+    end, count, fps = lengths.stated(path, container, stream, reading.damaged)
+    duration_sec = max(reading.end_sec(round(end)), 1e-3)
+    shown_sec = max(duration_sec - reading.late_sec, 1e-3)
+    fps = fps or count / shown_sec
+    turned, columns, rows = painting.orientation(frame)
     width, height = frame.width, frame.height
     return VideoInfo(
       path=path,
       duration_sec=duration_sec,
       start_sec=reading.late_sec,
-      num_frames=num_frames,
+      num_frames=count or max(1, round(shown_sec * fps)),
       fps=fps,
       width=height if turned else width,
       height=width if turned else height,
-      rotation=decoder.ROTATIONS.get((turned, columns, rows), 0),
+      rotation=painting.ROTATIONS.get((turned, columns, rows), 0),
       codec=stream.codec_context.name,
       pixel_format=frame.format.name,
       container=container.format.name,
@@ -140,6 +151,25 @@ def _probe_pictures(sequence, allow_damage) -> VideoInfo:
     codec=pathlib.Path(sequence.files[0]).suffix[1:],
     pixel_format='rgb24',
     container='pictures',
+    has_audio=False,
+  )
+
+
+def _probe_animation(path, allow_damage) -> VideoInfo:
+  timed = list(animations.timed_frames(path, allow_damage))
+  _, end_sec, frame = timed[-1]
+  return VideoInfo(
+    path=path,
+    duration_sec=end_sec,
+    start_sec=0.0,
+    num_frames=len(timed),
+    fps=len(timed) / end_sec,
+    width=frame.width,
+    height=frame.height,
+    rotation=0,
+    codec='webp',
+    pixel_format='rgb24',
+    container='webp',
     has_audio=False,
   )
 
@@ -186,7 +216,7 @@ def frames(
   path = readable(path)
   if stop_frame is not None and stop_frame <= start_frame:
     return
-  painter = decoder.Painter(size)
+  painter = painting.Painter(size)
   chunk, filled, shown, shown_source = None, 0, None, None
   timed = decoder.timed_frames(path, start_frame / fps, allow_damage)
   with contextlib.closing(timed):

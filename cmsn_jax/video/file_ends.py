@@ -7,6 +7,7 @@ MPEG program streams and raw streams state nothing.
 """
 
 import os
+import re
 
 # How far from the end marks are looked for: more than any page or packet run.
 _TAIL_BYTES = 2**18
@@ -52,6 +53,16 @@ def cut_off(path: str, container_format: str) -> str | None:
       return _beyond(_mxf_end(file, total), total)
     if container_format == 'dv':
       return _dv(file, total)
+    if container_format == 'apng':
+      file.seek(max(0, total - _TAIL_BYTES))
+      return None if b'IEND' in file.read() else 'its last chunk is missing'
+    if container_format == 'yuv4mpegpipe':
+      return _y4m(file, total)
+    if container_format == 'ivf':
+      return _beyond(_ivf_end(file, total), total)
+    if container_format == 'webp':
+      head = file.read(8)
+      return _beyond(8 + int.from_bytes(head[4:], 'little'), total)
   return None
 
 
@@ -163,6 +174,34 @@ def _dv(file, total: int) -> str | None:
   file.seek(0)
   frame_bytes = 144000 if file.read(4)[3] & 128 else 120000
   return 'its last frame is cut off' if total % frame_bytes else None
+
+
+def _ivf_end(file, total: int) -> int:
+  """End of the last frame that begins within the file."""
+  file.seek(6)
+  at = int.from_bytes(file.read(2), 'little')
+  while at + 12 <= total:
+    file.seek(at)
+    at += 12 + int.from_bytes(file.read(4), 'little')
+  return at if at >= total else at + 12  # of which the head is cut off
+
+
+def _y4m(file, total: int) -> str | None:
+  """All frames have one length, stated by size and kind of pixels."""
+  file.seek(0)
+  head = file.read(1024).split(b'\n')[0]
+  said = {word[:1]: word[1:] for word in head.split(b' ')[1:]}
+  kind = said.get(b'C', b'420')
+  if kind[:3] not in (b'420', b'422', b'444', b'mon') or b'alpha' in kind:
+    return None
+  width, height = int(said[b'W']), int(said[b'H'])
+  columns = width if kind[:3] == b'444' else -(-width // 2)
+  rows = -(-height // 2) if kind[:3] == b'420' else height
+  chroma = 0 if kind[:3] == b'mon' else 2 * columns * rows
+  wide = 2 if re.search(rb'(p|mono)\d\d', kind) else 1
+  frame_bytes = len(b'FRAME\n') + wide * (width * height + chroma)
+  left = (total - len(head) - 1) % frame_bytes
+  return 'its last frame is cut off' if left else None
 
 
 def _flv(file, total: int) -> str | None:

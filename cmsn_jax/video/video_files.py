@@ -15,13 +15,18 @@ import av
 
 # Containers that hold the media themselves. Playlists (hls, dash, concat) and
 # image sequences (image2) are left out on purpose.
-FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif,dv'
+FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif,dv,apng,yuv4mpegpipe,rm,ivf,wtv'
 SUFFIXES = frozenset(
   '.mp4 .m4v .mov .qt .3gp .3g2 .f4v .mkv .webm .avi .divx .ts .m2ts .mts .m2t '
-  '.mpg .mpeg .mpe .m2v .vob .mod .tod .flv .wmv .asf .ogv .ogg .nut .mxf '
-  '.gif .dv .dif'.split()
+  '.mpg .mpeg .mpe .m1v .m2v .m2p .vob .mod .tod .flv .wmv .asf .ogv .ogg .nut '
+  '.mxf .gif .dv .dif .mk3d .apng .y4m .rm .rmvb .ivf .wtv'.split()
 )
 
+
+# How raw h264 (with or without a delimiter) and h265 begin.
+_RAW = tuple(
+  bytes.fromhex(f'000001{kind}') for kind in '09 67 27 40 46'.split()
+) + (b'\0\0\0\1',)
 
 _damage = {'allowed': False}
 
@@ -168,8 +173,19 @@ def _describe(path: str, error: object) -> str:
       f'is an mp4/mov file without a usable index ({error}); it was cut off '
       'before it was finished, copy or record it again'
     )
+  if head.startswith(_RAW):
+    return (
+      'is a raw stream (.h264, .h265), which has no times; give it the rate '
+      'that it was recorded at: ffmpeg -framerate 30 -i FILE -c copy NEW.mp4'
+    )
+  if head.startswith(b'\xff\xd8\xff'):
+    return (
+      'is a picture, or pictures without times one behind the other; give these '
+      'the rate that they were recorded at: ffmpeg -f mjpeg -framerate 30 -i '
+      'FILE -c copy NEW.mkv; a folder of pictures with --fps'
+    )
   return (
     f'is not a video file that can be read ({error}; begins {head[:16]!r}); '
-    'known containers: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif; '
+    'known containers: mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogv, gif, apng; '
     'anything else that a player shows becomes one with: ffmpeg -i FILE NEW.mp4'
   )

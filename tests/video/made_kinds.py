@@ -80,12 +80,24 @@ def captured(path, tmp_path):
   return path
 
 
-def copy(source, path, from_sec=0.0, late_sec=0.0, sound_sec=0.0):
+def copy(
+  source,
+  path,
+  from_sec=0.0,
+  late_sec=0.0,
+  sound_sec=0.0,
+  sound_late_sec=0.0,
+  options=None,
+):
   """Copies packets from a key frame on, as lossless cutters do.
 
-  `late_sec` moves the picture, `sound_sec` adds a track of that length.
+  `late_sec` moves the picture, `sound_sec` adds a track of that length, which
+  `sound_late_sec` moves; `options` are the container's.
   """
-  with av.open(str(source)) as old, av.open(str(path), 'w') as new:
+  with (
+    av.open(str(source)) as old,
+    av.open(str(path), 'w', options=options or {}) as new,
+  ):
     stream = old.streams.video[0]
     target = new.add_stream_from_template(stream)
     sound = new.add_stream('aac', rate=16000) if sound_sec else None
@@ -104,7 +116,7 @@ def copy(source, path, from_sec=0.0, late_sec=0.0, sound_sec=0.0):
       packet.stream = target
       packets.append(packet)
     if sound is not None:
-      made_videos.add_silence(new, sound, sound_sec)
+      made_videos.add_silence(new, sound, sound_sec, sound_late_sec)
     new.mux(packets)
   return pathlib.Path(path)
 

@@ -114,11 +114,12 @@ def make_audio(path, seconds: float = 1.0, picture: bool = False):
   return path
 
 
-def add_silence(container, stream, seconds):
-  """Encodes silence from time 0 on."""
+def add_silence(container, stream, seconds, from_sec=0.0):
+  """Encodes silence, by default from time 0 on."""
   silence = np.zeros((1, 1024), np.float32)
   for i in range(int(seconds * 16000) // 1024):
     frame = av.AudioFrame.from_ndarray(silence, 'fltp', 'mono')
-    frame.sample_rate, frame.pts = 16000, 1024 * i
+    frame.sample_rate = 16000
+    frame.pts = round(16000 * from_sec) + 1024 * i
     container.mux(stream.encode(frame))
   container.mux(stream.encode(None))

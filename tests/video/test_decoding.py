@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from cmsn_jax.video import decoder, decoding, sampling, video_files
+from cmsn_jax.video import decoder, decoding, painting, sampling, video_files
 from tests.video import made_videos
 
 _QUIET_X265 = {'x265-params': 'log-level=none'}
@@ -551,7 +551,7 @@ def test_planes_of_odd_widths_hold_the_same_values(pixels, size):
   image = rng.integers(0, 256, (48, 64, 3), np.uint8)
   frame = av.VideoFrame.from_ndarray(image, 'rgb24').reformat(format=pixels)
   height, width = size
-  want = decoder.reformatter()(frame, width, height, 'rgb24').to_ndarray()
-  got = decoder.Painter(size).paint(frame)
+  want = painting.reformatter()(frame, width, height, 'rgb24').to_ndarray()
+  got = painting.Painter(size).paint(frame)
   assert got.shape == (*size, 3) and got.dtype == np.uint8
   np.testing.assert_array_equal(got, want)

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from cmsn_jax import progress as progress_lib
 from cmsn_jax.data.synthetic import script
 from cmsn_jax.files import replacing
-from cmsn_jax.video import decoder
+from cmsn_jax.video import painting
 
 # Amplitudes are in picture heights.
 _RADIUS = 0.11
@@ -112,7 +112,7 @@ def encode(
     frames: all of one size.
     rate: frames a second.
   """
-  convert = decoder.reformatter()
+  convert = painting.reformatter()
   with (
     replacing.path(path) as temporary,
     av.open(temporary, 'w', format='mp4') as container,
