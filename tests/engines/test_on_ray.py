@@ -39,13 +39,15 @@ def test_an_actor_can_import_what_the_command_could(monkeypatch):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(monkeypatch):
   """A head without cores and two nodes of one core each, all real processes."""
   pytest.importorskip(
     'ray', reason="Ray is not installed: pip install '.[ray]'"
   )
   from ray import cluster_utils
 
+  # Ray's workers would yield to whatever else runs on this machine.
+  monkeypatch.setenv('RAY_worker_niceness', '0')
   made = cluster_utils.Cluster(
     initialize_head=True, head_node_args={'num_cpus': 0}
   )
