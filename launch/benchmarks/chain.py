@@ -123,6 +123,8 @@ def _train(kind, steps, workdir):
     config.train.evaluator_epochs = 1
   else:
     config.template.steps = steps
+    # What it proposes with is as large after few steps as after many.
+    config.template.student_steps = min(steps, config.template.student_steps)
   config, data = setup.open_run(config, workdir)
   loop.train_and_evaluate(config, workdir / 'run', data, quiet=True)
   return data
