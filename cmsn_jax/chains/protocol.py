@@ -98,7 +98,7 @@ class Phase:
     counts: batch -> what the means of the loss are over, summed over devices and
       accumulated parts before the loss is computed; None: the loss is one mean
       and returns its weight.
-    windows_a_step: of each device; 0: `train.batch_per_device`.
+    windows_key: of the config: windows a step, accumulated part and device.
     begins_anew: False where `init` gives parameters of an earlier phase, so that
       `train.init_from` has no say.
   """
@@ -114,7 +114,7 @@ class Phase:
   frozen: tuple[str, ...] = ()
   stacked_axes: int = 0
   counts: Callable[[dict], Any] | None = None
-  windows_a_step: int = 0
+  windows_key: str = 'train.batch_per_device'
   begins_anew: bool = True
 
 

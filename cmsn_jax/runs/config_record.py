@@ -19,6 +19,7 @@ _MAY_CHANGE = (
   # On another number of devices; the windows a step must stay as many.
   'train.batch_per_device',
   'train.accumulate',
+  'template.student_windows',
   # Of a classifier of clips.
   'train.epochs',
   'data.workers',
@@ -99,8 +100,19 @@ def claim(
       )
 
 
-def check_batch(folder: pathlib.Path, saved: int | None, windows: int) -> None:
+def check_batch(
+  folder: pathlib.Path,
+  saved: int | None,
+  windows: int,
+  key: str = 'train.batch_per_device',
+) -> None:
   """Checks that a step takes as many windows as when a checkpoint was saved.
+
+  Args:
+    folder: of the checkpoint.
+    saved: windows a step then; None: not known.
+    windows: now.
+    key: of the config, which says how many are of a device and part.
 
   Raises:
     RunFolderError: if not: steps and epochs would mean something else.
@@ -108,9 +120,9 @@ def check_batch(folder: pathlib.Path, saved: int | None, windows: int) -> None:
   if saved not in (None, windows):
     raise RunFolderError(
       f'{folder} was saved with {saved} windows a step, now it would be '
-      f'{windows}. On another number of devices, choose '
-      'train.batch_per_device and train.accumulate so that batch_per_device x '
-      f'accumulate x devices is {saved}'
+      f'{windows}. On another number of devices, choose {key} and '
+      f'train.accumulate so that {key.partition(".")[2]} x accumulate x devices '
+      f'is {saved}'
     )
 
 

@@ -34,30 +34,32 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def explained(
-  config: ml_collections.ConfigDict, error: BaseException
+  config: ml_collections.ConfigDict,
+  error: BaseException,
+  key: str = 'train.batch_per_device',
 ) -> OutOfMemoryError:
   """The error with the keys to turn, and values that the chain accepts.
 
   Args:
     config: of the run.
     error: what ran out of memory.
+    key: see `protocol.Phase.windows_key`.
   """
-  train, length = config.train, config.windows.length
-  smaller = _smaller_batch(config)
+  length = config.windows.length
+  smaller = _smaller_batch(config, key)
   if smaller is None:
     advice = (
-      f'a step holds {train.batch_per_device} windows already: try '
-      f'--config.windows.length={max(2, length // 2)} in place of {length}'
+      f'a step holds {_value(config, key)} windows already: try '
+      f'{_shorter(config)} in place of windows of {length}'
     )
   else:
-    batch, parts = smaller
+    flags = ' '.join(f'--config.{name}={n}' for name, n in smaller.items())
     advice = (
-      f'--config.train.batch_per_device={batch} '
-      f'--config.train.accumulate={parts} takes as many windows a step '
-      f'({train.batch_per_device * train.accumulate} a device) in smaller parts'
-      f'; or a shorter --config.windows.length (now {length}), or less of what '
-      f'the section {config.chain!r} of the config says of members, widths and '
-      'proposals'
+      f'{flags} takes as many windows a step '
+      f'({_value(config, key) * config.train.accumulate} a device) in smaller '
+      f'parts; or a shorter --config.windows.length (now {length}), or less of '
+      f'what the section {config.chain!r} of the config says of members, widths '
+      'and proposals'
     )
   first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
   return OutOfMemoryError(
@@ -65,15 +67,43 @@ def explained(
   )
 
 
-def _smaller_batch(config):
-  """(windows a device, accumulated parts) of the same step; None: there is none."""
+def _smaller_batch(config, key):
+  """Keys of the same step in more parts, with their values; None: there are none.
+
+  Parts are of all phases: each has its windows divided by as much.
+  """
   chain = registry.load(config.chain)
-  batch, parts = config.train.batch_per_device, config.train.accumulate
+  train, own = config.train, _value(config, key)
+  batch = train.batch_per_device
   for smaller in range(batch // 2, 0, -1):
-    if batch % smaller:
+    parts = batch // smaller
+    if batch % smaller or own % parts:
       continue
+    found = {
+      'train.batch_per_device': smaller,
+      'train.accumulate': train.accumulate * parts,
+      key: own // parts,
+    }
     other = config.copy_and_resolve_references()
-    other.train.batch_per_device = smaller
+    other.update_from_flattened_dict(found)
     if not chain.problems(other):
-      return smaller, parts * (batch // smaller)
+      return found
   return None
+
+
+def _shorter(config):
+  """Flags that halve the window, also where it was made to fit the data."""
+  half = max(2, config.windows.length // 2)
+  flags = [f'--config.windows.length={half}']
+  section = config[config.chain] if config.chain in config else {}
+  if 'max_window' in section and section.max_window:
+    flags += [
+      f'--config.{config.chain}.max_window={half}',
+      f'--config.train.batch_per_device={config.train.batch_per_device}',
+    ]
+  return ' '.join(flags)
+
+
+def _value(config, key):
+  section, name = key.split('.')
+  return config[section][name]

@@ -45,14 +45,17 @@ class Interrupted(Exception):
   """The run was asked to stop, and its state is saved."""
 
 
-def batch_size(config: ml_collections.ConfigDict, per_device: int = 0) -> int:
+def batch_size(
+  config: ml_collections.ConfigDict, key: str = 'train.batch_per_device'
+) -> int:
   """Windows a step over all devices of all processes.
 
   Args:
     config: of the run.
-    per_device: windows of each; 0: `train.batch_per_device`.
+    key: of the config, see `protocol.Phase.windows_key`.
   """
-  per_device = per_device or config.train.batch_per_device
+  section, name = key.split('.')
+  per_device = config[section][name]
   return per_device * config.train.accumulate * jax.device_count()
 
 
@@ -144,7 +147,7 @@ class PhaseRun:
       return self._steps(work, state, best).metrics
     except Exception as error:
       if memory.is_out_of_memory(error):
-        raise memory.explained(self.config, error) from error
+        raise memory.explained(self.config, error, phase.windows_key) from error
       raise
     finally:
       work.progress.close()
@@ -203,7 +206,7 @@ class PhaseRun:
     return best
 
   def _batch_size(self, phase):
-    return batch_size(self.config, phase.windows_a_step)
+    return batch_size(self.config, phase.windows_key)
 
   def _loader(self, phase, read_window):
     """This process's share of the batches, shuffled by the config's seed."""
@@ -257,7 +260,9 @@ class PhaseRun:
       )  # fmt: skip
       return state, keeping.Best()
     windows = self._batch_size(phase)
-    config_record.check_batch(folder, found.meta.get('windows'), windows)
+    config_record.check_batch(
+      folder, found.meta.get('windows'), windows, phase.windows_key
+    )
     logging.info('%s: continues after step %d', phase.name, found.step)
     best = keeping.read(self.workdir / phase.name, found)
     return checkpoints.into(state, found.tree), best

@@ -210,6 +210,22 @@ def test_a_step_keeps_its_number_of_windows(tmp_path):
   text = str(error.value)
   assert 'saved with 16 windows a step, now it would be 24' in text
   assert 'accumulate x devices is 16' in text
+  with pytest.raises(
+    config_record.RunFolderError, match='student_windows x accumulate'
+  ):
+    config_record.check_batch(tmp_path, 16, 24, 'template.student_windows')
+
+
+def test_a_student_goes_on_on_another_number_of_devices(tmp_path):
+  config = custom.get_config()
+  config_record.claim(tmp_path, config)
+  (tmp_path / 'student' / 'resume' / '5').mkdir(parents=True)
+  with config.unlocked():
+    config.template.student_windows = 8
+  with pytest.warns(
+    config_record.ConfigChangedWarning, match='student_windows'
+  ):
+    config_record.claim(tmp_path, config)
 
 
 def test_a_config_that_was_read_is_locked_and_has_tuples():

@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from cmsn_jax.chains import registry
 from cmsn_jax.settings import default, plus
 from cmsn_jax.training import loop, memory, setup
 from tests.chains.toy import recipe
@@ -44,11 +47,37 @@ def test_members_still_divide_what_is_left():
   assert 'batch_per_device=4 --config.train.accumulate=3' in text
 
 
+def test_in_the_students_phase_its_windows_are_what_to_turn():
+  # The members' phase, which is done, must have as many windows a step.
+  config = plus.apply(default.get_config())
+  text = str(memory.explained(config, _FULL, 'template.student_windows'))
+  assert (
+    '--config.train.batch_per_device=16 --config.train.accumulate=2 '
+    '--config.template.student_windows=8 takes as many windows a step (16 a'
+  ) in text
+
+
+def test_windows_that_grew_with_the_data_become_shorter(tmp_path):
+  config = plus.apply(default.get_config())
+  config.data.annotations = 'generated:3x400'
+  config.data.pool, config.windows.length = 1, 32
+  config.train.batch_per_device = 4
+  grown, data = setup.open_run(config, tmp_path)
+  assert grown.windows.length > 64
+  text = str(memory.explained(grown, MemoryError()))
+  flags = dict(re.findall(r'--config\.(\S+)=(\d+)', text))
+  # Given with the command, they are what is derived.
+  config.update_from_flattened_dict({k: int(v) for k, v in flags.items()})
+  again = registry.load('template').derive(config, data)
+  assert again.windows.length == grown.windows.length // 2
+  assert again.train.batch_per_device == grown.train.batch_per_device
+
+
 def test_of_a_single_window_its_length_is_left():
   config = default.get_config()
   config.train.batch_per_device = 1
   text = str(memory.explained(config, MemoryError()))
-  assert '--config.windows.length=48 in place of 96' in text
+  assert '--config.windows.length=48 in place of windows of 96' in text
   assert 'MemoryError' in text
 
 

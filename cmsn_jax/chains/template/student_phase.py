@@ -66,7 +66,7 @@ def student(job: protocol.Job) -> protocol.Phase:
     frozen=('^teachers/', *map(_of_student, config.train.frozen)),
     stacked_axes=1,
     begins_anew=False,
-    windows_a_step=config.template.student_windows,
+    windows_key='template.student_windows',
   )
 
 

@@ -67,7 +67,8 @@ def test_it_begins_as_the_first_member_and_learns_from_all_windows(data):
   ):
     assert own.shape == (1, *all_.shape[1:]) and len(all_) == 2
     np.testing.assert_array_equal(own[0], all_[0])
-  assert phase.plan(1) == (3, 3) and phase.windows_a_step == 4
+  assert phase.plan(1) == (3, 3)
+  assert phase.windows_key == 'template.student_windows'
   assert student_phase.student(
     protocol.Job(
       derive.derive(_config(student_steps=300), data),
