@@ -134,6 +134,10 @@ def _at(text, recursive, fps, found):
       f'{text}: addresses and streams are not read: download or record it to a '
       'file first'
     )
+  if path.is_symlink():
+    raise video_files.VideoError(
+      f'{text}: a link to {os.readlink(path)}, which is not there'
+    )
   return _matching(text, recursive, fps, found)
 
 
@@ -182,7 +186,7 @@ def _listed(path, recursive, fps, found):
   pairs = []
   data = path.read_bytes()
   for line in data.decode('utf-8-sig', 'surrogateescape').splitlines():
-    line = line.strip()
+    line = re.sub(r"^file\s+(?=['\"])", '', line.strip())  # as ffmpeg's lists
     if len(line) > 2 and line[0] == line[-1] and line[0] in '"\'':
       line = line[1:-1]
     if not line or line.startswith('#'):

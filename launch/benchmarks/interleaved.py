@@ -14,6 +14,7 @@ def compare(
   repeats: int,
   *,
   floor: Callable[[], object] | None = None,
+  warm: bool = False,
 ) -> dict:
   """A row of medians, and the ratio of each pair of runs.
 
@@ -26,12 +27,13 @@ def compare(
     theirs: the alternative's, None where it is not installed.
     repeats: runs of each, after one that is not timed.
     floor: our run's part that cannot be made faster.
+    warm: nothing is left to compile or to load: that one run is left out.
   """
   clock = time.process_time if limits.on_cpu() else time.perf_counter
   runs = [run for run in (ours, theirs, floor) if run]
   times = [[] for _ in runs]
   walls = [[] for _ in runs]
-  for run in runs:
+  for run in () if warm else runs:
     run()
   for _ in range(repeats):
     for run, spent, wall in zip(runs, times, walls):

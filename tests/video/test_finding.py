@@ -215,3 +215,16 @@ def test_a_pattern_of_pictures_has_a_remedy(tmp_path):
   write_pictures(tmp_path / 'frames', range(3))
   with pytest.raises(video_files.VideoError, match=r'img_%05d\.jpg'):
     finding.find(tmp_path / 'frames' / 'img_*.png', fps=1.0)
+
+
+def test_a_list_as_ffmpeg_joins_files_by(tree):
+  listed = tree / 'join.txt'
+  listed.write_text("file 'a.mp4'\nfile 'day1/GX010001.MP4'\n")
+  found = finding.find(listed)
+  assert list(found.videos) == ['a', 'GX010001'] and not found.failures
+
+
+def test_a_dangling_link_says_where_it_leads(tmp_path):
+  (tmp_path / 'a.mp4').symlink_to('nowhere.mp4')
+  with pytest.raises(video_files.VideoError, match='a link to nowhere.mp4'):
+    finding.find(tmp_path / 'a.mp4')
