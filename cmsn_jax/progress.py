@@ -28,7 +28,7 @@ def bar(*args: Any, quiet: bool = False, **options: Any) -> tqdm.tqdm:
   if not quiet and not sys.stderr.isatty():
     options |= {
       'file': _Lines(),
-      'bar_format': _LINE,
+      'bar_format': options.get('bar_format', _LINE).replace('|{bar}|', ','),
       'delay': _EVERY_SEC,
       'mininterval': _EVERY_SEC,
       'maxinterval': 2 * _EVERY_SEC,

@@ -67,3 +67,12 @@ def test_a_long_video_moves_the_bar_before_it_is_done():
     bar.done('b')
     seen.append(bar._bar.n)
   assert seen == [40, 40, 100, 110, 150]
+
+
+def test_a_form_of_its_own_is_kept_without_a_terminal(capsys, monkeypatch):
+  monkeypatch.setattr(sys, 'stderr', _Terminal(sys.stderr, False))
+  monkeypatch.setattr(progress, '_EVERY_SEC', 0.0)
+  form = '{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}'
+  with progress.bar(total=45.4, desc='x', bar_format=form, miniters=0) as bar:
+    bar.update(15.200000000000001)
+  assert 'x:  33%, 15 of 45 s' in capsys.readouterr().err

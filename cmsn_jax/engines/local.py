@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Hashable, Sequence
 from multiprocessing import connection as connection_lib
 
@@ -143,6 +144,10 @@ def serve(descriptor: int) -> None:
   connection = connection_lib.Connection(descriptor)
   # Ctrl-C reaches the whole group; the parent decides and ends the worker.
   signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # Where in our code a video was read tells a user nothing.
+  warnings.formatwarning = lambda message, category, *_: (
+    f'{category.__name__}: {message}\n'
+  )
   reached, told = {}, 0.0
 
   def on_seconds(video_id, second):
