@@ -164,6 +164,7 @@ class _Choice:
     ]
     if missing:
       self._refuse(missing, chosen)
+    self._refuse_shares(chosen)
     return Columns(chosen, tuple(self._notes))
 
   def _refuse(self, missing, chosen):
@@ -185,6 +186,17 @@ class _Choice:
       f'{self._table.path}: found the columns {_listed(header)}, expected a '
       f'header row with {", ".join(self._needed)}: no {", ".join(missing)}{hint}'
     )
+
+  def _refuse_shares(self, chosen):
+    """Per cent are of each recording's length: no unit of time."""
+    for role in ('start', 'end', 'bout_duration', 'duration'):
+      column = chosen.get(role)
+      if column and role not in self._stated and '%' in column.name:
+        raise csv_tables.TableError(
+          f'{self._table.path}: {column.name!r} is a share of the recording, '
+          'expected times: multiply by its duration / 100 first; if the values '
+          f'are times all the same, say --columns={role}={column.name}'
+        )
 
   def _no_text(self, chosen) -> bool:
     """Whether no column is left that could be the label."""

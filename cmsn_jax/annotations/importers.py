@@ -9,11 +9,13 @@ import functools
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Mapping
 from types import ModuleType
 
 from cmsn_jax.annotations import (
   activitynet,
+  column_names,
   finishing,
   formats,
   imported,
@@ -24,6 +26,8 @@ from cmsn_jax.annotations import thumos14 as thumos14_files
 from cmsn_jax.files import csv_tables, json_files
 
 _MAX_FILES = 100_000
+# How far down a header is looked for, where the first row is none.
+_TITLE_LINES = 30
 
 thumos14 = thumos14_files.read
 
@@ -173,6 +177,19 @@ def recognise(file: sample_lib.Sample) -> tuple[str, str]:
   raise csv_tables.TableError(_unknown(file))
 
 
+def _header_below(file: sample_lib.Sample) -> int:
+  """The line of a header that stands below titles, or 0."""
+  for number, line in enumerate(file.lines[:_TITLE_LINES], 1):
+    names = re.split('[,;\t|]', line.lstrip('#% '))
+    roles = {
+      column_names.understand(k, name.strip(' "')).role
+      for k, name in enumerate(names)
+    }
+    if {'start', 'end'} <= roles and len(names) > 2:
+      return number
+  return 0
+
+
 def _unknown(file: sample_lib.Sample) -> str:
   problem = file.problem
   # What cannot be read at all, or is JSON or CSV but for a slip.
@@ -185,6 +202,13 @@ def _unknown(file: sample_lib.Sample) -> str:
     return str(problem)
   if file.table is not None and len(file.table.header) > 1:
     header = ', '.join(json_files.shown(n, 30) for n in file.table.header[:12])
+    below = _header_below(file)
+    if below:
+      return (
+        f'{file.path}: found the columns {header}, expected a header row with '
+        f'video, start, end, label: line {below} looks like one; delete the '
+        'lines above it (and a sign before its first name)'
+      )
     return (
       f'{file.path}: found the columns {header}, and know no table of that '
       'kind: expected a header row with video, start, end, label. Say what '

@@ -373,3 +373,25 @@ def test_csv_durations_that_contradict_the_files_are_errors(tmp_path):
   with pytest.raises(ValueError, match='a: the table says 20 s.*say 8 s') as e:
     read_csv(path, lengths=lengths)
   assert 'b: the table' not in str(e.value)
+
+
+@pytest.mark.parametrize('head', ['start %,end %', 'Start[%],End[%]'])
+def test_shares_of_a_recording_are_no_seconds(tmp_path, head):
+  path = tmp_path / 'a.csv'
+  path.write_text(f'video,{head},label\nv1,1.5,4,run\n')
+  with pytest.raises(ValueError, match='is a share of the recording'):
+    importers.convert(path)
+
+
+@pytest.mark.parametrize(
+  ('text', 'line'),
+  [
+    ('Experiment 12, coder AB\n\nvideo,start,end,label\nv1,1,2,a\n', 3),
+    ('#video,start,end,label\nv1,1,2,a\nv1,3,4,a\n', 1),
+  ],
+)
+def test_a_header_below_titles_is_pointed_at(tmp_path, text, line):
+  path = tmp_path / 'a.csv'
+  path.write_text(text)
+  with pytest.raises(ValueError, match=f'line {line} looks like one'):
+    importers.convert(path)
