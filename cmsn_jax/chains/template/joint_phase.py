@@ -14,7 +14,7 @@ from absl import logging
 
 from cmsn_jax import segments
 from cmsn_jax.chains import protocol
-from cmsn_jax.chains.template import derive
+from cmsn_jax.chains.template import derive, losses
 from cmsn_jax.chains.template import networks as networks_lib
 from cmsn_jax.data import augmentation, training_data
 from cmsn_jax.data import windows as windows_lib
@@ -166,7 +166,7 @@ def _label_weights(config, data, numbers):
 
 
 def _counts(config, networks):
-  """Batch -> `networks.Counts` of each member, [m]."""
+  """Batch -> `losses.Counts` of each member, [m]."""
   parts, members = config.train.accumulate, networks.count
 
   def count(batch):
@@ -177,7 +177,7 @@ def _counts(config, networks):
         for name in ('known', 'judged', 'tiou', 'proposal_labels')
       },
     )
-    found = jax.vmap(jax.vmap(networks_lib.counts))(shares)
+    found = jax.vmap(jax.vmap(losses.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)
 
   return count
@@ -185,9 +185,9 @@ def _counts(config, networks):
 
 def loss_weights(
   config: ml_collections.ConfigDict,
-) -> networks_lib.LossWeights:
+) -> losses.LossWeights:
   """Of the parts of the loss, as a config has them."""
-  return networks_lib.LossWeights(
+  return losses.LossWeights(
     stages=config.template.stage_weight,
     actions=config.template.action_weight,
     match=config.template.match_weight,
@@ -211,7 +211,7 @@ def _loss(config, networks):
     # One after the other, unrolled: a vmapped convolution becomes a grouped
     # one, and inside a loop CPUs compute convolutions four times slower.
     results = [
-      networks_lib.loss(
+      losses.loss(
         networks.model,
         *networks_lib.member((params, shares), index),
         jax.random.fold_in(key, index),

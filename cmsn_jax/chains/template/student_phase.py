@@ -17,6 +17,7 @@ from absl import logging
 
 from cmsn_jax.chains import protocol
 from cmsn_jax.chains.template import joint_phase
+from cmsn_jax.chains.template import losses as losses_lib
 from cmsn_jax.chains.template import networks as networks_lib
 
 # Share of a second window that is laid over the first: up to half.
@@ -92,7 +93,7 @@ def _loss(config, model):
       inputs, mask, proposals, train=True, rngs={'dropout': dropout},
     )  # fmt: skip
     valid = mask.astype(jnp.float32)
-    parts = networks_lib.LossWeights(
+    parts = losses_lib.LossWeights(
       _cross_entropy(model.stages(encoding), taught.stages, valid),
       _cross_entropy(encoding.actions, taught.actions, valid),
       optax.sigmoid_binary_cross_entropy(outputs.logits, taught.match).mean(),

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cmsn_jax.chains.template import networks
+from cmsn_jax.chains.template import losses, networks
 from cmsn_jax.settings import default, plus
 from cmsn_jax.stages import cosine_margin
 
@@ -80,11 +80,11 @@ def test_loss_is_the_weighted_sum_and_every_parameter_learns():
   model, batch = make(dropout=0.0, num_actions=3), batch_of()
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
-  weights = networks.LossWeights(0.5, 0.3, 4.0, 1.0)
+  weights = losses.LossWeights(0.5, 0.3, 4.0, 1.0)
 
   @jax.jit
   def run(params):
-    return jax.value_and_grad(networks.loss, argnums=1, has_aux=True)(
+    return jax.value_and_grad(losses.loss, argnums=1, has_aux=True)(
       model, params, batch, jax.random.key(0), margins, weights
     )
 
@@ -128,11 +128,11 @@ def test_empty_window_gives_finite_gradients():
   batch['mask'] = batch['known'] = jnp.array([[True] * 20, [False] * 20])
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
-  weights = networks.LossWeights()
+  weights = losses.LossWeights()
 
   @jax.jit
   def total(params):
-    return networks.loss(
+    return losses.loss(
       model, params, batch, jax.random.key(0), margins, weights
     )[0]
 
@@ -218,7 +218,7 @@ def test_counts_are_what_the_means_are_over():
   mask[1] = False
   batch['mask'] = batch['known'] = jnp.asarray(mask)
   batch['tiou'] = jnp.asarray([[0.1, 0.41, 0.9], [0.9, 0.9, 0.9]], jnp.float32)
-  found = networks.counts(batch)
+  found = losses.counts(batch)
   # The second window has no valid snippet: its proposals teach nothing.
   assert [float(x) for x in found] == [7.0, 3.0, 2.0, 0.0]
 
@@ -230,13 +230,13 @@ def test_parts_of_a_batch_add_up_to_the_whole():
   batch['mask'] = batch['known'] = jnp.asarray(mask)
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
-  weights = networks.LossWeights()
+  weights = losses.LossWeights()
   key = jax.random.key(0)
-  whole, parts = networks.loss(model, params, batch, key, margins, weights)
-  totals = networks.counts(batch)
+  whole, parts = losses.loss(model, params, batch, key, margins, weights)
+  totals = losses.counts(batch)
   halves = [{k: v[a : a + 2] for k, v in batch.items()} for a in (0, 2)]
   split = [
-    networks.loss(model, params, half, key, margins, weights, totals=totals)
+    losses.loss(model, params, half, key, margins, weights, totals=totals)
     for half in halves
   ]
   np.testing.assert_allclose(sum(s[0] for s in split), whole, rtol=1e-5)
@@ -259,12 +259,12 @@ def test_what_is_unknown_has_no_part_in_the_loss():
   model, batch = make(num_actions=3), batch_of()
   params = init(model, batch)
   margins = cosine_margin.margin_matrix()
-  weights = networks.LossWeights()
+  weights = losses.LossWeights()
   batch['known'] = batch['known'].at[:, 8:].set(False)
   batch['judged'] = batch['judged'].at[:, 0].set(False)
 
   def loss(changed):
-    return networks.loss(
+    return losses.loss(
       model, params, changed, jax.random.key(1), margins, weights
     )
 
@@ -283,5 +283,5 @@ def test_what_is_unknown_has_no_part_in_the_loss():
   # The snippets are still there to be seen.
   changed = batch | {'inputs': batch['inputs'].at[:, 9].add(3.0)}
   assert loss(changed)[0] != expected[0]
-  found = networks.counts(batch)
+  found = losses.counts(batch)
   assert (found.snippets, found.proposals) == (16, 4)
