@@ -171,7 +171,13 @@ def _counts(config, networks):
 
   def count(batch):
     shares = jax.tree.map(
-      lambda x: x.reshape(parts, members, -1, *x.shape[1:]),
+      lambda x: x.reshape(
+        # Not -1, which no array without numbers can have: labels left out.
+        parts,
+        members,
+        len(x) // (parts * members),
+        *x.shape[1:],
+      ),  # fmt: skip
       {
         name: batch[name]
         for name in ('known', 'judged', 'tiou', 'proposal_labels')

@@ -256,6 +256,20 @@ def test_biases_of_stacked_members_do_not_decay(data):
   assert decayed == wanted and len(decayed) < len(flat)
 
 
+def test_counts_of_a_batch_without_labels(data):
+  # An array without numbers cannot be reshaped to -1.
+  config = derive.derive(small(label_weight=0.0), data)
+  phase = joint_phase.joint(_job(config, data, 16))
+  batch = {
+    'known': np.ones((4, 8), bool),
+    'judged': np.ones((4, 3), bool),
+    'tiou': np.zeros((4, 3)),
+    'proposal_labels': np.zeros((4, 3, 0)),
+  }
+  counts = phase.counts(jax.tree.map(jnp.asarray, batch))
+  assert counts.snippets.tolist() == [16, 16]
+
+
 def test_trains_and_finds_instances(data, tmp_path):
   config = derive.derive(small(), data)
   result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
