@@ -134,8 +134,7 @@ def propose(
     own = _not_of_others(own, opened, results, failures, output)
     run(own, predict, results, failures, seconds, save_stages, source, quiet,
         opened.identify)  # fmt: skip
-  if settings != final_list.NO_LIMITS:
-    left.tell()
+  left.tell(settings)
   results.finish()
   result_files.join(output, shard[1], identity, csv)
   return failures
@@ -161,7 +160,7 @@ class _Left:
   """What the limits of a final list leave, counted."""
 
   def __init__(self):
-    self._all, self._kept = 0, {}
+    self._all, self._kept, self._silent = 0, {}, []
 
   def limit(self, video_id, found, duration_sec, settings):
     proposals = found.proposals
@@ -169,12 +168,25 @@ class _Left:
       proposals.segments, proposals.scores, duration_sec, settings
     )
     self._all += len(proposals.scores)
+    if not len(proposals.scores):
+      self._silent.append(video_id)
     self._kept[video_id] = len(kept)
     return found.take(kept)
 
-  def tell(self):
+  def tell(self, settings):
+    if self._silent:
+      logging.warning(
+        'nothing is proposed for %d of %d videos: %s%s. The model sees nothing '
+        'like what it learned: another kind of recording, another rate or other '
+        'features?', len(self._silent), len(self._kept),
+        ', '.join(self._silent[:10]), ' ...' if len(self._silent) > 10 else '',
+      )  # fmt: skip
+    if settings == final_list.NO_LIMITS:
+      return
     none = sorted(name for name, count in self._kept.items() if not count)
-    logging.info(
+    # Nothing at all is hardly what was meant.
+    say = logging.info if any(self._kept.values()) else logging.warning
+    say(
       'final list: %d of %d proposals of %d videos%s',
       sum(self._kept.values()), self._all, len(self._kept),
       f'; none in {len(none)} of them: {", ".join(none[:5])}' if none else '',
@@ -243,13 +255,10 @@ def run(
   todo = [v for v in video_ids if v not in results.done]
   if len(todo) < len(video_ids):
     logging.info('%d videos are done already', len(video_ids) - len(todo))
-  empty = []
   with progress.VideoBar(
     {v: seconds[v] for v in todo}, 'propose', quiet
   ) as bar:
     for video_id, found in predict(todo, bar):
-      if not len(found.proposals.scores):
-        empty.append(video_id)
       if save_stages and found.probabilities is not None:
         file = os.path.join(save_stages, f'{video_id}.npz')
         _write_stages(file, found.probabilities, source, video_id)
@@ -258,13 +267,6 @@ def run(
     # Nothing more is to come of these.
     for video_id in set(todo) & set(failures):
       bar.done(video_id)
-  if empty:
-    logging.warning(
-      'nothing is proposed for %d of %d videos: %s%s. The model sees nothing like '
-      'what it learned: another kind of recording, another rate or other '
-      'features?', len(empty), len(todo), ', '.join(empty[:10]),
-      ' ...' if len(empty) > 10 else '',
-    )  # fmt: skip
   for video_id, error in failures.items():
     logging.error('%s: %s', video_id, error)
 

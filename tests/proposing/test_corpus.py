@@ -3,7 +3,6 @@ import contextlib
 import numpy as np
 import pytest
 
-from cmsn_jax.chains import prediction
 from cmsn_jax.engines import engine
 from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import corpus, inputs, result_files
@@ -135,28 +134,6 @@ def test_a_video_that_fails_on_the_way_ends_at_its_end(monkeypatch, tmp_path):
     identities.of,
   )  # fmt: skip
   assert reached == {'a': True}
-
-
-@pytest.mark.slow
-def test_videos_without_a_proposal_are_said(tmp_path, caplog):
-  # A model on a foreign clip wrote an empty list without a word.
-  none = proposal_files.Proposals(np.zeros((0, 2)), np.zeros(0))
-  one = proposal_files.Proposals(np.array([[0.0, 1.0]]), np.array([0.5]))
-
-  def predict(todo, bar):
-    for video_id in todo:
-      found = one if video_id == 'b' else none
-      yield video_id, prediction.Prediction(found, None)
-
-  for name in 'abc':
-    (tmp_path / name).write_text(name)
-  results = result_files.Results(tmp_path / 'p.json', 'model')
-  with caplog.at_level('WARNING'):
-    corpus.run(
-      list('abc'), predict, results, {}, dict.fromkeys('abc', 9.0), None, None,
-      True, lambda name: identities.of(tmp_path / name),
-    )  # fmt: skip
-  assert 'nothing is proposed for 2 of 3 videos: a, c.' in caplog.text
 
 
 def test_features_of_another_width_or_rate_are_refused(run, tmp_path):

@@ -85,6 +85,41 @@ def test_exactly_the_bouts_and_nothing(hours, tmp_path):
   assert found['empty'].segments.shape == (0, 2)
 
 
+@pytest.mark.parametrize(
+  ('settings', 'silent', 'warned'),
+  [
+    (
+      final_list.NO_LIMITS,
+      True,
+      'nothing is proposed for 1 of 2 videos: empty',
+    ),
+    (final_list.Settings(min_score=2), False, 'final list: 0 of 415 proposals'),
+    (final_list.Settings(min_score=0.85), False, ''),
+  ],
+)
+def test_an_empty_list_is_said_to_be_of_the_model_or_of_the_limits(
+  hours, tmp_path, caplog, settings, silent, warned
+):
+  folder, run = hours
+  made = run.predictor.propose
+
+  def propose(source, video_ids, on_error=None):
+    for video_id, found in made(source, video_ids):
+      none = video_id == 'empty' and silent
+      yield video_id, found.take(np.arange(0)) if none else found
+
+  run.predictor.propose = propose
+  if not silent:
+    (folder / 'empty.npy').unlink()
+  with caplog.at_level('WARNING'):
+    _propose(hours, tmp_path / 'p.json', settings)
+  assert (
+    [r.getMessage() for r in caplog.records] == []
+    if not warned
+    else (warned in caplog.text and len(caplog.records) == 1)
+  )
+
+
 def test_so_many_a_minute(hours, tmp_path):
   found = _propose(
     hours, tmp_path / 'p.json', final_list.Settings(max_per_minute=0.05)
