@@ -158,6 +158,18 @@ def deal(
   return tuple(dealt)
 
 
+def _check_instances(videos, groups, folds):
+  """Checks that each fold's run has instances to learn from."""
+  having = {groups[k] for k, video in videos.items() if len(video.segments)}
+  for number, held in enumerate(folds):
+    if having <= set(held):
+      raise ValueError(
+        f'all instances are in recordings of fold {number} (groups '
+        f'{", ".join(sorted(having)[:5])}), so that the run which is to propose '
+        'for them has none to learn from; choose a finer --group or more --folds'
+      )
+
+
 def plan(
   config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
@@ -188,6 +200,7 @@ def plan(
   groups = groups_of(videos, pattern)
   seconds = {k: float(v.duration_sec) for k, v in videos.items()}
   folds = deal(groups, seconds, count)
+  _check_instances(videos, groups, folds)
   others = len(data.annotations.videos) - len(videos)
   logging.info(
     '%d recordings in %d groups and %d folds%s', len(videos),

@@ -297,6 +297,29 @@ def test_a_plan_deals_all_recordings_and_trains_nothing(tmp_path):
   assert cross_validation.read_fold(chosen, 0, tmp_path) is None
 
 
+def test_a_fold_that_holds_all_instances_is_named_before_any_is_trained(
+  tmp_path,
+):
+  config = recipe.get_config()
+  chosen = cross_validation.plan(config, tmp_path, 2, '')
+  kept = min(chosen.videos)
+  config.data.annotations = str(tmp_path / 'one.json')
+  config.data.features = str(tmp_path / 'generated' / 'features')
+  videos = {
+    k: v
+    if k == kept
+    else dataclasses.replace(v, segments=np.zeros((0, 2)), labels=())
+    for k, v in chosen.videos.items()
+  }
+  videos[kept] = dataclasses.replace(videos[kept], subset='training')
+  activitynet.write(
+    config.data.annotations, activitynet.Annotations('', videos)
+  )
+  with pytest.raises(ValueError, match=rf'of fold \d \(groups {kept}\)'):
+    cross_validation.plan(config, tmp_path, 2, '')
+  assert not list(tmp_path.glob('fold_*'))
+
+
 def test_a_fold_is_judged_by_its_own_recordings_alone(tmp_path):
   chosen = cross_validation.plan(recipe.get_config(), tmp_path, 2, '')
   judged = [k for k, g in chosen.groups.items() if g in chosen.folds[0]]
