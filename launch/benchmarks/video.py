@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 import numpy as np
+from absl import logging
 
 from cmsn_jax.features import packing, video_features
 from cmsn_jax.features.backbones import inception3d
@@ -126,6 +127,8 @@ def _noted(row, alternative, missing, seconds):
   speed = f'{seconds / row["ours_s"]:.3g} times real time a core'
   parts = [f'CPU seconds; {speed}', row['note'], missing]
   row['note'] = '; '.join(part for part in parts if part)
+  # The suite takes minutes: each row is told when it is there.
+  logging.info('%s: %.3g s; %s', row['work'], row['ours_s'], row['note'])
   return row
 
 
