@@ -45,17 +45,17 @@ def _trained(config, params, pool, dim=_WIDTH, fps=8.0, sidecar=None):
   )
 
 
-def _paper(stitch, evaluator=True):
+def _paper(stitch, evaluator=True, dim=_WIDTH, **about):
   config = rat_social.get_config('smoke')
   config.windows.length = 32
   config.proposals.stitch = stitch
   config.data.pool_deviation = False
   model = registry.predictor(config, {}).networks
   keys = jax.random.split(jax.random.key(0))
-  params = {'stages': model.init_stages(keys[0], 32, (_WIDTH,))}
+  params = {'stages': model.init_stages(keys[0], 32, (dim,))}
   if evaluator:
     params['evaluator'] = model.init_evaluator(keys[1], config.stages.width)
-  return _trained(config, params, 1)
+  return _trained(config, params, 1, dim, **about)
 
 
 def _template(dim=_WIDTH, **about):
