@@ -67,8 +67,8 @@ def serialized(function: Callable[..., Any], specs: tuple[Any, ...]) -> bytes:
 @contextlib.contextmanager
 def _quiet():
   """Without notes of its steps, and of types that a reader infers."""
-  # jax2onnx speaks through absl's logger, too.
-  names = ('jax2onnx', 'onnx_ir', 'absl')
+  # jax2onnx speaks through the root logger, too.
+  names = ('jax2onnx', 'onnx_ir', None)
   loggers = [logging.getLogger(name) for name in names]
   levels = [logger.level for logger in loggers]
   for logger in loggers:
