@@ -75,12 +75,10 @@ def main(argv):
 
 
 def _run(row, seed, folder, ans):
-  """AR of one variant at each AN."""
-  from cmsn_jax.annotations import activitynet
-  from cmsn_jax.evaluation import metrics
+  """AR of one variant at each AN, and its mAP; None where it has none."""
   from cmsn_jax.proposing import inputs
   from cmsn_jax.runs import trained as trained_lib
-  from cmsn_jax.training import loop, setup
+  from cmsn_jax.training import held_out, loop, setup
 
   config = _CONFIG.value.copy_and_resolve_references()
   config.update_from_flattened_dict(row.changes)
@@ -98,19 +96,10 @@ def _run(row, seed, folder, ans):
       source = inputs.open_source(
         trained, config.data.videos, None, {}, stack
       ).source
-    found = {
-      video_id: (p.proposals.segments, p.proposals.scores)
-      for video_id, p in trained.predictor.propose(source, videos)
-    }
-  truth = {video_id: video.segments for video_id, video in videos.items()}
-  result = metrics.evaluate(
-    found,
-    truth,
-    ignore=activitynet.unknown(videos),
-    protocol=_PROTOCOL.value,
-    ans=ans,
-  )
-  return [result.ar_at_an[an] for an in ans]
+    found = dict(trained.predictor.propose(source, videos))
+  result = held_out.recall(videos, found, protocol=_PROTOCOL.value, ans=ans)
+  labels = held_out.labels_judged(videos, found)
+  return [*(result.ar_at_an[an] for an in ans), labels.get('map')]
 
 
 def _workdir(row, seed, folder):
@@ -132,10 +121,10 @@ def _workdir(row, seed, folder):
 
 
 def _table(rows, ans):
-  """Markdown: mean, and spread (max - min) over the seeds."""
+  """Markdown: mean, and half the spread (max - min) over the seeds."""
   lines = [
-    '| variant | ' + ' | '.join(f'AR@{an}' for an in ans) + ' |',
-    '|---' * (1 + len(ans)) + '|',
+    '| variant | ' + ' | '.join(f'AR@{an}' for an in ans) + ' | mAP |',
+    '|---' * (2 + len(ans)) + '|',
   ]
   for name, runs in rows.items():
     cells = []

@@ -3,8 +3,15 @@
 import os
 import pathlib
 
-import jax
-import pytest
+# Most of a test's time went into XLA making programs fast that run once on
+# networks of a few numbers. Processes that tests start inherit it; what is set
+# outside comes last and wins.
+os.environ['XLA_FLAGS'] = ' '.join(
+  ['--xla_backend_optimization_level=0', os.environ.get('XLA_FLAGS', '')]
+).strip()
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

@@ -24,6 +24,7 @@ class Row:
     num_proposals: of them all.
     protocol: of the recall.
     subset: of the annotations; '' the held-out videos of the run.
+    average_map: mAP over tIoU .3:.1:.7; None of a chain that names nothing.
   """
 
   chain: str
@@ -38,6 +39,7 @@ class Row:
   num_proposals: int
   protocol: str
   subset: str
+  average_map: float | None = None
 
   def to_json(self) -> dict[str, Any]:
     """As plain values; the numbers of proposals are text."""
@@ -54,21 +56,24 @@ class Row:
       values: of a file; further keys are left out.
     """
     names = {field.name for field in dataclasses.fields(cls)} - {'chain'}
-    known = {name: values[name] for name in names}
+    # What was measured before mAP was has none.
+    known = {name: values[name] for name in names - {'average_map'}}
+    known['average_map'] = values.get('average_map')
     known['ar_at_an'] = {int(k): v for k, v in values['ar_at_an'].items()}
     return cls(chain=chain, **known)
 
 
 def table(rows: Sequence[Row], ans: Sequence[int]) -> str:
-  """Markdown: recall, parameters, times and memory of each chain.
+  """Markdown: recall, mAP, parameters, times and memory of each chain.
 
   Args:
     rows: from top to bottom, evaluated alike.
     ans: numbers of proposals.
   """
   heads = (
-    'chain', *(f'AR@{an}' for an in ans), 'parameters', 'training, CPU s',
-    'proposing, CPU s an hour', 'peak memory, training / proposing',
+    'chain', *(f'AR@{an}' for an in ans), 'mAP', 'parameters',
+    'training, CPU s', 'proposing, CPU s an hour',
+    'peak memory, training / proposing',
   )  # fmt: skip
   lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
   for row in rows:
@@ -78,8 +83,9 @@ def table(rows: Sequence[Row], ans: Sequence[int]) -> str:
       for size in (row.train_peak_bytes, row.propose_peak_bytes)
     )
     cells = (
-      row.chain, *recall, f'{row.parameters:,}', f'{row.train_cpu_sec:.0f}',
-      f'{row.propose_cpu_sec_per_hour:.1f}', f'{memory} GB',
+      row.chain, *recall, _recall(row.average_map), f'{row.parameters:,}',
+      f'{row.train_cpu_sec:.0f}', f'{row.propose_cpu_sec_per_hour:.1f}',
+      f'{memory} GB',
     )  # fmt: skip
     lines.append(f'| {" | ".join(cells)} |')
   if rows:

@@ -13,10 +13,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from cmsn_jax.evaluation import comparison, metrics
+from cmsn_jax.evaluation import comparison
 from cmsn_jax.files import replacing
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.training import loop, memory, setup
+from cmsn_jax.training import held_out, loop, memory, setup
 
 _COSTS = 'compare_costs.json'
 _ROW = 'compare.json'
@@ -92,13 +92,9 @@ def measure(
   for _ in propose(data.source, [longest]):
     pass
   before = time.process_time()
-  found = {
-    video_id: (one.proposals.segments, one.proposals.scores)
-    for video_id, one in propose(data.source, videos)
-  }
+  found = dict(propose(data.source, videos))
   spent = time.process_time() - before
-  truth = {video_id: video.segments for video_id, video in videos.items()}
-  result = metrics.evaluate(found, truth, protocol=protocol, ans=ans)
+  result = held_out.recall(videos, found, protocol=protocol, ans=ans)
   hours = sum(map(data.source.num_snippets, videos)) / (
     3600 * data.source.feature_fps
   )
@@ -106,6 +102,7 @@ def measure(
   row = comparison.Row(
     chain=config.chain,
     ar_at_an={an: _plain(result.ar_at_an[an]) for an in ans},
+    average_map=held_out.labels_judged(videos, found).get('map'),
     parameters=sum(
       int(np.size(x)) for x in jax.tree.leaves(trained.predictor.params)
     ),
@@ -114,8 +111,8 @@ def measure(
     train_peak_bytes=costs.get('train_peak_bytes', 0),
     propose_peak_bytes=memory.peak_bytes(),
     num_videos=len(videos),
-    num_ground_truth=sum(map(len, truth.values())),
-    num_proposals=sum(len(scores) for _, scores in found.values()),
+    num_ground_truth=sum(len(video.segments) for video in videos.values()),
+    num_proposals=sum(len(one.proposals.scores) for one in found.values()),
     protocol=protocol,
     subset=subset,
   )

@@ -88,10 +88,10 @@ def evaluate(
     probabilities = np.concatenate(probabilities)
     accuracies = _accuracies(labels, probabilities.argmax(axis=1))
     margins = _margins(labels, probabilities)
-  recall = {}
+  judgements = {}
   if any(len(video.segments) for video in data.held_out.values()):
-    recall = _average_recall(data, found, protocol, ans, best_ans)
-    recall |= labels_judged(data.held_out, found)
+    judgements = _average_recall(data, found, protocol, ans, best_ans)
+    judgements |= labels_judged(data.held_out, found)
   else:
     calibrate = False
     logging.warning(
@@ -106,7 +106,7 @@ def evaluate(
     of_labels = fit_label_calibration(data.held_out, found)
   return Evaluation(
     {
-      **recall,
+      **judgements,
       **accuracies,
       'proposals_per_video': float(
         np.mean([len(p.proposals.scores) for p in found.values()])
@@ -165,14 +165,32 @@ def predictions(
   }
 
 
-def _average_recall(data, found, protocol, ans, best_ans):
-  result = metrics.evaluate(
+def recall(
+  videos: Mapping[str, Any],
+  found: Mapping[str, prediction_lib.Prediction],
+  *,
+  protocol: str,
+  ans: tuple[int, ...],
+) -> metrics.Metrics:
+  """What `metrics.evaluate` says of predictions; unknown spans do not count.
+
+  Args:
+    videos: with their instances, by id.
+    found: by video id.
+    protocol: see `metrics.evaluate`.
+    ans: numbers of proposals.
+  """
+  return metrics.evaluate(
     {k: (p.proposals.segments, p.proposals.scores) for k, p in found.items()},
-    {k: video.segments for k, video in data.held_out.items()},
-    ignore=activitynet.unknown(data.held_out),
+    {k: video.segments for k, video in videos.items()},
+    ignore=activitynet.unknown(videos),
     protocol=protocol,
     ans=ans,
   )
+
+
+def _average_recall(data, found, protocol, ans, best_ans):
+  result = recall(data.held_out, found, protocol=protocol, ans=ans)
   # Where fewer proposals are made than an AN asks for, all of them count.
   last = float(result.curve_ar[-1]) if len(result.curve_ar) else 0.0
   values = {

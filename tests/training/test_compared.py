@@ -44,6 +44,7 @@ def test_a_run_that_was_stopped_adds_up(config, tmp_path, monkeypatch):
   assert row.chain == 'tag' and set(row.ar_at_an) == {5, 10}
   assert row.train_cpu_sec == second['train_cpu_sec']
   assert row.propose_cpu_sec_per_hour > 0 and row.num_proposals > 0
+  assert row.average_map is None  # The chain names nothing.
   kept = json.loads((tmp_path / 'compare.json').read_text())
   assert kept['parameters'] == row.parameters > 1000
   with pytest.raises(ValueError, match='give --subset'):

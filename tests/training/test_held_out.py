@@ -247,6 +247,12 @@ def test_where_nobody_looked_counts_neither_for_nor_against():
 
   plain, judged = judge(video), judge(known)
   assert plain.metrics['ar_1'] == 0.0 and judged.metrics['ar_1'] == 1.0
+  # What launch.compare and launch.ablate measure is the same.
+  for one, expected in ((video, 0.0), (known, 1.0)):
+    measured = held_out.recall(
+      {'v': one}, {'v': found}, protocol='top_k', ans=(1,)
+    )
+    assert measured.ar_at_an[1] == expected
   labels = targets.stage_labels(video.segments, 100, _FPS)
   assert judged.metrics['stage_accuracy'] == np.mean(labels[:50] == 0)
   assert len(judged.margins) == 50 and len(plain.margins) == 100
