@@ -80,8 +80,13 @@ def main(argv):
     )
   video_flags.apply()
   session = session_lib.Session(
-    _gather(), _OUTPUT.value, threshold=_THRESHOLD.value
+    _gather(),
+    _OUTPUT.value,
+    threshold=_THRESHOLD.value,
+    unchanged=_read_files(),
   )
+  if _FORMAT.value:
+    session.check_export(_FORMAT.value)
   _say(session)
   serving.serve(
     session,
@@ -90,19 +95,23 @@ def main(argv):
     ready=_ready,
   )
   if _FORMAT.value and not session.read_only:
-    path = output.export(
-      _OUTPUT.value, _FORMAT.value, session.recordings, session.given.sources
-    )
-    print(f'wrote {path}')
+    print(f'wrote {session.export(_FORMAT.value)}')
   print(f'{session.number} actions in {session.journal.path}')
   return 0
 
 
+def _read_files():
+  given = [
+    _PROPOSALS.value, _ANNOTATIONS.value, _VIDEOS.value, _FEATURES.value,
+    _STAGES.value, *_MEMBERS.value,
+  ]  # fmt: skip
+  return [path for path in given if path]
+
+
 def _keep_inputs_apart():
   target = os.path.realpath(_OUTPUT.value)
-  given = [_PROPOSALS.value, _ANNOTATIONS.value, *_MEMBERS.value]
-  for path in given:
-    if path and os.path.realpath(path) == target:
+  for path in _read_files():
+    if os.path.realpath(path) == target:
       raise ValueError(
         f'--output={_OUTPUT.value} is one of the files that are read, which '
         'are never changed; name another file'

@@ -21,7 +21,7 @@ STATUSES = ('open', 'given', 'accepted', 'rejected')
 KEPT = ('given', 'accepted')
 # Two cuts of a frame's length leave something to look at on either side.
 _SHORTEST_SEC = 1e-3
-_DONE = '#done'
+_DONE, _MARKED = '#done', '#marked'
 
 
 # Start and end, seconds.
@@ -54,7 +54,8 @@ class ActionError(ValueError):
   """An action that cannot be done; nothing was changed."""
 
 
-# Key (an item's id, or '#done') -> what it was and what it is; None: not there.
+# Key (an item's id, '#done', '#marked') -> what it was and what it is; None: not
+# there.
 Patch = dict[str, tuple[Any, Any]]
 
 
@@ -65,12 +66,15 @@ class Recording:
   Attributes:
     items: by id.
     done: all of it was looked at.
-    seen: spans that were looked at beside those of decided items, in seconds.
+    seen: spans that were looked at beside those of decided items, in seconds:
+      what was played, which nobody needs to undo.
+    marked: spans that somebody said to have looked at, which can be undone.
   """
 
   items: dict[str, Item]
   done: bool = False
   seen: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+  marked: tuple[Span, ...] = ()
   _past: list[Patch] = dataclasses.field(default_factory=list)
   _future: list[Patch] = dataclasses.field(default_factory=list)
 
@@ -123,8 +127,8 @@ class Recording:
   def copied(self) -> 'Recording':
     """As it is now, whatever is done to this one."""
     return Recording(
-      dict(self.items), self.done, list(self.seen), list(self._past),
-      list(self._future),
+      dict(self.items), self.done, list(self.seen), self.marked,
+      list(self._past), list(self._future),
     )  # fmt: skip
 
   def _back(self) -> Patch:
@@ -145,12 +149,16 @@ class Recording:
     return patch
 
   def _value(self, key: str) -> Any:
-    return self.done if key == _DONE else self.items.get(key)
+    if key == _DONE:
+      return self.done
+    return self.marked if key == _MARKED else self.items.get(key)
 
   def _apply(self, patch: Patch) -> None:
     for key, (_, after) in patch.items():
       if key == _DONE:
         self.done = after
+      elif key == _MARKED:
+        self.marked = after
       elif after is None:
         del self.items[key]
       else:
@@ -227,19 +235,26 @@ def _label(action: Mapping[str, Any]) -> str:
 def _spans(action: Mapping[str, Any]) -> list:
   spans = action.get('segments')
   if not isinstance(spans, list) or not spans:
-    raise ActionError('"seen" needs "segments", a list of [start, end]')
+    raise ActionError(
+      f'"{action["action"]}" needs "segments", a list of [start, end]'
+    )
   return spans
+
+
+def _chosen(recording, action) -> dict[str, Item]:
+  """The segments that an action is about: "items", or the one "item"."""
+  keys = action.get('items') or [action.get('item')]
+  if not isinstance(keys, list):
+    raise ActionError('"items" must be a list of segments')
+  return {key: recording.item(key) for key in keys}
 
 
 def _decided(status: str) -> Callable:
   def make(recording, action, number):
     del number
-    keys = action.get('items') or [action.get('item')]
-    if not isinstance(keys, list):
-      raise ActionError('"items" must be a list of segments')
     return {
-      key: recording.item(key)._replace(status=status, by=_by(action))
-      for key in keys
+      key: item._replace(status=status, by=_by(action))
+      for key, item in _chosen(recording, action).items()
     }
 
   return make
@@ -267,11 +282,10 @@ def _change(recording, action, number):
 
 def _name(recording, action, number):
   del number
-  key = action.get('item')
+  changed = {'label': _label(action), 'status': 'accepted', 'by': _by(action)}
   return {
-    key: recording.item(key)._replace(
-      label=_label(action), status='accepted', by=_by(action)
-    )
+    key: item._replace(**changed)
+    for key, item in _chosen(recording, action).items()
   }
 
 
@@ -326,6 +340,13 @@ def _set_done(recording, action, number):
   return {_DONE: value}
 
 
+def _look(recording, action, number):
+  del number
+  return {
+    _MARKED: tuple(union([*recording.marked, *map(span, _spans(action))]))
+  }
+
+
 _ACTIONS = {
   'accept': _decided('accepted'),
   'reject': _decided('rejected'),
@@ -336,5 +357,6 @@ _ACTIONS = {
   'split': _split,
   'merge': _merge,
   'done': _set_done,
+  'look': _look,
 }
 ACTIONS = (*_ACTIONS, 'seen', 'undo', 'redo')

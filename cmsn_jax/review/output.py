@@ -44,7 +44,7 @@ def looked_at(
     for item in recording.items.values()
     if item.status in ('accepted', 'rejected')
   ]
-  spans = [*source.annotated, *recording.seen, *decided]
+  spans = [*source.annotated, *recording.seen, *recording.marked, *decided]
   found = edits.union(spans, _LEAST_GAP_SEC)
   return [
     (start, min(end, source.duration_sec))
@@ -146,6 +146,20 @@ def write(path: json_files.PathLike, found: dict[str, Any]) -> None:
     file.write('\n')
 
 
+def target(path: json_files.PathLike, kind: str) -> str:
+  """The file or folder that `export` writes beside the output `path`.
+
+  Raises:
+    ValueError: on an unknown format.
+  """
+  if kind not in FORMATS:
+    raise ValueError(
+      f'format must be one of {", ".join(FORMATS)}, got {kind!r}'
+    )
+  stem = os.path.splitext(os.fspath(path))[0]
+  return stem + _SUFFIXES.get(kind, f'_{kind}')
+
+
 def export(
   path: json_files.PathLike,
   kind: str,
@@ -164,12 +178,7 @@ def export(
   Raises:
     ValueError: on an unknown format, or without any annotation.
   """
-  if kind not in FORMATS:
-    raise ValueError(
-      f'format must be one of {", ".join(FORMATS)}, got {kind!r}'
-    )
-  stem = os.path.splitext(os.fspath(path))[0]
-  target = stem + _SUFFIXES.get(kind, f'_{kind}')
+  written = target(path, kind)
   videos, about = {}, {}
   for recording_id, recording in recordings.items():
     source, items = sources[recording_id], kept(recording)
@@ -191,8 +200,8 @@ def export(
     )
   if not videos:
     raise ValueError('nothing is accepted yet, so there is nothing to write')
-  event_formats.write(target, kind, videos, about)
-  return target
+  event_formats.write(written, kind, videos, about)
+  return written
 
 
 def check(path: json_files.PathLike) -> activitynet.Annotations:

@@ -313,12 +313,7 @@ class _Handlers:
   async def export(self, request: Request) -> Response:
     body = await _body(request)
     try:
-      path = output.export(
-        self._session.path,
-        str(body.get('format', '')),
-        self._session.recordings,
-        self._session.given.sources,
-      )
+      path = self._session.export(str(body.get('format', '')))
     except ValueError as error:
       raise edits.ActionError(str(error)) from None
     return _json({'path': path})
@@ -344,6 +339,8 @@ async def _body(request: Request) -> dict[str, Any]:
     chunks.append(chunk)
   try:
     found = json.loads(b''.join(chunks))
+    # NaN and half of a surrogate pair are in no file.
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
   except (ValueError, RecursionError):
     found = None
   if not isinstance(found, dict):

@@ -1,8 +1,9 @@
 """One review in progress: its recordings as they are, and who may change them."""
 
 import datetime
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cmsn_jax.files import json_files
@@ -29,12 +30,17 @@ class Session:
     threshold: score at which a proposal would be taken, for the ranking.
     version: of the output file.
     clock: seconds; for the lease of windows.
+    unchanged: files and folders that are never written.
 
   Attributes:
     given: what it began with.
     path: the output.
     recordings: as they are now, by id.
     number: of the last action.
+
+  Raises:
+    journal.JournalError: the output is there and was not made by a review that
+      can be gone on with, or the journal is of other inputs.
   """
 
   def __init__(
@@ -45,6 +51,7 @@ class Session:
     threshold: float = 0.5,
     version: str = 'cmsn_jax review',
     clock: Callable[[], float] = time.monotonic,
+    unchanged: Iterable[json_files.PathLike] = (),
   ):
     self.given, self.path = given, path
     self.threshold, self._version, self._clock = threshold, version, clock
@@ -56,6 +63,13 @@ class Session:
     self._ranked: dict[str, list[ranking.Ranked]] = {}
     self._holder, self._heard = '', 0.0
     self._written = -1
+    self._unchanged = tuple(map(os.path.realpath, unchanged))
+    if os.path.exists(path) and not os.path.exists(f'{path}.journal'):
+      raise journal.JournalError(
+        f'{path} is there already, without the journal of a review '
+        f'({path}.journal), and would be overwritten; give it as --annotations '
+        'to go on from it, and name another --output'
+      )
     self.journal = journal.Journal(f'{path}.journal', given.fingerprints)
     for action in self.journal.actions:
       self._replay(action)
@@ -203,6 +217,30 @@ class Session:
     output.write(self.path, self.document())
     self._written = number
     return True
+
+  def check_export(self, kind: str) -> None:
+    """Raises ValueError where `export` would write over what was read."""
+    target = os.path.realpath(output.target(self.path, kind))
+    for path in self._unchanged:
+      if path == target or path.startswith(target + os.sep):
+        raise ValueError(
+          f'{kind} would be written to {target}, over what the review reads, '
+          'which is never changed; start it with another --output'
+        )
+
+  def export(self, kind: str) -> str:
+    """Writes what is annotated now as files of another program.
+
+    Args:
+      kind: one of `output.FORMATS`.
+    Returns:
+      the file or folder that was written.
+    Raises:
+      ValueError: on an unknown format, without any annotation, or where it
+        would be written over what was read.
+    """
+    self.check_export(kind)
+    return output.export(self.path, kind, self.recordings, self.given.sources)
 
   def close(self) -> None:
     """Writes the output and gives the lock back."""

@@ -96,6 +96,27 @@ def test_seen_adds_up_and_is_not_undone():
   assert recording.seen == [(1.0, 2.0), (5.0, 9.0)]
 
 
+def test_a_look_that_somebody_says_is_undone():
+  recording = _recording()
+  _act(recording, 'seen', segments=[[0, 1]])
+  _act(recording, 'look', segments=[[5, 8]])
+  _act(recording, 'look', segments=[[7, 9]])
+  assert recording.marked == ((5.0, 9.0),)
+  _act(recording, 'undo')
+  assert recording.marked == ((5.0, 8.0),)
+  _act(recording, 'undo')
+  assert recording.marked == () and recording.seen == [(0.0, 1.0)]
+  _act(recording, 'redo')
+  assert recording.marked == ((5.0, 8.0),)
+
+
+def test_all_that_are_chosen_get_the_label():
+  recording = _recording()
+  patch = _act(recording, 'label', items=['p0', 'p1'], label='hop')
+  assert set(patch) == {'p0', 'p1'}
+  assert {recording.items[key].label for key in patch} == {'hop'}
+
+
 def test_a_new_action_ends_what_could_be_redone():
   recording = _recording()
   _act(recording, 'accept', item='p0')
@@ -133,6 +154,7 @@ def test_what_changes_nothing_is_no_step_to_undo():
     ({'action': 'accept', 'item': 'p0', 'by': 'x' * 81}, '"by" must be a name'),
     ({'action': 'done', 'done': 'yes'}, '"done" must be'),
     ({'action': 'seen', 'segments': []}, '"seen" needs "segments"'),
+    ({'action': 'look', 'segments': 3}, '"look" needs "segments"'),
     ({'action': 'undo'}, 'nothing to undo'),
   ],
 )
@@ -179,7 +201,7 @@ _actions = st.one_of(
   st.fixed_dictionaries({'action': st.just('done'), 'done': st.booleans()}),
   st.fixed_dictionaries(
     {
-      'action': st.just('seen'),
+      'action': st.sampled_from(['seen', 'look']),
       'segments': st.lists(st.tuples(_times, _times), max_size=2),
     }
   ),
@@ -222,6 +244,7 @@ def test_undoing_all_gives_the_beginning_and_redoing_all_the_end(actions):
     recording.act({'action': 'undo'}, 0)
     steps += 1
   assert recording.items == _recording().items and not recording.done
+  assert recording.marked == ()
   for _ in range(steps):
     recording.act({'action': 'redo'}, 0)
   assert (recording.items, recording.done) == (end, done)

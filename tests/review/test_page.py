@@ -88,7 +88,8 @@ class Page:
 
   def settled(self):
     """Waits until all that was asked of the server was answered."""
-    self.run('window.settled = false; api.queue.then(() => setTimeout(() => '
+    self.run('window.settled = false; app.doing.then(() => api.queue)'
+             '.then(() => setTimeout(() => '
              '{ window.settled = true; }, 30))')  # fmt: skip
     self.wait('return window.settled')
 
@@ -214,7 +215,112 @@ def test_a_new_one_between_two_presses(page):
   page.press('n', 'Escape')
   assert page.run('return app.timeline.mark') is None
   page.press('v')
-  assert page.last()['action'] == 'seen'
+  assert page.last()['action'] == 'look'
+  page.clean()
+
+
+def _slowly(page):
+  """The server's answers come late from here on."""
+  page.run("""
+    const { fetch } = window;
+    window.fetch = (...all) => new Promise((done) => setTimeout(done, 60))
+      .then(() => fetch(...all));
+  """)
+
+
+def test_each_key_waits_for_what_the_one_before_it_did(page):
+  page.press('Tab')
+  item = page.item()
+  page.run('app.player.seek(arguments[0])', item['start'] + 0.1)
+  _slowly(page)
+  page.press('Alt+ArrowRight', 'Alt+ArrowRight', 'Alt+Shift+ArrowRight')
+  changed = page.last()['segment']
+  frames = np.array([item['start'], item['end']]) * _FPS
+  assert np.array(changed) * _FPS == pytest.approx(frames + [2, 1], abs=0.51)
+  page.press('Escape', 'Tab', 'a', 'x')
+  first, second = page.actions()[-2:]
+  assert (first['action'], second['action']) == ('accept', 'reject')
+  assert first['item'] != second['item']
+  # Held: once, where the next segment would be decided as well.
+  for key, modifiers in (('a', 0), ('1', 0), ('z', 2)):
+    page.browser.devtools(
+      'Input.dispatchKeyEvent', type='keyDown', key=key, autoRepeat=True,
+      modifiers=modifiers, **({} if modifiers else {'text': key}),
+    )  # fmt: skip
+  assert [row['action'] for row in page.actions()[-2:]] == ['reject', 'undo']
+  page.clean()
+
+
+def test_a_name_is_typed_undisturbed(page):
+  page.press('Tab')
+  key = page.item()['key']
+  page.press('/', 'h', 'o')
+  page.run('app.played(app.recording, 0, 2)')
+  page.settled()
+  page.press('x', 'Enter')
+  assert [row['action'] for row in page.actions()] == ['seen', 'label']
+  assert page.item(key)['label'] == 'hox'
+  page.press('/', 'n', 'o', 'Escape')
+  assert page.last()['action'] == 'label'
+  # All that are chosen.
+  page.press('Escape', 'Tab')
+  both = [key, page.item()['key']]
+  page.run('app.select(arguments[0], true)', key)
+  page.press('1')
+  assert page.last()['items'] == both[::-1]
+  assert {page.item(one)['label'] for one in both} == {'groom'}
+  page.clean()
+
+
+def test_what_was_played_belongs_to_its_recording(page):
+  page.show('day2')
+  page.run("""
+    app.player.play();
+    app.player.ran = 2;
+    app.player.time = 5;
+    return app.open('day3').then(() => true);
+  """)
+  action = page.last()
+  assert (action['action'], action['recording']) == ('seen', 'day2')
+  assert action['segments'] == [[2, pytest.approx(5, abs=0.5)]]
+  number = len(page.actions())
+  page.show('day2')
+  page.run('app.played(app.recording, 2.5, 4.5)')
+  assert len(page.actions()) == number
+  # The last that was asked for is shown, whatever comes late.
+  page.run("""
+    const { fetch } = window;
+    window.fetch = (path, ...more) => new Promise((done) =>
+      setTimeout(done, path.endsWith('day1') ? 80 : 0))
+      .then(() => fetch(path, ...more));
+    return Promise.all([app.open('day1'), app.open('day3')]).then(() => true);
+  """)
+  assert page.run('return app.recording.id') == 'day3'
+  page.clean()
+
+
+def test_a_look_at_all_can_be_undone(page):
+  page.press('u')
+  assert page.actions() == []
+  page.press('0', 'v')
+  assert page.last()['action'] == 'look'
+  assert page.run('return app.recording.seen[0][0]') == 0
+  page.press('u')
+  assert page.last()['action'] == 'undo'
+  assert page.run('return app.recording.seen') == []
+  page.clean()
+
+
+def test_a_name_is_kept_for_its_own_start_only(page):
+  page.run('app.setName("Carl")')
+  page.open()
+  assert page.run('return app.by') == 'Carl'
+  page.run(
+    'app.overview.name = "Bob"; '
+    'app.by = kept.get(app.nameKey()) || app.overview.name;'
+  )
+  assert page.run('return app.by') == 'Bob'
+  page.run('localStorage.clear()')
   page.clean()
 
 

@@ -211,6 +211,9 @@ def test_forms_and_other_methods_are_refused(client):
   assert client.ask('api/act')[0] == 405
   assert client.ask('api/act', b'[1]')[0] == 400
   assert client.ask('api/act', b'{' * 9)[0] == 400
+  # No file could hold these.
+  for body in (b'{"by": NaN}', b'{"by": "\\ud800"}'):
+    assert client.ask('api/act', body)[0] == 400
   assert client.ask('api/act', b' ' * (1 << 20) + b'{}')[0] == 413
   assert client.get('api/overview')['number'] == 0
 

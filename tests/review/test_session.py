@@ -122,7 +122,7 @@ def test_done_and_seen_leave_nothing_ignored(folder):
   opened = _open(folder)
   length = opened.given.sources['day1'].duration_sec
   _act(opened, 'seen', segments=[[0, 50]])
-  _act(opened, 'seen', segments=[[49, 1e9]])
+  _act(opened, 'look', segments=[[49, 1e9]])
   _act(opened, 'done', recording='day2')
   found = opened.document()['database']
   assert found['day1']['ignore'] == [] and found['day2']['ignore'] == []
@@ -223,6 +223,30 @@ def test_inputs_are_never_changed(folder):
     folder / 'out' / 'c.json', 'csv', opened.recordings, opened.given.sources
   )
   assert {p: p.read_bytes() for p in folder.glob('*.json')} == before
+
+
+def test_nothing_is_written_over_what_the_review_reads(folder):
+  opened = session.Session(
+    _given(folder),
+    folder / 'c.json',
+    unchanged=[folder / 'c.csv', folder / 'c_elan' / 'p.json'],
+  )
+  _act(opened, 'accept', item='p0')
+  for kind in ('csv', 'elan'):
+    with pytest.raises(ValueError, match='over what the review reads'):
+      opened.export(kind)
+  assert pathlib.Path(opened.export('boris')).is_file()
+  opened.close()
+
+
+def test_an_output_without_its_journal_is_not_overwritten(folder):
+  (folder / 'out').mkdir()
+  mine = folder / 'out' / 'c.json'
+  mine.write_text('made by hand')
+  with pytest.raises(journal.JournalError, match='would be overwritten'):
+    _open(folder)
+  assert mine.read_text() == 'made by hand'
+  assert not (folder / 'out' / 'c.json.journal').exists()
 
 
 def test_other_proposals_are_not_this_review(folder):

@@ -1,6 +1,8 @@
 'use strict';
 // What is decided about segments; part of `app`, which sends it to the server.
 
+const about = (keys) => (keys.length > 1 ? { items: keys } : { item: keys[0] });
+
 const deciding = {
   chosen() {
     const keys = [...this.timeline.selected];
@@ -12,8 +14,9 @@ const deciding = {
   async decide(action) {
     const keys = this.chosen();
     if (!keys.length) return;
-    const open = this.recording.items.get(keys[0]).status === 'open';
-    const answer = await this.act(action, keys.length > 1 ? { items: keys } : { item: keys[0] });
+    const open = this.recording.items.get(keys[0]).status === 'open' ||
+      this.recording.reasonOf(keys[0]) !== '';
+    const answer = await this.act(action, about(keys));
     if (answer && open && keys.length === 1) {
       this.last = undefined;
       this.timeline.selected.clear();
@@ -28,24 +31,21 @@ const deciding = {
   label(label) {
     if (!this.labels.includes(label)) this.labels.push(label);
     const keys = this.chosen();
-    if (keys.length) return this.act('label', { item: keys[keys.length - 1], label });
-    return null;
+    return keys.length ? this.act('label', { ...about(keys), label }) : null;
   },
 
   typeLabel() {
-    const input = byId('label');
-    if (input) input.focus();
+    if (this.chosen().length) byId('label').focus();
   },
 
   labelKeys() {
     return LABEL_KEYS;
   },
 
-  border(which) {
+  border(which, time = this.player.time) {
     const item = this.selectedItem();
     if (!item) return this.chosen();
-    const time = this.recording.snap(this.player.time);
-    return this.moveBorder(item, which, time);
+    return this.moveBorder(item, which, this.recording.snap(time));
   },
 
   nudge(which, frames) {
@@ -65,10 +65,10 @@ const deciding = {
     this.setLoop();
   },
 
-  async split() {
+  async split(time = this.player.time) {
     const item = this.selectedItem();
     if (!item) return void this.chosen();
-    const answer = await this.act('split', { item: item.key, at: this.recording.snap(this.player.time) });
+    const answer = await this.act('split', { item: item.key, at: this.recording.snap(time) });
     this.choose(answer);
   },
 
@@ -95,10 +95,10 @@ const deciding = {
     this.choose(await this.act('add', { segment: [start, end], label }));
   },
 
-  mark() {
-    const time = this.recording.snap(this.player.time);
+  mark(at = this.player.time) {
+    const time = this.recording.snap(at);
     const { timeline } = this;
-    if (!this.may()) return;
+    if (!this.may()) return null;
     if (timeline.mark === null) {
       timeline.mark = time;
       this.toast('Starts here. Go to its end and press n again; Esc gives up.');
@@ -107,9 +107,10 @@ const deciding = {
       timeline.mark = null;
       byId('toast').hidden = true;
       if (end - start < 0.5 / this.recording.fps) this.toast('A segment must end after it starts.');
-      else this.addSegment(start, end);
+      else return this.addSegment(start, end);
     }
     timeline.request();
+    return null;
   },
 
   escape() {
@@ -120,11 +121,24 @@ const deciding = {
   },
 
   seen() {
-    return this.act('seen', { segments: [[this.timeline.from, this.timeline.to]] });
+    return this.act('look', { segments: [[this.timeline.from, this.timeline.to]] });
   },
 
-  played(from, to) {
-    if (this.may()) this.act('seen', { segments: [[from, to]] });
+  // Nothing is told twice: a loop would do so at each turn.
+  played(recording, from, to) {
+    const known = recording.seen.some(([start, end]) => start <= from && to <= end);
+    if (this.may() && !known)
+      this.act('seen', { segments: [[from, to]] }, recording);
+  },
+
+  undo() {
+    if (this.recording.canUndo) return this.act('undo');
+    return this.toast('Nothing to undo in this recording.');
+  },
+
+  redo() {
+    if (this.recording.canRedo) return this.act('redo');
+    return this.toast('Nothing to redo in this recording.');
   },
 
   toggleDone() {

@@ -3,6 +3,9 @@
 
 // Letters and digits that choose labels: whatever no other key needs.
 const LABEL_KEYS = [...'123456789bcdfgpqrtwyz'];
+// What goes on while it is held. A decision does not: the next segment comes up
+// by itself, and would be decided too.
+const REPEATED = /Arrow|Page|Tab|^Ctrl|^[.,+=-]$/;
 
 // [keys, words, what it does, group]
 function keyTable(app) {
@@ -32,20 +35,20 @@ function keyTable(app) {
     [['0'], '0', 'show all of the recording', () => timeline.show(0, app.recording.duration), 'Go'],
     [['a', 'A'], 'a', 'accept', () => app.accept(), 'Decide'],
     [['x', 'X', 'Delete'], 'x or Delete', 'reject', () => app.reject(), 'Decide'],
-    [['i', 'I'], 'i', 'the segment starts here', () => app.border('start'), 'Decide'],
-    [['e', 'E'], 'e', 'the segment ends here', () => app.border('end'), 'Decide'],
+    [['i', 'I'], 'i', 'the segment starts here', (event, time) => app.border('start', time), 'Decide'],
+    [['e', 'E'], 'e', 'the segment ends here', (event, time) => app.border('end', time), 'Decide'],
     [['Alt+ArrowLeft', 'Alt+ArrowRight'], 'Alt + ← →', 'move the start by a frame',
       (event) => app.nudge('start', event.key === 'ArrowRight' ? 1 : -1), 'Decide'],
     [['Alt+Shift+ArrowLeft', 'Alt+Shift+ArrowRight'], 'Alt + Shift + ← →', 'move the end by a frame',
       (event) => app.nudge('end', event.key === 'ArrowRight' ? 1 : -1), 'Decide'],
-    [['s', 'S'], 's', 'split at the playhead', () => app.split(), 'Decide'],
+    [['s', 'S'], 's', 'split at the playhead', (event, time) => app.split(time), 'Decide'],
     [['m', 'M'], 'm', 'merge with the next (or all that Shift+click chose)', () => app.merge(), 'Decide'],
-    [['n', 'N'], 'n … n', 'new segment, from first to second press', () => app.mark(), 'Decide'],
+    [['n', 'N'], 'n … n', 'new segment, from first to second press', (event, time) => app.mark(time), 'Decide'],
     [['/', 'F2'], '/', 'type another name', () => app.typeLabel(), 'Decide'],
     [['v', 'V'], 'v', 'all that is shown was looked at', () => app.seen(), 'Decide'],
     [['Shift+D'], 'Shift + D', 'the recording is done', () => app.toggleDone(), 'Decide'],
-    [['u', 'U', 'Ctrl+z'], 'u or Ctrl + Z', 'undo', () => app.act('undo'), 'Decide'],
-    [['Ctrl+y', 'Ctrl+Shift+z'], 'Ctrl + Y', 'redo', () => app.act('redo'), 'Decide'],
+    [['u', 'U', 'Ctrl+z'], 'u or Ctrl + Z', 'undo', () => app.undo(), 'Decide'],
+    [['Ctrl+y', 'Ctrl+Shift+z'], 'Ctrl + Y', 'redo', () => app.redo(), 'Decide'],
     [['h', 'H'], 'h', 'show rejected proposals', () => app.toggleRejected(), 'Show'],
     [['Escape'], 'Esc', 'choose nothing', () => app.escape(), 'Show'],
     [['?'], '?', 'these keys', () => app.help(), 'Show'],
@@ -88,7 +91,11 @@ class Keys {
     const act = this.actions.get(name) || this.labelAction(name);
     if (!act) return;
     event.preventDefault();
-    if (this.app.recording) act(event);
+    if (!this.app.recording || (event.repeat && !REPEATED.test(name))) return;
+    // While it plays, the moment of the press counts.
+    const { player } = this.app;
+    const time = player.playing ? player.time : undefined;
+    this.app.later(() => act(event, time));
   }
 
   labelAction(name) {

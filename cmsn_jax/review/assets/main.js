@@ -9,12 +9,15 @@ const app = {
   loop: false,
   holds: false,
   lost: false,
+  // Ends when all that was asked for by key is done.
+  doing: Promise.resolve(),
+  opening: 0,
 
   async start() {
     readPalette2();
     this.overview = await api.get('api/overview');
     this.labels = [...this.overview.labels];
-    this.by = localStorage.getItem('review-name') || this.overview.name;
+    this.by = kept.get(this.nameKey()) || this.overview.name;
     this.timeline = new Timeline(byId('timeline'), {
       seek: (time) => this.player.seek(time),
       select: (key, more) => this.select(key, more),
@@ -69,7 +72,10 @@ const app = {
 
   async open(id, stay = false) {
     const { timeline } = this;
+    const number = ++this.opening;
     const data = await api.get(recordingPath('recording', id));
+    // Another one was asked for meanwhile: that is shown, whichever came first.
+    if (number !== this.opening) return;
     const before = { from: timeline.from, to: timeline.to, threshold: timeline.threshold, selected: timeline.selected };
     const same = stay && this.recording && this.recording.id === id;
     this.recording = new Recording(data);
@@ -83,13 +89,15 @@ const app = {
       if (this.player) this.player.close();
       timeline.open(this.recording);
       this.loop = false;
-      this.player = new Player(this.recording, byId('screen'), {
+      const { recording } = this;
+      this.player = new Player(recording, byId('screen'), {
         time: (time) => {
           timeline.follow(time);
           this.panels.clock(time);
         },
         state: () => this.panels.state(),
-        played: (from, to) => this.played(from, to),
+        // The last of it is told when another recording is shown already.
+        played: (from, to) => this.played(recording, from, to),
       });
     }
     document.body.classList.toggle('no-video', !this.recording.video);
@@ -105,13 +113,17 @@ const app = {
     this.timeline.request();
   },
 
+  // After all that was asked for before: what a key does depends on it.
+  later(act) {
+    this.doing = this.doing.then(act).catch((error) => this.toast(error.message));
+  },
+
   // Sends an action; what changed is shown once it is on disk.
-  async act(action, more = {}) {
+  async act(action, more = {}, recording = this.recording) {
     if (!this.may()) {
       this.banner();
       return null;
     }
-    const { recording } = this;
     let answer;
     try {
       answer = await api.post('api/act', { recording: recording.id, action, by: this.by, ...more });
@@ -127,11 +139,12 @@ const app = {
       }
       return null;
     }
-    recording.apply(answer);
+    const shown = recording.id === this.recording.id ? this.recording : recording;
+    shown.apply(answer);
     const at = this.overview.recordings.findIndex((row) => row.id === recording.id);
     this.overview.recordings[at] = answer.summary;
     byId('saved').textContent = `saved · ${plural(answer.number, 'action')}`;
-    if (recording !== this.recording) return answer;
+    if (shown !== this.recording) return answer;
     for (const key of [...this.timeline.selected])
       if (!recording.items.has(key)) this.timeline.selected.delete(key);
     if (action !== 'seen') this.panels.list();
@@ -184,7 +197,7 @@ const app = {
     }
     this.toast(`On to ${rest[0].id}.`);
     await this.open(rest[0].id);
-    this.next(1);
+    if (this.recording.id === rest[0].id) await this.next(1);
   },
 
   neighbour(direction) {
@@ -197,7 +210,7 @@ const app = {
     const order = this.panels.order();
     const at = order.findIndex((row) => row.id === this.recording.id);
     const next = order[at + direction];
-    if (next) this.open(next.id);
+    return next ? this.open(next.id) : null;
   },
 
   toggleLoop() {
@@ -239,9 +252,14 @@ const app = {
     }
   },
 
+  // What was typed in place of a --name is not for another --name.
+  nameKey() {
+    return `review-name/${this.overview.name}`;
+  },
+
   setName(name) {
     this.by = name.trim();
-    localStorage.setItem('review-name', this.by);
+    kept.set(this.nameKey(), this.by);
   },
 
   help() {
@@ -254,6 +272,22 @@ const app = {
     node.hidden = false;
     clearTimeout(this.toastTimer);
     this.toastTimer = setTimeout(() => { node.hidden = true; }, 4500);
+  },
+};
+
+// The browser may forbid that anything is kept.
+const kept = {
+  get(key) {
+    try {
+      return localStorage.getItem(key);
+    } catch {
+      return null;
+    }
+  },
+  set(key, value) {
+    try {
+      localStorage.setItem(key, value);
+    } catch { /* for this window, then */ }
   },
 };
 

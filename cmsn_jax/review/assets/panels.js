@@ -88,6 +88,10 @@ class Panels {
     const { app } = this;
     const item = app.selectedItem();
     const card = byId('card');
+    // What is being typed is not taken away by what is shown anew.
+    const typing = document.activeElement === byId('label');
+    if (item && typing && this.carded === item.key) return;
+    this.carded = item && item.key;
     if (!item) {
       const next = app.recording.summary.todo;
       card.replaceChildren(
@@ -140,10 +144,13 @@ class Panels {
         } }, keys[k] ? el('kbd', {}, keys[k]) : null, label)),
       el('input', { id: 'label', placeholder: item.label || 'other name…',
         'aria-label': 'Other name', maxlength: 200, ...off,
-        onchange: (event) => {
-          const text = event.target.value.trim();
-          event.target.blur();
-          if (text) app.label(text);
+        onkeydown: (event) => {
+          const { key, target, isComposing } = event;
+          if (isComposing || (key !== 'Enter' && key !== 'Escape')) return;
+          const text = target.value.trim();
+          target.value = '';
+          target.blur();
+          if (key === 'Enter' && text) app.later(() => app.label(text));
         } }));
   }
 
@@ -156,8 +163,8 @@ class Panels {
     } }, ...SPEEDS.map((s) => el('option', { value: s }, `${s} ×`)));
     this.now = el('b', { class: 'now' });
     this.loopButton = this.button('loop', 'o', () => app.toggleLoop(), { 'aria-pressed': 'false' });
-    this.undoButton = this.button('undo', 'u', () => app.act('undo'));
-    this.redoButton = this.button('redo', 'Ctrl+Y', () => app.act('redo'));
+    this.undoButton = this.button('undo', 'u', () => app.undo());
+    this.redoButton = this.button('redo', 'Ctrl+Y', () => app.redo());
     this.doneButton = this.button('done', 'Shift+D', () => app.toggleDone(), { 'aria-pressed': 'false' });
     byId('transport').append(
       this.button('‹', '', () => app.player.step(-1), { class: 'icon', 'aria-label': 'Frame back (←)' }),
@@ -190,7 +197,7 @@ class Panels {
     byId('thumb').append(
       this.button('accept', '', () => app.accept(), { class: 'good' }),
       this.button('reject', '', () => app.reject(), { class: 'bad' }),
-      this.button('undo', '', () => app.act('undo')),
+      this.button('undo', '', () => app.undo()),
       this.button('next', '', () => app.next(1), { class: 'main' }));
   }
 
