@@ -62,14 +62,17 @@ def compared(
 def _difference(a, b):
   if a is None or b is None:
     return '–'
-  kind = 'gained' if a > b else 'lost' if a < b else ''
-  return f'<span class="{kind}">{_signed(a - b)}</span>'
+  return _change(a - b)
 
 
-def _signed(value):
+def _change(value):
+  """A share's change in points; what is rounded to none has no colour."""
   text = f'{100 * abs(value):.1f}'
-  sign = '' if text == '0.0' else '−' if value < 0 else '+'
-  return sign + text
+  if text == '0.0':
+    return '<span>0.0</span>'
+  if value < 0:
+    return f'<span class="lost">−{text}</span>'
+  return f'<span class="gained">+{text}</span>'
 
 
 def losses(diagnosis: Mapping[str, Any]) -> str:
@@ -86,8 +89,7 @@ def losses(diagnosis: Mapping[str, Any]) -> str:
     )
     change, by = '', ''
     if lost is not None:
-      kind = 'lost' if lost > 0 else 'gained' if lost < 0 else ''
-      change = f'<span class="{kind}">{_signed(-lost)}</span>'
+      change = _change(-lost)
       by = html.escape(step['lost_by'])
     body += (
       f'<tr><th scope="row">{html.escape(_title(step["name"]))}</th>'

@@ -13,7 +13,7 @@ import pytest
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.evaluation import paper_tables
 from cmsn_jax.files import proposal_files
-from cmsn_jax.report import media, packing, render
+from cmsn_jax.report import media, packing, render, tables
 from cmsn_jax.report import page as report_page
 
 _ASSETS = pathlib.Path(render.__file__).parent / 'assets'
@@ -389,6 +389,22 @@ def test_page_is_replaced_whole(tmp_path):
   assert path.read_text(encoding='utf-8') == render.render(
     _page(), title='Rats'
   )
+
+
+def test_a_change_that_is_rounded_to_none_has_no_colour():
+  steps = [
+    {
+      'name': name, 'per_video': 10.0, 'average': 0.5, 'recall': [0.5],
+      'lost': lost, 'lost_by': 'order' if lost is not None else None,
+    }
+    for name, lost in (('a', None), ('b', 4e-4), ('c', 0.1), ('d', -0.02))
+  ]  # fmt: skip
+  found = tables.losses({'tiou_thresholds': [0.5], 'steps': steps})
+  assert re.findall('<span>0.0|<span class="(?:lost|gained)">[^<]*', found) == [
+    '<span>0.0',
+    '<span class="lost">−10.0',
+    '<span class="gained">+2.0',
+  ]
 
 
 def test_213_videos_of_200_proposals_stay_small():

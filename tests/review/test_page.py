@@ -64,6 +64,8 @@ class Page:
       *held, key = name.split('+') if len(name) > 1 else [name]
       modifiers = sum(_MODIFIERS[one] for one in held)
       text = key if len(key) == 1 and not modifiers & 3 else ''
+      if key == 'Enter':
+        text = '\r'
       for kind in ('keyDown', 'keyUp'):
         self.browser.devtools(
           'Input.dispatchKeyEvent', type=kind, key=key, modifiers=modifiers,
@@ -198,8 +200,7 @@ def test_names_borders_split_and_merge_by_keyboard_only(page):
   assert merged['start'] == pytest.approx(start + 0.1)
   page.press('/')
   page.press('h', 'o', 'p', 'Enter')
-  assert page.run('return document.activeElement.id') == 'label'
-  page.run('document.activeElement.blur()')
+  assert page.run('return document.activeElement.id') == ''
   assert page.last()['label'] == 'hop'
   page.clean()
 
@@ -438,10 +439,47 @@ def test_zoom_and_threshold(page):
   page.wait(
     'return app.timeline.to - app.timeline.from < app.recording.duration / 2'
   )
+  page.run('app.setThreshold(0.5)')
+  page.press('Alt+ArrowUp', 'Alt+ArrowUp', 'Alt+ArrowDown')
+  page.settled()
+  assert page.run('return app.share()') == pytest.approx(0.52)
   page.run('app.setThreshold(1)')
   assert (
     page.run('return app.recording.countAbove(app.timeline.threshold)') == 1
   )
+  page.clean()
+
+
+def test_fields_and_buttons_are_reached_by_keyboard(page):
+  focus = 'return document.activeElement.id || document.activeElement.tagName'
+  page.press('F6')
+  page.settled()
+  assert page.run(focus) == 'search'
+  page.press('Shift+Tab', 'Shift+Tab')
+  assert page.run(focus) == 'theme'
+  page.press('Enter')
+  assert page.run('return document.documentElement.dataset.theme') == 'dark'
+  page.press('F6', 'Escape', 'Tab', 'a')
+  assert page.last()['action'] == 'accept'
+  page.run('app.panels.slider.focus()')
+  page.press('Tab')
+  assert page.run(focus) == 'BUTTON'
+  page.press('Escape')
+  page.settled()
+  assert page.run(focus) == 'BODY'
+  page.clean()
+
+
+def test_a_hidden_window_does_not_play(page):
+  page.show('day2')
+  page.press(' ')
+  page.wait('return app.player.playing')
+  page.run("""
+    Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+    delete document.hidden;
+  """)
+  assert not page.run('return app.player.playing')
   page.clean()
 
 

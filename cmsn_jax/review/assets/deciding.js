@@ -114,6 +114,7 @@ const deciding = {
   },
 
   escape() {
+    document.activeElement.blur();
     this.timeline.mark = null;
     byId('toast').hidden = true;
     document.body.classList.remove('menu');

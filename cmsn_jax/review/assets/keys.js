@@ -49,7 +49,10 @@ function keyTable(app) {
     [['Shift+D'], 'Shift + D', 'the recording is done', () => app.toggleDone(), 'Decide'],
     [['u', 'U', 'Ctrl+z'], 'u or Ctrl + Z', 'undo', () => app.undo(), 'Decide'],
     [['Ctrl+y', 'Ctrl+Shift+z'], 'Ctrl + Y', 'redo', () => app.redo(), 'Decide'],
+    [['Alt+ArrowUp', 'Alt+ArrowDown'], 'Alt + ↑ ↓', 'least score shown',
+      (event) => app.setThreshold(app.share() + (event.key === 'ArrowUp' ? 0.02 : -0.02)), 'Show'],
     [['h', 'H'], 'h', 'show rejected proposals', () => app.toggleRejected(), 'Show'],
+    [['F6'], 'F6', 'to the fields and buttons: Tab goes on, Esc comes back', () => byId('search').focus(), 'Show'],
     [['Escape'], 'Esc', 'choose nothing', () => app.escape(), 'Show'],
     [['?'], '?', 'these keys', () => app.help(), 'Show'],
   ];
@@ -85,8 +88,10 @@ class Keys {
       if (event.key === 'Escape') target.blur();
       return;
     }
-    // A button that was reached by Tab from a field is pressed as usual.
-    if (target instanceof HTMLButtonElement && (event.key === 'Enter' || event.key === ' ')) return;
+    // What was reached by Tab from a field is used and left as usual.
+    if (target instanceof HTMLButtonElement && ['Enter', ' ', 'Tab'].includes(event.key)) return;
+    if (target instanceof HTMLInputElement && !event.altKey &&
+        /^(Tab|Home|End|Page|Arrow)/.test(event.key)) return;
     const name = keyName(event);
     const act = this.actions.get(name) || this.labelAction(name);
     if (!act) return;

@@ -231,9 +231,15 @@ const app = {
     this.player.play();
   },
 
+  // Where the least score shown lies between the lowest and the highest.
+  share() {
+    const { low, high } = this.recording;
+    return (this.timeline.threshold - low) / (high - low);
+  },
+
   setThreshold(share) {
     const { low, high } = this.recording;
-    this.timeline.threshold = low + share * (high - low);
+    this.timeline.threshold = low + clamp(share, 0, 1) * (high - low);
     this.panels.state();
     this.timeline.request();
   },
@@ -330,6 +336,10 @@ api.onBack = () => {
     app.banner();
   }
 };
+// Nobody looks at what plays in a hidden window.
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden && app.player) app.player.pause();
+});
 addEventListener('pagehide', () => {
   if (app.holds) api.leave();
 });

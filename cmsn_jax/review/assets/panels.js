@@ -166,14 +166,14 @@ class Panels {
     this.undoButton = this.button('undo', 'u', () => app.undo());
     this.redoButton = this.button('redo', 'Ctrl+Y', () => app.redo());
     this.doneButton = this.button('done', 'Shift+D', () => app.toggleDone(), { 'aria-pressed': 'false' });
+    this.newButton = this.button('new', 'n', () => app.mark());
+    this.seenButton = this.button('seen', 'v', () => app.seen(), { title: 'All that is shown was looked at' });
     byId('transport').append(
       this.button('‹', '', () => app.player.step(-1), { class: 'icon', 'aria-label': 'Frame back (←)' }),
       this.playButton,
       this.button('›', '', () => app.player.step(1), { class: 'icon', 'aria-label': 'Frame on (→)' }),
       this.now, this.speed, this.loopButton, el('span', { class: 'space' }),
-      this.button('new', 'n', () => app.mark()),
-      this.button('seen', 'v', () => app.seen(), { title: 'All that is shown was looked at' }),
-      this.undoButton, this.redoButton, this.doneButton);
+      this.newButton, this.seenButton, this.undoButton, this.redoButton, this.doneButton);
   }
 
   under() {
@@ -212,12 +212,11 @@ class Panels {
     this.rejectedButton.setAttribute('aria-pressed', String(app.timeline.showRejected));
     this.undoButton.disabled = !may || !recording.canUndo;
     this.redoButton.disabled = !may || !recording.canRedo;
-    this.doneButton.disabled = !may;
+    for (const button of [this.newButton, this.seenButton, this.doneButton]) button.disabled = !may;
     this.doneButton.setAttribute('aria-pressed', String(recording.done));
     for (const button of byId('thumb').children) button.disabled = !may && button.textContent !== 'next';
     const { threshold } = app.timeline;
-    const share = (threshold - recording.low) / (recording.high - recording.low);
-    if (document.activeElement !== this.slider) this.slider.value = String(Math.round(1000 * share));
+    if (document.activeElement !== this.slider) this.slider.value = String(Math.round(1000 * app.share()));
     this.above.textContent = `${threshold.toFixed(3)} · ${recording.countAbove(threshold).toLocaleString('en')} of ` +
       `${recording.sortedScores.length.toLocaleString('en')} open proposals`;
     this.clock(player.time);

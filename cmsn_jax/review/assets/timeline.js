@@ -2,6 +2,7 @@
 // What mouse, wheel and fingers do on the timeline.
 
 const EDGE = 7;
+const FINGER_EDGE = 18;
 const LEAST_SPAN = 0.25;
 
 // `on` is told: seek(time), select(key or null, more), change(key, start, end),
@@ -103,7 +104,7 @@ class Timeline extends Drawing {
         ? tracks.open : tracks.kept);
       if (!track || y < track.y - 4 || y > track.y + track.height) continue;
       const [a, b] = [this.x(span[0]), this.x(span[1])];
-      const near = Math.min(EDGE, Math.max(3, (b - a) / 3));
+      const near = Math.min(this.touched ? FINGER_EDGE : EDGE, Math.max(3, (b - a) / 3));
       if (Math.abs(x - a) <= near) return { key, edge: 'start' };
       if (Math.abs(x - b) <= near) return { key, edge: 'end' };
     }
@@ -254,6 +255,7 @@ class Timeline extends Drawing {
     };
     this.node.addEventListener('pointerdown', (event) => {
       if (event.button !== 0 || !this.recording) return;
+      this.touched = event.pointerType === 'touch';
       this.node.setPointerCapture(event.pointerId);
       const [x, y] = local(event);
       this.fingers.set(event.pointerId, x);
