@@ -169,20 +169,14 @@ def _counts(config, networks):
   """Batch -> `losses.Counts` of each member, [m]."""
   parts, members = config.train.accumulate, networks.count
 
+  def share(x):
+    # Not -1, which no array without numbers can have: labels left out.
+    each = len(x) // (parts * members)
+    return x.reshape(parts, members, each, *x.shape[1:])
+
   def count(batch):
-    shares = jax.tree.map(
-      lambda x: x.reshape(
-        # Not -1, which no array without numbers can have: labels left out.
-        parts,
-        members,
-        len(x) // (parts * members),
-        *x.shape[1:],
-      ),  # fmt: skip
-      {
-        name: batch[name]
-        for name in ('known', 'judged', 'tiou', 'proposal_labels')
-      },
-    )
+    names = ('known', 'judged', 'tiou', 'proposal_labels')
+    shares = {name: share(batch[name]) for name in names}
     found = jax.vmap(jax.vmap(losses.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)
 
