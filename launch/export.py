@@ -4,9 +4,9 @@ r"""Writes a trained model as programs that run without this package.
     python -m launch.export --workdir=runs/mine --output=export/ --format=onnx
 
 stages and evaluator, of any batch and length: .jaxexport, for CPU, CUDA and TPU,
-or .onnx; model.json; and cmsn_loader/, a package that turns features into the
-proposals that launch.propose makes, with numpy and jax, or numpy and ONNX
-Runtime, only:
+or .onnx; model.json; parameters.npz, with which launch.train --init_from can
+begin; and cmsn_loader/, a package that turns features into the proposals that
+launch.propose makes, with numpy and jax, or numpy and ONNX Runtime, only:
 
     import sys
     sys.path.insert(0, 'export')

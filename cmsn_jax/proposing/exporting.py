@@ -18,7 +18,7 @@ from cmsn_jax.features import extractor as extractor_lib
 from cmsn_jax.features import video_features
 from cmsn_jax.files import replacing
 from cmsn_jax.proposing import jax_programs, onnx_programs
-from cmsn_jax.runs import config_record
+from cmsn_jax.runs import config_record, exported_parameters
 from cmsn_jax.runs import trained as trained_lib
 
 # The package that the loader is written as.
@@ -59,7 +59,7 @@ class _Any:
 def write(
   trained: trained_lib.Trained, folder: pathlib.Path, form: str = 'jax'
 ) -> dict[str, int]:
-  """Writes programs, model.json, statistics and loader into a folder.
+  """Writes programs, model.json, statistics, parameters and loader.
 
   Args:
     trained: a run on features.
@@ -88,12 +88,15 @@ def write(
     'facts': facts,
     'model': trained.identity,
     'config': config_record.to_json(trained.config),
+    'phase': trained.phase,
+    'step': trained.step,
   }
   made['model.json'] = json.dumps(about, indent=2).encode()
   _write(folder, {name: text.encode() for name, text in texts.items()} | made)
   values = {} if trained.statistics is None else trained.statistics.arrays()
   with replacing.file(folder / 'statistics.npz', 'wb') as file:
     np.savez(file, **values)
+  exported_parameters.write(folder, params)
   return {name: len(data) for name, data in made.items()}
 
 

@@ -18,7 +18,12 @@ from absl import logging
 
 from cmsn_jax.chains import protocol
 from cmsn_jax.files import replacing
-from cmsn_jax.runs import checkpoints, config_record, folder
+from cmsn_jax.runs import (
+  checkpoints,
+  config_record,
+  exported_parameters,
+  folder,
+)
 
 _SHOWN = 12
 
@@ -80,28 +85,27 @@ def check(init_from: str, workdir: pathlib.Path) -> None:
   """Checks that a run can begin with the parameters of another.
 
   Args:
-    init_from: the earlier run's folder.
+    init_from: the earlier run's folder, or an export's.
     workdir: of the new run.
 
   Raises:
     ValueError: if there is no folder of a trained run, or it is the same.
+    config_record.RunFolderError: see `exported_parameters.read`.
   """
   path = pathlib.Path(init_from)
   if not path.is_dir():
     raise ValueError(
       f'--init_from={init_from} is no folder; give the --workdir of a trained '
-      'run'
+      'run, or its export'
     )
   if path.resolve() == workdir.resolve():
     raise ValueError(
       f'--init_from={init_from} is the --workdir itself: the same command '
       'without --init_from goes on with it; a warm start needs a new --workdir'
     )
-  if (path / 'model.json').is_file() and not (path / 'config.json').is_file():
-    raise ValueError(
-      f'--init_from={init_from} is an export: programs, without parameters by '
-      'name; give the folder of the run that was exported'
-    )
+  if exported_parameters.is_export(path):
+    exported_parameters.read(path)
+    return
   if not any(path.glob('*/best/[0-9]*')):
     raise ValueError(
       f'--init_from={init_from} holds no trained run (no */best/ with '
@@ -125,7 +129,7 @@ def begin(
   Args:
     phase: that begins.
     params: as its `init` made them, on the host.
-    init_from: the earlier run's folder.
+    init_from: the earlier run's folder, or an export's.
     workdir: of the new run.
     frozen: `train.frozen`.
     feature_fps: snippets a second of the new run.
@@ -135,9 +139,7 @@ def begin(
       is not there; see `check` too.
   """
   check(init_from, workdir)
-  # A later phase may keep less: a student of several networks, say.
-  own = any((pathlib.Path(init_from) / phase.name / 'best').glob('[0-9]*'))
-  found = folder.read_best(pathlib.Path(init_from), phase.name if own else None)
+  found = _kept(pathlib.Path(init_from), phase.name)
   earlier = found.tree['params']
   fitted = fit(params, phase.bundle, earlier, phase.stacked_axes)
   fresh = [f'{path} ({why})' for path, why in fitted.fresh.items()]
@@ -174,6 +176,15 @@ def begin(
     )  # fmt: skip
   _record(workdir / phase.name, init_from, found, fitted)
   return fitted.params
+
+
+def _kept(path, phase):
+  """Of the phase of that name, or of the last one."""
+  if exported_parameters.is_export(path):
+    return exported_parameters.read(path)
+  # A later phase may keep less: a student of several networks, say.
+  own = any((path / phase / 'best').glob('[0-9]*'))
+  return folder.read_best(path, phase if own else None)
 
 
 def _record(directory, init_from, found, fitted):

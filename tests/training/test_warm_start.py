@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmsn_jax.chains import protocol
+from cmsn_jax.proposing import exporting
 from cmsn_jax.runs import checkpoints, config_record, folder
+from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.training import setup, warm_start
 from configs import custom
 from tests.chains.toy import recipe
@@ -106,6 +108,20 @@ def test_once_begun_it_goes_on_without_the_earlier_run(
     setup.run(_warm(''), tmp_path, quiet=True)
 
 
+def test_an_export_is_as_good_as_its_run(earlier, tmp_path):
+  before, _ = earlier
+  exporting.write(trained_lib.load(before), tmp_path / 'export')
+  begun = []
+  for name, source in (('a', before), ('b', tmp_path / 'export')):
+    workdir = tmp_path / name
+    setup.run(_warm(source), workdir, quiet=True)
+    (path,) = workdir.glob('*/init_from.json')
+    begun.append(json.loads(path.read_text()))
+  for one in begun:
+    del one['run']
+  assert begun[0] == begun[1] and begun[0]['taken']
+
+
 def test_folders_that_are_no_run_are_named(earlier, tmp_path):
   before, _ = earlier
   with pytest.raises(ValueError, match='is no folder; give'):
@@ -114,7 +130,9 @@ def test_folders_that_are_no_run_are_named(earlier, tmp_path):
   with pytest.raises(ValueError, match='holds no trained run'):
     setup.run(_warm(tmp_path / 'export'), tmp_path / 'a', quiet=True)
   (tmp_path / 'export' / 'model.json').write_text('{}')
-  with pytest.raises(ValueError, match='is an export: programs, without param'):
+  with pytest.raises(
+    config_record.RunFolderError, match='an export without parameters.npz'
+  ):
     setup.run(_warm(tmp_path / 'export'), tmp_path / 'a', quiet=True)
   with pytest.raises(ValueError, match='is the --workdir itself'):
     warm_start.check(str(before), before)
@@ -159,7 +177,7 @@ def test_a_frozen_encoder_stays_and_the_rest_learns(tmp_path):
   config.train.ema = 0.0  # An average of what stays rounds.
   setup.run(config, tmp_path / 'new', quiet=True)
   kept = [
-    folder.read_best(tmp_path / name).tree['params']['joint']
+    folder.read_best(tmp_path / name, 'joint').tree['params']['joint']
     for name in ('old', 'new')
   ]
   old, new = (checkpoints._flatten(tree) for tree in kept)
