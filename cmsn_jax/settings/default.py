@@ -259,7 +259,8 @@ def _template():
   template.student_steps = 0
   template.student_windows = 16
   # Weight of the classifier that gives proposals their labels, and its width;
-  # what it learns shapes the evaluator's features too. 0: none.
+  # what it learns shapes the evaluator's features too: of fewer than seven
+  # labels in proportion, of two 2/7. 0: none.
   template.label_weight = 1.0
   template.label_hidden = 64
   # Labels of the training instances; 0 and (): taken from the training data.

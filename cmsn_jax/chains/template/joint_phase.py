@@ -22,6 +22,9 @@ from cmsn_jax.scoring import context_targets
 from cmsn_jax.stages import cosine_margin
 from cmsn_jax.stages import targets as stage_targets
 
+# From so many labels on, telling them apart weighs in full.
+_MANY_LABELS = 7
+
 
 def joint(job: protocol.Job) -> protocol.Phase:
   """ASS and evaluator learn from randomly placed, stretched windows.
@@ -186,13 +189,18 @@ def _counts(config, networks):
 def loss_weights(
   config: ml_collections.ConfigDict,
 ) -> losses.LossWeights:
-  """Of the parts of the loss, as a config has them."""
+  """Of the parts of the loss, as a config has them.
+
+  That of the labels is less where there are few: two of them are soon known by
+  heart, which costs features and recall more than it names.
+  """
+  many = min(1.0, config.template.num_actions / _MANY_LABELS)
   return losses.LossWeights(
     stages=config.template.stage_weight,
     actions=config.template.action_weight,
     match=config.template.match_weight,
     offset=config.template.offset_weight,
-    labels=config.template.label_weight,
+    labels=config.template.label_weight * many,
   )
 
 

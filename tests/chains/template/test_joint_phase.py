@@ -256,6 +256,14 @@ def test_biases_of_stacked_members_do_not_decay(data):
   assert decayed == wanted and len(decayed) < len(flat)
 
 
+@pytest.mark.parametrize(
+  ('labels', 'weight'), [(0, 0.0), (2, 0.5 * 2 / 7), (7, 0.5), (20, 0.5)]
+)
+def test_few_labels_weigh_less(labels, weight):
+  config = small(label_weight=0.5, num_actions=labels)
+  assert joint_phase.loss_weights(config).labels == pytest.approx(weight)
+
+
 def test_counts_of_a_batch_without_labels(data):
   # An array without numbers cannot be reshaped to -1.
   config = derive.derive(small(label_weight=0.0), data)
