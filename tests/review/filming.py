@@ -42,8 +42,9 @@ _STEPS = (
   ('.', '. : a frame on. Now it rears up', 1),
   ('i', 'i: it starts here', 1),
   ('2', '2: its name is “rear”', 1),
-  ('Enter', 'Enter: play it', 1),
-  ('wait', 'Enter: play it', 3),
+  # In a loop: how fast this machine is decides nothing of what was looked at.
+  ('o', 'o: play it in a loop', 1),
+  ('wait', 'o: play it in a loop', 3),
   ('k', 'k: pause. What was played was looked at', 1),
   ('Tab', 'Tab: the next one; it ends too early', 1),
   ('Shift+ArrowRight', 'Shift + →: a second on', 4),
