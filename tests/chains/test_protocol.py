@@ -37,6 +37,8 @@ def _config(name):
     {
       'paper': {'train.stages_epochs': 4, 'train.evaluator_epochs': 4},
       'tag': {'train.stages_epochs': 4},
+      # One network compiles sooner; other tests have several.
+      'template': {'template.members': 1},
     }.get(name, {})
   )
   return config
