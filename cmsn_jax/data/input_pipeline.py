@@ -6,7 +6,8 @@ TensorFlow is imported here and in data/builders, nowhere else.
 import os
 from collections.abc import Iterator
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+# Commands that are started from here inherit it; see launch/cli.py.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')  # It greets on stderr.
 
 import tensorflow as tf  # noqa: E402

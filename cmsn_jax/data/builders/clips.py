@@ -9,7 +9,7 @@ import os
 import threading
 from typing import Any
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import numpy as np  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
