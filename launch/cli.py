@@ -14,8 +14,10 @@ from absl import app, flags, logging
 
 # XLA warns of two tuning hints ("prefer-no-gather") that are no processor
 # features at all, on every load of a program from the compilation cache. Read
-# when jax is imported, so it stands here.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+# when jax is imported, so it stands here. 1 is what jax itself sets: a command
+# that a program or a notebook with jax starts inherits it.
+if os.environ.get('TF_CPP_MIN_LOG_LEVEL', '1') == '1':
+  os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
 
 _QUIET = flags.DEFINE_bool(
   'quiet', False, 'Show no progress, and no notes but warnings.'

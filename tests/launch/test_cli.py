@@ -1,8 +1,11 @@
 """What all commands share: which libraries' notes are shown."""
 
+import os
 import pathlib
 import subprocess
 import sys
+
+import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _NOTES = """
@@ -53,3 +56,19 @@ def test_a_key_of_an_older_version_is_taken_and_said_so():
 def test_a_key_that_is_no_more_is_named():
   done = _train('--config=configs/custom.py', '--config.joint.border=1.0')
   assert done.returncode == 2 and 'template.border is no more' in done.stderr
+
+
+@pytest.mark.parametrize(
+  ('inherited', 'level'), [(None, '3'), ('1', '3'), ('0', '0'), ('2', '2')]
+)
+def test_what_jax_sets_in_a_parent_is_no_wish_of_the_user(inherited, level):
+  # XLA's notes of each cached program once filled a pipe that nobody read.
+  env = {k: v for k, v in os.environ.items() if k != 'TF_CPP_MIN_LOG_LEVEL'}
+  if inherited is not None:
+    env['TF_CPP_MIN_LOG_LEVEL'] = inherited
+  code = "import os, launch.cli; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=_ROOT, env=env, capture_output=True, text=True, timeout=100,
+  )  # fmt: skip
+  assert done.stdout.strip() == level, done.stderr
