@@ -12,9 +12,7 @@ where it was. Variants that differ in inference alone share a run.
 """
 
 import contextlib
-import functools
 import json
-import operator
 import pathlib
 
 from absl import flags
@@ -104,12 +102,10 @@ def _run(row, seed, folder, ans):
 
 def _workdir(row, seed, folder):
   """A row's run: those that train the same share one."""
-  given = _CONFIG.value
-  own = {
-    key: value
-    for key, value in row.changes.items()
-    if functools.reduce(operator.getitem, key.split('.'), given) != value
-  }
+  from cmsn_jax.settings import recipes
+
+  given = recipes.flat(_CONFIG.value)
+  own = {k: value for k, value in row.changes.items() if given[k] != value}
   # Runs of before were named by all that a row states.
   for changes in (row.changes, own):
     text = json.dumps(changes, sort_keys=True)

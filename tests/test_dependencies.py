@@ -26,6 +26,7 @@ _MAY_IMPORT = {
   'flops': '',
   'progress': '',
   'processes': '',
+  'process_memory': '',
   'settings': '',
   'files': 'segments stage_names',
   'video': 'files progress',
@@ -62,7 +63,7 @@ _MAY_IMPORT = {
   'segments',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
-  'suppression/label_calibration suppression/final_list annotations/activitynet settings processes sharding '
+  'suppression/label_calibration suppression/final_list annotations/activitynet settings processes process_memory sharding '
   'progress segments stage_names',
   'pretraining': 'training/steps training/optimizer training/parallel '
   'training/keeping training/phase_run training/save_times training/stopping '
@@ -71,7 +72,7 @@ _MAY_IMPORT = {
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding '
   'engines',
-  'serving': 'proposing runs data files annotations suppression',
+  'serving': 'proposing runs data files annotations suppression process_memory',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '
   'video suppression segments progress sharding processes engines',

@@ -16,8 +16,6 @@ import hmac
 import json
 import math
 import pathlib
-import resource
-import sys
 import tempfile
 import time
 from typing import Any, NamedTuple
@@ -29,6 +27,7 @@ import starlette.requests
 import starlette.responses
 import starlette.routing
 
+from cmsn_jax import process_memory
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import feature_memory, proposal_files
 from cmsn_jax.proposing import inputs
@@ -291,7 +290,10 @@ class Service:
       {
         'requests_waiting': ('Requests that have a place.', self._taken),
         'places': ('Requests that may have a place.', self._limits.places),
-        'peak_memory_bytes': ('Largest resident memory so far.', _peak_bytes()),
+        'peak_memory_bytes': (
+          'Largest resident memory so far.',
+          process_memory.peak_bytes(),
+        ),
       }
     )
     return starlette.responses.PlainTextResponse(
@@ -380,8 +382,3 @@ async def _internal_error(request, error):
   return starlette.responses.JSONResponse(
     {'error': 'the service failed; its log says why'}, 500
   )
-
-
-def _peak_bytes() -> int:
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak if sys.platform == 'darwin' else peak * 1024

@@ -13,10 +13,11 @@ import jax
 import ml_collections
 import numpy as np
 
+from cmsn_jax import process_memory
 from cmsn_jax.evaluation import comparison
 from cmsn_jax.files import replacing
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.training import held_out, loop, memory, setup
+from cmsn_jax.training import held_out, loop, setup
 
 _COSTS = 'compare_costs.json'
 _ROW = 'compare.json'
@@ -51,7 +52,7 @@ def train(
         {
           'train_cpu_sec': costs.get('train_cpu_sec', 0.0) + spent,
           'train_peak_bytes': max(
-            costs.get('train_peak_bytes', 0), memory.peak_bytes()
+            costs.get('train_peak_bytes', 0), process_memory.peak_bytes()
           ),
           'finished': finished,
         },
@@ -109,7 +110,7 @@ def measure(
     train_cpu_sec=costs.get('train_cpu_sec', 0.0),
     propose_cpu_sec_per_hour=spent / hours,
     train_peak_bytes=costs.get('train_peak_bytes', 0),
-    propose_peak_bytes=memory.peak_bytes(),
+    propose_peak_bytes=process_memory.peak_bytes(),
     num_videos=len(videos),
     num_ground_truth=sum(len(video.segments) for video in videos.values()),
     num_proposals=sum(len(one.proposals.scores) for one in found.values()),

@@ -1,28 +1,13 @@
-"""How much memory there was, and what to turn where a step does not fit."""
-
-import pathlib
-import resource
-import sys
+"""What to turn where a training step does not fit into memory."""
 
 import ml_collections
 
 from cmsn_jax.chains import registry
+from cmsn_jax.settings import recipes
 
 
 class OutOfMemoryError(RuntimeError):
   """A training step needs more memory than there is."""
-
-
-def peak_bytes() -> int:
-  """Peak of this process's memory."""
-  try:
-    status = pathlib.Path('/proc/self/status').read_text()
-    return 1024 * int(status.partition('VmHWM:')[2].split()[0])
-  except (OSError, IndexError):
-    # Elsewhere; where there is /proc, it would begin with the parent's peak.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes, but bytes on macOS.
-    return peak if sys.platform == 'darwin' else peak * 1024
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -46,17 +31,18 @@ def explained(
     key: see `protocol.Phase.windows_key`.
   """
   length = config.windows.length
+  windows = recipes.flat(config)[key]
   smaller = _smaller_batch(config, key)
   if smaller is None:
     advice = (
-      f'a step holds {_value(config, key)} windows already: try '
+      f'a step holds {windows} windows already: try '
       f'{_shorter(config)} in place of windows of {length}'
     )
   else:
     flags = ' '.join(f'--config.{name}={n}' for name, n in smaller.items())
     advice = (
       f'{flags} takes as many windows a step '
-      f'({_value(config, key) * config.train.accumulate} a device) in smaller '
+      f'({windows * config.train.accumulate} a device) in smaller '
       f'parts; or a shorter --config.windows.length (now {length}), or less of '
       f'what the section {config.chain!r} of the config says of members, widths '
       'and proposals'
@@ -73,7 +59,7 @@ def _smaller_batch(config, key):
   Parts are of all phases: each has its windows divided by as much.
   """
   chain = registry.load(config.chain)
-  train, own = config.train, _value(config, key)
+  train, own = config.train, recipes.flat(config)[key]
   batch = train.batch_per_device
   for smaller in range(batch // 2, 0, -1):
     parts = batch // smaller
@@ -102,8 +88,3 @@ def _shorter(config):
       f'--config.train.batch_per_device={config.train.batch_per_device}',
     ]
   return ' '.join(flags)
-
-
-def _value(config, key):
-  section, name = key.split('.')
-  return config[section][name]

@@ -19,6 +19,7 @@ from cmsn_jax.chains import prediction, protocol
 from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import checkpoints, config_record
+from cmsn_jax.settings import recipes
 from cmsn_jax.training import (
   keeping,
   memory,
@@ -54,8 +55,7 @@ def batch_size(
     config: of the run.
     key: of the config, see `protocol.Phase.windows_key`.
   """
-  section, name = key.split('.')
-  per_device = config[section][name]
+  per_device = recipes.flat(config)[key]
   return per_device * config.train.accumulate * jax.device_count()
 
 

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cmsn_jax import process_memory
 from cmsn_jax.features import extractor, packing, variables
 from cmsn_jax.features.backbones import bn_inception, inception3d, resnet
-from cmsn_jax.training import memory
 
 from . import torch_backbones
 
@@ -248,4 +248,4 @@ def stream_memory(seconds: int) -> dict:
 
 
 def _peak_mb() -> float:
-  return memory.peak_bytes() / 1e6
+  return process_memory.peak_bytes() / 1e6

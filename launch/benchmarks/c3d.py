@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cmsn_jax import process_memory
 from cmsn_jax.features import variables
 from cmsn_jax.features.backbones import c3d
-from cmsn_jax.training import memory
 
 from . import interleaved, limits
 
@@ -211,17 +211,16 @@ def print_peak(side: str, frames: int, size: int, which: int) -> None:
   before = _resident()
   if runs:
     runs[which]()
-  print(json.dumps(reason or memory.peak_bytes() - before))
+  print(json.dumps(reason or process_memory.peak_bytes() - before))
 
 
 def _resident() -> int:
   """Bytes now; where the system can, the peak begins anew from here."""
   try:
     pathlib.Path('/proc/self/clear_refs').write_text('5')
-    status = pathlib.Path('/proc/self/status').read_text()
-    return 1024 * int(status.partition('VmRSS:')[2].split()[0])
-  except (OSError, IndexError):
-    return memory.peak_bytes()
+  except OSError:
+    return process_memory.peak_bytes()
+  return process_memory.resident_bytes()
 
 
 def _peak_of(side, frames, size, which) -> int | str:

@@ -16,12 +16,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cmsn_jax import segments, stage_names
+from cmsn_jax import process_memory, segments, stage_names
 from cmsn_jax.candidates import runs
 from cmsn_jax.evaluation import metrics
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import nms
-from cmsn_jax.training import memory
 
 _VIDEOS, _PROPOSALS = 213, 1000
 _LARGE = 20_000  # proposals of one video
@@ -284,7 +283,7 @@ def _cpu_seconds(run: Callable[[], object], repeats: int = 3) -> float:
 
 
 def _peak_memory() -> str:
-  return f'peak {memory.peak_bytes() / 1e9:.2f} GB'
+  return f'peak {process_memory.peak_bytes() / 1e9:.2f} GB'
 
 
 def _instances(n, span_sec, rng=None):

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from cmsn_jax import process_memory
 from cmsn_jax.settings import recipes, smoke
-from cmsn_jax.training import compared, loop, memory, phase_run
+from cmsn_jax.training import compared, loop, phase_run
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def _without_held_out(config):
 
 
 def test_the_peak_is_of_this_process():
-  before = memory.peak_bytes()
+  before = process_memory.peak_bytes()
   assert before > 10e6
   held = np.ones(30_000_000)  # 240 MB
-  assert memory.peak_bytes() >= held.nbytes
-  assert memory.peak_bytes() >= before
+  assert process_memory.peak_bytes() >= held.nbytes
+  assert process_memory.peak_bytes() >= before
