@@ -53,12 +53,11 @@ class Row:
 
     Args:
       chain: its name.
-      values: of a file; further keys are left out.
+      values: of a file; further keys are left out, and what was not measured
+        yet has its default.
     """
     names = {field.name for field in dataclasses.fields(cls)} - {'chain'}
-    # What was measured before mAP was has none.
-    known = {name: values[name] for name in names - {'average_map'}}
-    known['average_map'] = values.get('average_map')
+    known = {name: values[name] for name in names & values.keys()}
     known['ar_at_an'] = {int(k): v for k, v in values['ar_at_an'].items()}
     return cls(chain=chain, **known)
 

@@ -19,18 +19,29 @@ def is_export(folder: pathlib.Path) -> bool:
   return found and not (folder / 'config.json').is_file()
 
 
-def write(folder: pathlib.Path, params: dict[str, Any]) -> int:
-  """Writes parameters, named by their path, and returns the file's bytes.
+def write(folder: pathlib.Path, params: dict[str, Any]) -> None:
+  """Writes parameters, named by their path.
 
   Args:
     folder: of the export.
     params: as a run's `best` has them.
   """
   flat = flax.traverse_util.flatten_dict(params, sep='/')
-  path = folder / _FILE
-  with replacing.file(path, 'wb') as file:
+  with replacing.file(folder / _FILE, 'wb') as file:
     np.savez(file, **{name: np.asarray(value) for name, value in flat.items()})
-  return path.stat().st_size
+
+
+def check(folder: pathlib.Path) -> None:
+  """Checks that an export keeps its parameters.
+
+  Raises:
+    config_record.RunFolderError: if it was written before exports did.
+  """
+  if not (folder / _FILE).is_file():
+    raise config_record.RunFolderError(
+      f'{folder} is an export without {_FILE}, written by an earlier version; '
+      'export the run again, or give the folder of the run'
+    )
 
 
 def read(folder: pathlib.Path) -> checkpoints.Restored:
@@ -40,13 +51,9 @@ def read(folder: pathlib.Path) -> checkpoints.Restored:
     folder: of the export.
 
   Raises:
-    config_record.RunFolderError: if it was written before exports kept them.
+    config_record.RunFolderError: see `check`.
   """
-  if not (folder / _FILE).is_file():
-    raise config_record.RunFolderError(
-      f'{folder} is an export without {_FILE}, written by an earlier version; '
-      'export the run again, or give the folder of the run'
-    )
+  check(folder)
   with np.load(folder / _FILE) as arrays:
     params = flax.traverse_util.unflatten_dict(dict(arrays), sep='/')
   about = json.loads((folder / 'model.json').read_text())

@@ -90,7 +90,7 @@ def check(init_from: str, workdir: pathlib.Path) -> None:
 
   Raises:
     ValueError: if there is no folder of a trained run, or it is the same.
-    config_record.RunFolderError: see `exported_parameters.read`.
+    config_record.RunFolderError: see `exported_parameters.check`.
   """
   path = pathlib.Path(init_from)
   if not path.is_dir():
@@ -104,7 +104,7 @@ def check(init_from: str, workdir: pathlib.Path) -> None:
       'without --init_from goes on with it; a warm start needs a new --workdir'
     )
   if exported_parameters.is_export(path):
-    exported_parameters.read(path)
+    exported_parameters.check(path)
     return
   if not any(path.glob('*/best/[0-9]*')):
     raise ValueError(
