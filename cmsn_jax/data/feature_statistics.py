@@ -46,7 +46,7 @@ def statistics_of(
   if deviation and pool > 1:
     every = _every(rows * store.dim, _FEW_VALUES)
     found, sample = _moments(_blocks(store, video_ids, 1, None), every)
-    bulk = _bulk(sample)
+    bulk = _bulk(_quantiles(sample, _BULK))
     spread = np.where(_wild(found.deviation, bulk), bulk, found.deviation)
     floor = sources.FLOOR * np.where(found.varies, spread, 1.0)
     floor = floor.astype(np.float32)
@@ -54,11 +54,14 @@ def statistics_of(
   most = _MAX_VALUES if quantiles else _FEW_VALUES
   every = _every(-(-rows // pool) * width, most)
   found, sample = _moments(_blocks(store, video_ids, pool, floor), every)
-  wild = _wild(found.deviation, _bulk(sample))
+  # Both at once: to sort the values is all the work.
+  levels = (*_BULK, *(sources.LEVELS if quantiles else ()))
+  at = _quantiles(sample, levels)
+  wild = _wild(found.deviation, _bulk(at))
   return sources.Statistics(
     np.asarray(found.mean, np.float32),
     np.where(found.varies, found.deviation, 1.0).astype(np.float32),
-    _quantiles(sample, sources.LEVELS) if quantiles else None,
+    at[len(_BULK) :] if quantiles else None,
     floor,
     tuple(np.flatnonzero(~found.changes).tolist()),
     tuple(np.flatnonzero(wild).tolist()),
@@ -124,9 +127,9 @@ def _quantiles(rows, levels):
   return found
 
 
-def _bulk(rows):
-  """How far the bulk of each feature lies apart."""
-  low, high = _quantiles(rows, _BULK).astype(np.float64)
+def _bulk(quantiles):
+  """How far the bulk of each feature lies apart; its quantiles come first."""
+  low, high = quantiles[: len(_BULK)].astype(np.float64)
   return high - low
 
 

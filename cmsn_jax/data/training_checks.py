@@ -96,10 +96,9 @@ def _constant(data):
   if not len(constant):
     return []
   total = len(statistics.mean)
-  shown = ', '.join(map(str, constant[:10]))
   return [
     f'{len(constant)} of {total} features never change within a training video '
-    f'(columns {shown}{" ..." if len(constant) > 10 else ""} from 0): '
+    f'({_columns(constant)}): '
     + (
       'there is nothing to learn from; look at the files'
       if len(constant) == total
@@ -113,11 +112,14 @@ def _wild(data):
   wild = getattr(statistics, 'wild', ())
   if not len(wild):
     return []
-  shown = ', '.join(map(str, wild[:10]))
   return [
     f'{len(wild)} of {len(statistics.mean)} features have single values so far '
-    f'out that the others are one value beside them (columns {shown}'
-    f'{" ..." if len(wild) > 10 else ""} from 0, deviation '
+    f'out that the others are one value beside them ({_columns(wild)}, deviation '
     f'{statistics.std[wild[0]]:.3g}): look for errors in the files; '
     'config.data.normal_scores=True takes ranks in place of values'
   ]
+
+
+def _columns(places):
+  shown = ', '.join(map(str, places[:10]))
+  return f'columns {shown}{" ..." if len(places) > 10 else ""} from 0'
