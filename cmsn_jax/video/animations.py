@@ -49,16 +49,11 @@ def timed_frames(
         yield start, start + step, frame
         start += step
   except (OSError, ValueError, EOFError, SyntaxError) as error:
-    _damage(path, f'a picture cannot be read ({error})', allow_damage)
+    words = video_files.damage_message(
+      path, f'a picture cannot be read ({error})'
+    )
+    if not allow_damage:
+      raise video_files.VideoError(words) from error
+    warnings.warn(words, video_files.VideoWarning, stacklevel=2)
   if not start:
     raise video_files.VideoError(f'{path}: none of its pictures can be read')
-
-
-def _damage(path, found, allow_damage):
-  words = (
-    f'{path}: {found}; copy or download the file again, or pass --allow_damage '
-    '(in Python allow_damage=True) to read what is there'
-  )
-  if not allow_damage:
-    raise video_files.VideoError(words)
-  warnings.warn(words, video_files.VideoWarning, stacklevel=3)

@@ -281,13 +281,10 @@ class Decoder:
     return self._sec(self._last - self._zero)
 
   def _damage(self, found: str):
-    where = ''
+    where = self._path
     if self._decoded:
-      where = f'at {self._at():.2f} s, after {self._decoded} frames: '
-    message = (
-      f'{self._path}: {where}{found}; copy or download the file again, or pass '
-      '--allow_damage (in Python allow_damage=True) to read what is there'
-    )
+      where = f'{where}: at {self._at():.2f} s, after {self._decoded} frames'
+    message = video_files.damage_message(where, found)
     if not self._allow_damage:
       raise video_files.VideoError(message)
     if not self.damaged:

@@ -12,6 +12,7 @@ mirroring stored in the file are applied; frames are resized without keeping
 the aspect ratio, as C3D does. `video_reader` decodes in a worker process.
 """
 
+import collections
 import contextlib
 import dataclasses
 import os
@@ -156,14 +157,15 @@ def _probe_pictures(sequence, allow_damage) -> VideoInfo:
 
 
 def _probe_animation(path, allow_damage) -> VideoInfo:
-  timed = list(animations.timed_frames(path, allow_damage))
-  _, end_sec, frame = timed[-1]
+  timed = animations.timed_frames(path, allow_damage)
+  # All are decoded, and the last is kept.
+  [(count, (_, end_sec, frame))] = collections.deque(enumerate(timed, 1), 1)
   return VideoInfo(
     path=path,
     duration_sec=end_sec,
     start_sec=0.0,
-    num_frames=len(timed),
-    fps=len(timed) / end_sec,
+    num_frames=count,
+    fps=count / end_sec,
     width=frame.width,
     height=frame.height,
     rotation=0,

@@ -71,9 +71,11 @@ def stated(
   rate = rate_of(stream)
   end, count = None, stream.frames
   name, alone = container.format.name, len(container.streams) == 1
-  if damaged or (name == 'avi' and not has_duration(path, name)):
-    end, count, _ = counted(path)
-  elif may_be_joined(name) and counted(path).joined:
+  if (
+    damaged
+    or (name == 'avi' and not has_duration(path, name))
+    or (may_be_joined(name) and counted(path).joined)
+  ):
     end, count, _ = counted(path)
   elif name in _GUESSED or (name == 'asf' and not alone):
     pass  # a guess, counted from elsewhere, up to the last key, or the sound's

@@ -52,6 +52,19 @@ def damage_allowed(argument: bool | None) -> bool:
   return _damage['allowed'] if argument is None else argument
 
 
+def damage_message(where: str, found: str) -> str:
+  """What an error says of damage, and a warning where it is allowed.
+
+  Args:
+    where: the file, and the place in it.
+    found: there.
+  """
+  return (
+    f'{where}: {found}; copy or download the file again, or pass '
+    '--allow_damage (in Python allow_damage=True) to read what is there'
+  )
+
+
 def absolute(path: os.PathLike) -> os.PathLike:
   """The same video for a process with another working directory."""
   if dataclasses.is_dataclass(path):  # Numbered pictures in a folder.
