@@ -109,7 +109,7 @@ def propose(
       append,
     )
 
-    left = _Left()
+    left = _Left(settings)
     job = functools.partial(
       proposer.job, trained, path if isinstance(path, str) else ', '.join(path),
       opened, feature_fps, known and known.videos, keep_features,
@@ -127,14 +127,14 @@ def propose(
         if error is not None:
           failures[video_id] = error
           continue
-        found = left.limit(video_id, found, seconds[video_id], settings)
+        found = left.limit(video_id, found, seconds[video_id])
         rows = _rows(video_id, found, labels, video_labels)
         yield video_id, found._replace(proposals=rows)
 
     own = _not_of_others(own, opened, results, failures, output)
     run(own, predict, results, failures, seconds, save_stages, source, quiet,
         opened.identify)  # fmt: skip
-  left.tell(settings)
+  left.tell()
   results.finish()
   result_files.join(output, shard[1], identity, csv)
   return failures
@@ -159,13 +159,14 @@ def _not_of_others(video_ids, opened, results, failures, output):
 class _Left:
   """What the limits of a final list leave, counted."""
 
-  def __init__(self):
+  def __init__(self, settings):
+    self._settings = settings
     self._all, self._kept, self._silent = 0, {}, []
 
-  def limit(self, video_id, found, duration_sec, settings):
+  def limit(self, video_id, found, duration_sec):
     proposals = found.proposals
     kept = final_list.select(
-      proposals.segments, proposals.scores, duration_sec, settings
+      proposals.segments, proposals.scores, duration_sec, self._settings
     )
     self._all += len(proposals.scores)
     if not len(proposals.scores):
@@ -173,7 +174,7 @@ class _Left:
     self._kept[video_id] = len(kept)
     return found.take(kept)
 
-  def tell(self, settings):
+  def tell(self):
     if self._silent:
       logging.warning(
         'nothing is proposed for %d of %d videos: %s%s. The model sees nothing '
@@ -181,7 +182,7 @@ class _Left:
         'features?', len(self._silent), len(self._kept),
         ', '.join(self._silent[:10]), ' ...' if len(self._silent) > 10 else '',
       )  # fmt: skip
-    if settings == final_list.NO_LIMITS:
+    if self._settings == final_list.NO_LIMITS:
       return
     none = sorted(name for name, count in self._kept.items() if not count)
     # Nothing at all is hardly what was meant.

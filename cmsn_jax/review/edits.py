@@ -22,6 +22,8 @@ KEPT = ('given', 'accepted')
 # Two cuts of a frame's length leave something to look at on either side.
 _SHORTEST_SEC = 1e-3
 _DONE, _MARKED = '#done', '#marked'
+# Beside its items, what of a recording an action can change.
+_OF_RECORDING = {_DONE: 'done', _MARKED: 'marked'}
 
 
 # Start and end, seconds.
@@ -149,16 +151,14 @@ class Recording:
     return patch
 
   def _value(self, key: str) -> Any:
-    if key == _DONE:
-      return self.done
-    return self.marked if key == _MARKED else self.items.get(key)
+    if key in _OF_RECORDING:
+      return getattr(self, _OF_RECORDING[key])
+    return self.items.get(key)
 
   def _apply(self, patch: Patch) -> None:
     for key, (_, after) in patch.items():
-      if key == _DONE:
-        self.done = after
-      elif key == _MARKED:
-        self.marked = after
+      if key in _OF_RECORDING:
+        setattr(self, _OF_RECORDING[key], after)
       elif after is None:
         del self.items[key]
       else:
