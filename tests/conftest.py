@@ -13,6 +13,8 @@ os.environ['XLA_FLAGS'] = ' '.join(
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from tests.launch import webdriver  # noqa: E402
+
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
@@ -24,6 +26,16 @@ _DATA = pathlib.Path(
     pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data',
   )
 )
+
+
+@pytest.fixture(scope='session')
+def browser():
+  """One headless Chromium for all tests of pages."""
+  reason = webdriver.missing()
+  if reason:
+    pytest.skip(f'no browser test: {reason}')
+  with webdriver.started() as started:
+    yield started
 
 
 @pytest.fixture

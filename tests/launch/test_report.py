@@ -12,7 +12,6 @@ from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files
 from cmsn_jax.report import page as report_page
 from cmsn_jax.report import render
-from tests.launch import webdriver
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _HOSTILE = '</script><b onclick=alert(1)>'
@@ -131,15 +130,6 @@ def test_wrong_calls_end_with_2_and_say_why(data, arguments, message):
   assert done.returncode == 2
   assert message in done.stderr.splitlines()[-1]
   assert not (data / 'out').exists()
-
-
-@pytest.fixture(scope='module')
-def browser():
-  reason = webdriver.missing()
-  if reason:
-    pytest.skip(f'no browser test: {reason}')
-  with webdriver.started() as started:
-    yield started
 
 
 def _film(path, seconds=40):

@@ -1,19 +1,8 @@
-"""A browser, and the page of a small review in it."""
+"""The page of a small review in a browser."""
 
 import pytest
 
-from cmsn_jax.files import proposal_files
-from tests.launch import webdriver
 from tests.review import driving, made
-
-
-@pytest.fixture(scope='session')
-def browser():
-  reason = webdriver.missing()
-  if reason:
-    pytest.skip(f'no browser test: {reason}')
-  with webdriver.started() as started:
-    yield started
 
 
 @pytest.fixture(scope='session')
@@ -30,20 +19,12 @@ def folder(tmp_path_factory):
 def page(browser, folder, tmp_path):
   pytest.importorskip('starlette', reason='pip install cmsn_jax[review]')
   pytest.importorskip('uvicorn', reason='pip install cmsn_jax[review]')
-  from cmsn_jax.review import inputs, session
+  from cmsn_jax.review import session
   from tests.review import running
 
-  found = inputs.gather(
-    proposal_files.read(folder / 'proposals.json'),
-    annotations=folder / 'annotations.json',
-    videos=folder / 'videos',
-    features=folder / 'features',
-    feature_fps=5.0,
-    stages=folder / 'stages',
-  )
   browser.size(1280, 800)
   browser.scheme('light')
-  opened = session.Session(found, tmp_path / 'c.json')
+  opened = session.Session(made.gathered(folder), tmp_path / 'c.json')
   with running.in_thread(opened) as client:
     page = driving.Page(browser, client, tmp_path / 'c.json')
     page.open()

@@ -6,6 +6,7 @@ import numpy as np
 
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files, stage_files
+from cmsn_jax.review import inputs
 
 
 def proposals(count=30, duration=120.0, seed=0, labels=('rear', 'groom')):
@@ -67,3 +68,15 @@ def film(path: pathlib.Path, seconds=20, fps=10):
       frame = av.VideoFrame.from_ndarray(picture, 'rgb24')
       container.mux(stream.encode(frame))
     container.mux(stream.encode())
+
+
+def gathered(folder: pathlib.Path) -> inputs.Inputs:
+  """What a review begins with where all that it can show is there."""
+  return inputs.gather(
+    proposal_files.read(folder / 'proposals.json'),
+    annotations=folder / 'annotations.json',
+    videos=folder / 'videos',
+    features=folder / 'features',
+    feature_fps=5.0,
+    stages=folder / 'stages',
+  )

@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip('starlette', reason='pip install cmsn_jax[review]')
 pytest.importorskip('uvicorn', reason='pip install cmsn_jax[review]')
 
-from cmsn_jax.files import proposal_files
 from cmsn_jax.review import inputs, session
 from tests.review import made, running
 
@@ -35,14 +34,7 @@ def folder(tmp_path_factory):
 
 def _session(folder, output):
   with pytest.warns(inputs.ReviewWarning, match='1 videos such as day3.webm'):
-    found = inputs.gather(
-      proposal_files.read(folder / 'proposals.json'),
-      annotations=folder / 'annotations.json',
-      videos=folder / 'videos',
-      features=folder / 'features',
-      feature_fps=5.0,
-      stages=folder / 'stages',
-    )
+    found = made.gathered(folder)
   return session.Session(found, output)
 
 

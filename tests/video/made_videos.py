@@ -5,6 +5,8 @@ import fractions
 import av
 import numpy as np
 
+from cmsn_jax.video import decoding
+
 HEIGHT, WIDTH = 96, 160
 _BITS = 10
 
@@ -34,6 +36,12 @@ def index_of(image) -> int:
     y, x = (48 + 32 * row) / HEIGHT, (16 + 32 * column) / WIDTH
     found |= int(image[int(y * height), int(x * width)].mean() > 128) << bit
   return found
+
+
+def indices(path, fps: float = 25.0, **options) -> list[int]:
+  """The indices of the frames that are read of a file."""
+  frames = decoding.read(path, fps=fps, size=None, **options)
+  return [index_of(frame) for frame in frames]
 
 
 def is_upright(image) -> bool:

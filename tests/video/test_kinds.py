@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import warnings
 
 import av
 import numpy as np
@@ -11,18 +10,7 @@ import pytest
 from cmsn_jax.video import decoding, file_ends
 from tests.video import made_kinds, made_videos
 
-
-def indices(path, fps=25.0, **kwargs):
-  frames = decoding.read(path, fps=fps, size=None, **kwargs)
-  return [made_videos.index_of(frame) for frame in frames]
-
-
-@pytest.fixture(autouse=True)
-def no_word():
-  """No warning where nothing is wrong."""
-  with warnings.catch_warnings():
-    warnings.simplefilter('error')
-    yield
+pytestmark = pytest.mark.usefixtures('no_word')
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +32,7 @@ class TestWhole:
     with av.open(str(tmp_path / 'a.avi')) as container:
       assert container.streams.video[0].frames > len(times)
     shown = np.searchsorted(times, np.arange(62) / 25 + 0.001) - 1
-    assert indices(tmp_path / 'a.avi') == shown.tolist()
+    assert made_videos.indices(tmp_path / 'a.avi') == shown.tolist()
     assert decoding.probe(tmp_path / 'a.avi').num_frames_at(25) == 62
 
   def test_pictures_of_two_fields(self, tmp_path):
@@ -58,18 +46,18 @@ class TestWhole:
   def test_hidden_frames(self, tmp_path):
     path = made_kinds.hidden_frames(tmp_path / 'a.webm', tmp_path)
     assert packets(path) > 100
-    assert indices(path) == list(range(100))
+    assert made_videos.indices(path) == list(range(100))
 
   def test_leading_pictures_of_a_cut(self, tmp_path):
     path = made_kinds.leading_pictures(tmp_path / 'a.mkv', tmp_path)
-    found = indices(path)
+    found = made_videos.indices(path)
     assert packets(path) > len(set(found))
     assert found[-1] == 119 and found == sorted(found)
     assert set(found) >= set(range(found[0], 120))
 
   def test_a_capture_that_begins_between_key_frames(self, tmp_path):
     path = made_kinds.captured(tmp_path / 'a.ts', tmp_path)
-    found = indices(path)
+    found = made_videos.indices(path)
     # The clock begins with the first packet, the picture with the key frame.
     assert found[0] == 25 and found[-1] == 99
     info = decoding.probe(path)
@@ -84,11 +72,11 @@ class TestWhole:
       short = made_videos.make(tmp_path / 'b.avi', codec='mpeg4')
       made_kinds.copy(short, path, sound_sec=9.0)
       # The muxer fits the sound's run-up in by empty chunks.
-      assert sorted(set(indices(path))) == list(range(50))
-      assert len(indices(path)) < 54
+      assert sorted(set(made_videos.indices(path))) == list(range(50))
+      assert len(made_videos.indices(path)) < 54
       return
     made_kinds.copy(plain, path, sound_sec=9.0)
-    assert indices(path) == list(range(100))
+    assert made_videos.indices(path) == list(range(100))
     assert decoding.probe(path).num_frames_at(25) == 100
 
   @pytest.mark.parametrize('suffix', ['mp4', 'mkv', 'flv', 'ts', 'avi'])
@@ -97,12 +85,12 @@ class TestWhole:
     path = made_videos.make(
       tmp_path / f'a.{suffix}', codec=codec, rate=1, num_frames=30
     )
-    assert indices(path, fps=1.0) == list(range(30))
+    assert made_videos.indices(path, fps=1.0) == list(range(30))
     assert decoding.probe(path).duration_sec == pytest.approx(30)
 
   def test_an_elementary_stream(self, tmp_path):
     path = made_videos.make(tmp_path / 'a.m2v', codec='mpeg2video')
-    assert indices(path) == list(range(50))
+    assert made_videos.indices(path) == list(range(50))
 
   def test_an_avi_written_to_a_pipe(self, tmp_path):
     path = made_videos.make(tmp_path / 'a.avi', codec='mpeg4')
@@ -111,7 +99,7 @@ class TestWhole:
     at = data.index(b'strh') + 8 + 32  # frames of the stream
     data[at : at + 4] = (2**30).to_bytes(4, 'little')
     path.write_bytes(data)
-    assert indices(path) == list(range(50))
+    assert made_videos.indices(path) == list(range(50))
     assert decoding.probe(path).num_frames_at(25) == 50
 
   def test_flv_whose_tags_state_no_length(self, tmp_path):
@@ -165,7 +153,7 @@ def test_cut_files_are_noticed_and_read_on_request(tmp_path, name):
   path = made_videos.make(
     tmp_path / name, num_frames=60, noise=noise, **_CUT[name]
   )
-  assert indices(path) == list(range(60))
+  assert made_videos.indices(path) == list(range(60))
   data = path.read_bytes()
   for share in (0.9, 0.5):
     # Not between two packets of a transport stream, where nothing shows.
@@ -179,7 +167,7 @@ def test_cut_files_are_noticed_and_read_on_request(tmp_path, name):
     with pytest.raises(decoding.VideoError, match='truncated'):
       decoding.probe(path)
     with pytest.warns(decoding.VideoWarning, match='truncated'):
-      found = indices(path, allow_damage=True)
+      found = made_videos.indices(path, allow_damage=True)
     assert 0 < len(found) <= 60
     count = len(found) // 2
     assert found[:count] == list(range(count))
@@ -209,33 +197,35 @@ class TestTimeZero:
     # Encoders of sound begin some milliseconds before the sound.
     assert info.start_sec == pytest.approx(2.0, abs=0.08)
     assert info.duration_sec == pytest.approx(6.0, abs=0.08)
-    found = indices(path)
+    found = made_videos.indices(path)
     late = found.count(0) - 1
     assert 50 <= late <= 52
     assert found == [0] * late + list(range(100))
-    part = indices(path, start_frame=late + 60, stop_frame=late + 64)
+    part = made_videos.indices(
+      path, start_frame=late + 60, stop_frame=late + 64
+    )
     assert part == [60, 61, 62, 63]
 
   def test_a_late_picture_alone_begins_at_zero(self, tmp_path, plain):
     path = tmp_path / 'a.mkv'
     made_kinds.copy(plain, path, late_sec=2.0)
-    assert indices(path) == list(range(100))
+    assert made_videos.indices(path) == list(range(100))
     assert decoding.probe(path).start_sec == 0
 
   def test_times_before_zero_count_from_the_first(self, tmp_path, plain):
     path = tmp_path / 'a.ts'
     made_kinds.copy(plain, path, late_sec=-1.0)
-    assert indices(path) == list(range(100))
+    assert made_videos.indices(path) == list(range(100))
 
   def test_a_little_earlier_sound_is_the_same_instant(self, tmp_path, plain):
     path = tmp_path / 'a.mkv'
     made_kinds.copy(plain, path, late_sec=0.06, sound_sec=4.0)
-    assert indices(path) == list(range(100))
+    assert made_videos.indices(path) == list(range(100))
 
   def test_the_default_track(self, tmp_path):
     for suffix in ('mp4', 'mkv'):
       path = made_kinds.two_tracks(tmp_path / f'a.{suffix}')
-      assert indices(path) == list(range(50))
+      assert made_videos.indices(path) == list(range(50))
 
 
 _MEMORY = """

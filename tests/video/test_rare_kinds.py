@@ -1,7 +1,5 @@
 """Kinds that few programs write: joined parts, late sound, other containers."""
 
-import warnings
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,18 +7,7 @@ from PIL import Image
 from cmsn_jax.video import decoding, finding
 from tests.video import made_kinds, made_videos
 
-
-def indices(path, fps=25.0, **kwargs):
-  frames = decoding.read(path, fps=fps, size=None, **kwargs)
-  return [made_videos.index_of(frame) for frame in frames]
-
-
-@pytest.fixture(autouse=True)
-def no_word():
-  """No warning where nothing is wrong."""
-  with warnings.catch_warnings():
-    warnings.simplefilter('error')
-    yield
+pytestmark = pytest.mark.usefixtures('no_word')
 
 
 _JOINED = {
@@ -36,13 +23,17 @@ def test_parts_one_behind_the_other_follow_at_once(tmp_path, name):
   path = made_videos.make(
     tmp_path / name, num_frames=130, codec=_JOINED[name], options={'g': '10'}
   )
-  assert indices(path) == list(range(130))
+  assert made_videos.indices(path) == list(range(130))
   path.write_bytes(path.read_bytes() * 2)
   with pytest.warns(decoding.VideoWarning, match='one behind the other'):
-    assert indices(path) == 2 * list(range(130))
+    assert made_videos.indices(path) == 2 * list(range(130))
   # Not the same time of the first part, which a reader that seeks would find.
   with pytest.warns(decoding.VideoWarning, match='one behind the other'):
-    assert indices(path, start_frame=200, stop_frame=203) == [70, 71, 72]
+    assert made_videos.indices(path, start_frame=200, stop_frame=203) == [
+      70,
+      71,
+      72,
+    ]
   info = decoding.probe(path)
   assert info.num_frames_at(25) == 260
 
@@ -62,7 +53,7 @@ def test_sound_that_begins_later_and_outlasts_the_picture(tmp_path, suffix):
   plain = made_videos.make(tmp_path / 'b.avi', codec='mpeg4')
   path = tmp_path / f'a.{suffix}'
   made_kinds.copy(plain, path, sound_sec=6.0, sound_late_sec=2.0)
-  assert indices(path) == list(range(50))
+  assert made_videos.indices(path) == list(range(50))
   assert decoding.probe(path).num_frames_at(25) == 50
 
 
@@ -85,7 +76,7 @@ def test_times_before_zero_that_matroska_cannot_tell(tmp_path):
     options={'avoid_negative_ts': 'disabled'},
   )  # fmt: skip
   # The sound's encoder begins a little before it.
-  assert abs(len(indices(path)) - 100) <= 2
+  assert abs(len(made_videos.indices(path)) - 100) <= 2
 
 
 _CONTAINERS = {
@@ -108,7 +99,7 @@ def test_other_containers(tmp_path, name):
   spare.rename(path)
   assert list(finding.find(tmp_path).videos) == ['a']
   # What ffmpeg makes up for a raw stream's clock may leave out a tick.
-  found = indices(path)
+  found = made_videos.indices(path)
   assert found == sorted(found)
   assert sorted(set(found)) == list(range(30)) and len(found) <= 31
   assert abs(decoding.probe(path).num_frames_at(25) - 30) <= 1
@@ -122,7 +113,7 @@ def test_other_containers_cut_off(tmp_path, name):
   with pytest.raises(decoding.VideoError, match='allow_damage'):
     decoding.read(path)
   with pytest.warns(decoding.VideoWarning):
-    found = indices(path, allow_damage=True)
+    found = made_videos.indices(path, allow_damage=True)
   assert 0 < len(found) < 30
 
 
@@ -134,8 +125,10 @@ def test_animated_webp(tmp_path):
     lossless=True,
   )  # fmt: skip
   shown = [k for k in range(20) for _ in range(3 if k % 2 else 1)]
-  assert indices(path) == shown
-  assert indices(path, start_frame=30, stop_frame=33) == shown[30:33]
+  assert made_videos.indices(path) == shown
+  assert (
+    made_videos.indices(path, start_frame=30, stop_frame=33) == shown[30:33]
+  )
   info = decoding.probe(path)
   assert (info.num_frames, info.duration_sec) == (20, pytest.approx(1.6))
   assert list(finding.find(path).videos) == ['a']

@@ -10,7 +10,10 @@ from cmsn_jax.data import windows as windows_lib
 
 from . import predictor as predictor_lib
 
-READS = ('toy', 'windows.length', 'windows.overlap', 'train.frozen')
+READS = (
+  'toy', 'windows.length', 'windows.overlap', 'windows.require_instance',
+  'train.frozen',
+)  # fmt: skip
 AT_INFERENCE = ('toy.above',)
 predictor = predictor_lib.Predictor
 
@@ -48,7 +51,6 @@ def derive(config, data):
 
 def phase(name, job):
   config, data, length = job.config, job.data, job.config.windows.length
-  hop = windows_lib.hop_snippets(length, config.windows.overlap)
 
   def read_window(window, rng):
     stop = window.start + window.length
@@ -77,7 +79,7 @@ def phase(name, job):
     plan=lambda per_epoch: protocol.Plan(
       config.toy.epochs * per_epoch, per_epoch
     ),
-    windows=training_data.training_windows(data, length, hop, True),
+    windows=job.windows(),
     prepare=lambda: read_window,
     init=lambda key: _init(*data.source.snippet_shape),
     loss_fn=loss_fn,
