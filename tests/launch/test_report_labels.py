@@ -9,9 +9,6 @@ import pytest
 
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files
-from tests.launch import test_report
-
-browser = test_report.browser
 
 
 def _write(folder):

@@ -4,6 +4,14 @@ import json
 import pathlib
 
 FPS = 10
+_PLAYER = '''
+if (typeof app !== 'object' || !app.player) return null;
+const element = app.player.element;
+return { time: app.player.time, playing: app.player.playing,
+  element: element && { time: element.currentTime, paused: element.paused,
+    seeking: element.seeking, ended: element.ended,
+    ready: element.readyState, rate: element.playbackRate } };
+'''
 _MODIFIERS = {'Alt': 1, 'Ctrl': 2, 'Shift': 8}
 
 
@@ -17,7 +25,12 @@ class Page:
     return self.browser.run(script, *arguments)
 
   def wait(self, script, *arguments):
-    return self.browser.wait(script, *arguments, seconds=30)
+    try:
+      return self.browser.wait(script, *arguments, seconds=30)
+    except AssertionError as error:
+      raise AssertionError(
+        f'{error}; player: {self.run(_PLAYER)}; {self.browser.console()}'
+      ) from error
 
   def open(self, address=None):
     self.browser.console()  # What an earlier page said.
