@@ -266,6 +266,8 @@ def _trained(folder, last, seed, row):
     config.train.seed = seed
     config.train.batch_per_device = 8
     config.template.members = 1
+    # What one member says needs nobody to learn it.
+    config.template.student_steps = 0
     config.template.steps = _WARM_STEPS.value if last else _STEPS.value
     if last:
       config.train.init_from = str((last / 'run').absolute())
