@@ -26,7 +26,7 @@ from cmsn_jax.evaluation import metrics as metrics_lib
 from cmsn_jax.files import feature_memory, proposal_files
 from cmsn_jax.proposing import exported_run, exporting, inputs, streaming
 from cmsn_jax.runs import trained as trained_lib
-from cmsn_jax.training import config_checks, setup
+from cmsn_jax.training import config_checks
 
 PathLike = str | os.PathLike
 _MAP_PROTOCOLS = ('map', 'map_anet')
@@ -312,6 +312,9 @@ def train(
     training.phase_run.Interrupted: after SIGTERM or SIGINT, once the state is
       saved; the same call goes on there.
   """
+  # Takes a second to import, for which those who only propose need not wait.
+  from cmsn_jax.training import setup
+
   config, workdir = _config_of(config), pathlib.Path(workdir)
   config_checks.check(config)
   config_checks.check_phase(config, phase)

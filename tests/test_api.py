@@ -123,6 +123,20 @@ def test_importing_the_package_loads_nothing_and_shows_its_names():
   assert others == {'cmsn_jax'} and int(count) < 10, done.stderr
 
 
+def test_who_only_proposes_does_not_wait_for_what_trains():
+  # With PyTorch installed tensorboardX imports it: 1.4 of 4 seconds.
+  done = _run(
+    '-c',
+    'import sys; from cmsn_jax import api; '
+    'from cmsn_jax.training import final_choices; from launch import propose; '
+    'from cmsn_jax.proposing import corpus, streaming; '
+    'print({n.partition(".")[0] for n in sys.modules})',
+  )
+  loaded = ast.literal_eval(done.stdout)
+  assert 'jax' in loaded
+  assert not loaded & {'tensorboardX', 'matplotlib', 'torch', 'tensorflow'}
+
+
 def test_the_names_are_those_of_the_api():
   for name in ('load', 'train', 'evaluate', 'Model'):
     assert getattr(cmsn_jax, name) is getattr(api, name)

@@ -86,6 +86,9 @@ _LATE = {
   # PyAV
   ('report/media', 'video/video_files'),
   ('report/media', 'video/decoding'),
+  # tensorboardX, and PyTorch with it
+  ('api', 'training/setup'),
+  ('training/final_choices', 'training/setup'),
 }
 # What is optional, or slow to load and not always needed.
 _LATE_LIBRARIES = (

@@ -16,7 +16,7 @@ from cmsn_jax.chains import protocol, registry
 from cmsn_jax.evaluation import operating_point
 from cmsn_jax.runs import judged_lists, trained
 from cmsn_jax.suppression import final_list
-from cmsn_jax.training import config_checks, held_out, setup
+from cmsn_jax.training import config_checks, held_out
 
 
 def nms_changes(text: str, config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def load(
     return changed
   # The run's calibration was of the scores that its own NMS left.
   try:
-    _, data = setup.open_run(changed.config, workdir)
+    data = _data(changed.config, workdir)
     fitted = held_out.fit_calibration(
       data, held_out.predictions(data, changed.predictor)
     )
@@ -155,7 +155,7 @@ def least_score(
 
 def _judge_again(workdir, run) -> Mapping[str, judged_lists.Judged]:
   try:
-    _, data = setup.open_run(run.config, workdir)
+    data = _data(run.config, workdir)
   except (ValueError, OSError) as error:
     raise ValueError(
       f'{workdir} kept no lists of held-out videos that fit, and its data '
@@ -177,3 +177,11 @@ def _limited(video, settings):
   return operating_point.Video(
     found.segments[kept], found.scores[kept], video.instances
   )
+
+
+def _data(config, workdir):
+  """What a run was trained on."""
+  # What trains takes a second to import, which only those wait for who need it.
+  from cmsn_jax.training import setup
+
+  return setup.open_run(config, workdir)[1]

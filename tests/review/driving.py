@@ -4,14 +4,14 @@ import json
 import pathlib
 
 FPS = 10
-_PLAYER = '''
+_PLAYER = """
 if (typeof app !== 'object' || !app.player) return null;
 const element = app.player.element;
 return { time: app.player.time, playing: app.player.playing,
   element: element && { time: element.currentTime, paused: element.paused,
     seeking: element.seeking, ended: element.ended,
     ready: element.readyState, rate: element.playbackRate } };
-'''
+"""
 _MODIFIERS = {'Alt': 1, 'Ctrl': 2, 'Shift': 8}
 
 
