@@ -153,6 +153,7 @@ class ClassifierRun(abc.ABC):
       if start and measures(start) and measured < start:
         # Done before, but not measured.
         metrics = self._validate(writer, state, metrics)
+      state = parallel.replicate(state)
       for step, batch in enumerate(self._batches(start, total), start):
         batch.pop('window')
         state, found = step_fn(state, parallel.shard(batch), key)

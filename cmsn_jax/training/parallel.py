@@ -32,6 +32,19 @@ def parallel_step(step: Callable, **static: Any) -> Callable:
   )
 
 
+def replicate(state: Any) -> Any:
+  """A copy of a state on all devices, lying as `parallel_step` returns it.
+
+  Without it a step is compiled twice: for a state that was just made or read,
+  and again for its own result, which lies on other devices.
+  """
+  ones = np.ones(jax.local_device_count(), np.float32)
+  copy = jax.pmap(
+    lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
+  )
+  return copy(state, ones)
+
+
 def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Splits axis 0 of every array over the local devices: [devices, b, ...].
 

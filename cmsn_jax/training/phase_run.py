@@ -171,6 +171,7 @@ class PhaseRun:
     save_every = settings.checkpoint_every_steps
     times = save_times.SaveTimes(settings.checkpoint_every_sec)
     start, pending = int(state.step), None
+    state = parallel.replicate(state)
     for step, batch in enumerate(
       self.batches(work.loader, start, plan.steps), start
     ):

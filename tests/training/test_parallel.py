@@ -38,15 +38,20 @@ def test_a_step_sees_its_share_and_the_whole_state():
 
 
 def test_states_go_on_from_step_to_step():
+  traced = []
+
   def step(state, batch, key, *, axis_name):
+    traced.append(state)
     return state + jax.lax.psum(batch['x'].sum(), axis_name), ()
 
   run = parallel.parallel_step(step)
-  state = jnp.zeros(())
+  state = parallel.replicate(jnp.zeros(()))
   batch = {'x': np.ones(8, np.float32)}
   for _ in range(3):
     state, _ = run(state, parallel.shard(batch), jax.random.key(0))
   assert float(state) == 24.0
+  # Once for a state that was just made and for the step's own result.
+  assert len(traced) == 1
 
 
 def test_one_process_has_nobody_to_connect_to():

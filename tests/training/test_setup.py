@@ -1,7 +1,7 @@
 import pytest
 
 from cmsn_jax.settings import default, plus, smoke
-from cmsn_jax.training import setup
+from cmsn_jax.training import setup, steps
 from tests.chains.toy import recipe
 
 
@@ -52,10 +52,19 @@ def test_made_up_data_must_say_how_many_and_how_long(tmp_path, text):
     setup.open_run(config, tmp_path)
 
 
-def test_run_opens_and_trains(tmp_path):
+def test_run_opens_and_trains(tmp_path, monkeypatch):
+  traced, train_step = [], steps.train_step
+
+  def counted(*args, **kwargs):
+    traced.append(args)
+    return train_step(*args, **kwargs)
+
+  monkeypatch.setattr(steps, 'train_step', counted)
   result = setup.run(recipe.get_config(), tmp_path, quiet=True)
   assert result.metrics['ar_50'] >= 0
   assert (tmp_path / 'only' / 'best').is_dir()
+  # Compiling is most of a short run: once, not again for the step's own result.
+  assert len(traced) == 1
 
 
 def test_a_phase_that_is_not_there_is_named(tmp_path):
