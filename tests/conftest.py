@@ -10,6 +10,14 @@ os.environ['XLA_FLAGS'] = ' '.join(
   ['--xla_backend_optimization_level=0', os.environ.get('XLA_FLAGS', '')]
 ).strip()
 
+# Many tests run the same small programs, in this process, in the other worker
+# and in commands that they start: each is compiled once, also between runs.
+os.environ.setdefault(
+  'JAX_COMPILATION_CACHE_DIR',
+  str(pathlib.Path(__file__).parents[1] / '.pytest_cache' / 'programs'),
+)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
