@@ -18,7 +18,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli
+from . import cli, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'What the variants change.', lock_config=True
@@ -51,6 +51,7 @@ def main(argv):
     raise ValueError(
       f'--table must be one of {sorted(ablations.TABLES)}, got {_TABLE.value!r}'
     )
+  video_flags.apply()
   table = ablations.TABLES[_TABLE.value]
   if _CONFIG.value.chain != table.chain:
     raise ValueError(

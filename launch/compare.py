@@ -20,7 +20,7 @@ import traceback
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli
+from . import cli, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The data, and one of the chains; see configs/.',
@@ -134,7 +134,9 @@ def _in_process(work, given):
   """(exit status, last words) of a process of its own."""
   context = multiprocessing.get_context('spawn')
   receive, send = context.Pipe(duplex=False)
-  process = context.Process(target=_guarded, args=(send, work, given))
+  process = context.Process(
+    target=_guarded, args=(send, work, given, video_flags.ALLOW_DAMAGE.value)
+  )
   asked = []
 
   def stop(number, frame):
@@ -162,10 +164,13 @@ def _in_process(work, given):
   return process.exitcode, said
 
 
-def _guarded(send, work, given):
+def _guarded(send, work, given, allow_damage):
   """In the process: what goes wrong is told in one line, and shown whole."""
+  from cmsn_jax.video import video_files
+
   try:
     cli.use_compilation_cache()
+    video_files.allow_damage(allow_damage)
     work(*given)
   except Exception as error:
     from cmsn_jax.training import phase_run

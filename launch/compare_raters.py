@@ -13,7 +13,7 @@ import json
 
 from absl import flags
 
-from . import cli
+from . import cli, video_flags
 
 _FIRST = flags.DEFINE_string('first', '', 'Annotations of one, of any format.')
 _SECOND = flags.DEFINE_string('second', '', 'Annotations of the other.')
@@ -124,6 +124,7 @@ def _read(path, where):
 
   lengths = None
   if _DURATIONS.value:
+    video_flags.apply()
     lengths = video_lengths.read(_DURATIONS.value, None)
   return importers.convert(
     path, lengths=lengths, options=imported.Options(where=where)

@@ -15,7 +15,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from . import cli, distributed, ending
+from . import cli, distributed, ending, video_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'The run; see configs/.', lock_config=True
@@ -48,6 +48,7 @@ def main(argv):
 
   config_checks.check(_CONFIG.value)
   workdir = pathlib.Path(_WORKDIR.value)
+  video_flags.apply()
   try:
     with ending.explained():
       _run(workdir, *sharding.parse(_SHARD.value))

@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from . import cli, distributed, final_flags
+from . import cli, distributed, final_flags, video_flags
 
 _WORKDIR = flags.DEFINE_string(
   'workdir', '', 'Folder of a trained run, or one that launch.export wrote.'
@@ -69,6 +69,7 @@ def main(argv):
       'pip install -r requirements-serve.txt)'
     ) from error
   token = _token()
+  video_flags.apply()
   if not token and not server.is_loopback(_HOST.value):
     raise ValueError(
       f'--host={_HOST.value} is reached from other machines: give --token_file, '

@@ -70,6 +70,20 @@ class Video:
     keep = ~segments_lib.mostly_within(self.segments, self.ignore)
     return _with_instances(self, np.flatnonzero(keep))
 
+  def until(self, end_sec: float | int) -> 'Video':
+    """Itself as if it had been cut off there.
+
+    Instances that begin later are left out, others end there at the latest.
+    """
+    keep = np.flatnonzero(self.segments[:, 0] < end_sec)
+    ignore = self.ignore[self.ignore[:, 0] < end_sec]
+    return dataclasses.replace(
+      _with_instances(self, keep),
+      duration_sec=min(self.duration_sec, end_sec),
+      segments=np.minimum(self.segments[keep], end_sec),
+      ignore=np.minimum(ignore, end_sec),
+    )
+
   @property
   def unknown(self) -> Float64[np.ndarray, 'k 2']:
     """Where it is not known what happens, by start.

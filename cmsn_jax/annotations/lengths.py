@@ -115,7 +115,9 @@ def compare(
     f'videos: {len(both)} of {len(known)} annotated ones are in {folder}'
   ]
   if set(known) - set(found):
-    lines.append('without a file: ' + _few(set(known) - set(found)))
+    lines.append(
+      'without a file that can be read: ' + _few(set(known) - set(found))
+    )
   if set(found) - set(known):
     lines.append('not annotated: ' + _few(set(found) - set(known)))
   for video_id in both:

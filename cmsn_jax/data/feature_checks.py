@@ -137,8 +137,17 @@ def check_lengths(
   Raises:
     FeatureFileError: with every video that is not as long as it should be.
   """
-  found, hints = misfits(num_rows, durations, lambda _: grid, 0, True)
-  _raise(where, found, len(num_rows), hints)
+  found = [
+    feature_rates.mismatch(video_id, rows, durations[video_id], grid)
+    for video_id, rows in num_rows.items()
+  ]
+  # No rate explains these: frames are counted in the files themselves.
+  remedy = (
+    'the files are not as long as annotated: cut off, then --allow_damage '
+    'takes what is there; or the durations are wrong, then '
+    'launch.convert_annotations --durations= with the folder of the videos'
+  )
+  _raise(where, list(filter(None, found)), len(num_rows), [remedy])
 
 
 def _raise(where, problems, total, hints) -> None:
@@ -269,7 +278,9 @@ def _explanations(
     return [
       f'The recordings have several rates: {listed}. Say "feature_fps" in each '
       'one\'s entry of the annotations, or {"feature_fps": {"<id>": …}} in '
-      'features.json; they are then resampled to one'
+      'features.json; they are then resampled to one. If some are of files that '
+      'were cut off, make the annotations again by launch.convert_annotations '
+      'with --durations= this folder and --bad=clip'
     ]
   return []
 

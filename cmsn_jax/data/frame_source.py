@@ -109,10 +109,12 @@ class DecodingSource:
     self._open = None  # (video id, chunks, frames held, index of the first)
 
   def num_snippets(self, video_id: str) -> int:
-    """Snippets of a video as its header says, a begun one counted."""
+    """Snippets of a video, a begun one counted."""
     if video_id not in self._totals:
-      info = decoding.probe(self._paths[video_id])
-      self._totals[video_id] = max(1, info.num_frames_at(self._fps))
+      self._open = None  # The reader reads one at a time.
+      self._totals[video_id] = decoding.count(
+        self._paths[video_id], self._fps, frames_of=self._frames
+      )
     return -(-self._totals[video_id] // self._stride)
 
   def read(

@@ -1,5 +1,6 @@
 """What `config.data` names, opened: annotations joined with their snippets."""
 
+import dataclasses
 import pathlib
 import re
 import sys
@@ -119,15 +120,44 @@ def open_video(
     random_crop=config.video.random_crop,
     random_flip=config.video.random_flip,
   )
+  num_snippets = {k: source.num_snippets(k) for k in {**train, **held_out}}
+  grid = feature_rates.Grid(source.feature_fps)
+  if video_files.damage_allowed(None):
+    train = _as_there(train, num_snippets, grid)
+    held_out = _as_there(held_out, num_snippets, grid)
+    whole = {**annotations.videos, **train, **held_out}
+    annotations = dataclasses.replace(annotations, videos=whole)
   feature_checks.check_lengths(
-    {v: source.num_snippets(v) for v in wanted if v not in report.failed},
+    num_snippets,
     {k: v.duration_sec for k, v in {**train, **held_out}.items()},
-    feature_rates.Grid(source.feature_fps),
+    grid,
     data.videos,
   )
   return training_data.TrainingData(
     annotations, train, held_out, source, file_fps=source.feature_fps
   )
+
+
+def _as_there(videos, num_snippets, grid):
+  """Annotated videos, those that were cut off only as long as they are now."""
+  found = {}
+  for video_id, whole in videos.items():
+    rows = num_snippets[video_id]
+    found[video_id] = whole
+    too_short = rows < grid.rows(whole.duration_sec)
+    if too_short and feature_rates.mismatch(
+      video_id, rows, whole.duration_sec, grid
+    ):
+      part = found[video_id] = whole.until(rows / grid.feature_fps)
+      lost = len(whole.segments) - len(part.segments)
+      warnings.warn(
+        f'{video_id}: {part.duration_sec:g} s of the annotated '
+        f'{whole.duration_sec:g} s are there; {lost} of its '
+        f'{len(whole.segments)} instances are left out',
+        video_files.VideoWarning,
+        stacklevel=3,
+      )
+  return found
 
 
 def _videos(path, wanted):

@@ -93,9 +93,9 @@ class FileClips:
   def num_frames(self, index: int) -> int:
     """Frames of a clip."""
     if index not in self._lengths:
-      info = decoding.probe(self._files[index].path)
+      found = decoding.count(self._files[index].path, self._fps)
       with self._lock:
-        self._lengths[index] = max(1, info.num_frames_at(self._fps))
+        self._lengths[index] = found
     return self._lengths[index]
 
   def read(

@@ -50,7 +50,7 @@ def timed_frames(
         start += step
   except (OSError, ValueError, EOFError, SyntaxError) as error:
     words = video_files.damage_message(
-      path, f'a picture cannot be read ({error})'
+      path, f'a picture cannot be read ({error})', allow_damage
     )
     if not allow_damage:
       raise video_files.VideoError(words) from error

@@ -284,7 +284,7 @@ class Decoder:
     where = self._path
     if self._decoded:
       where = f'{where}: at {self._at():.2f} s, after {self._decoded} frames'
-    message = video_files.damage_message(where, found)
+    message = video_files.damage_message(where, found, self._allow_damage)
     if not self._allow_damage:
       raise video_files.VideoError(message)
     if not self.damaged:

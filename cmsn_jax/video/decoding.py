@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ VideoWarning = video_files.VideoWarning
 
 _CHUNK_FRAMES = 64
 _CHUNK_BYTES = 2**24
+# Of frames that are only counted.
+_SMALL = (8, 8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,6 +239,21 @@ def frames(
         chunk, filled = None, 0
   if filled:
     yield chunk[:filled]
+
+
+def count(
+  path: str | os.PathLike,
+  fps: int | float,
+  frames_of: Callable[..., Iterable[np.ndarray]] = frames,
+) -> int:
+  """How many frames `frames_of(path, fps=fps)` yields, at least 1.
+
+  The header says it; where damage is allowed it may promise more than can be
+  decoded, and all is decoded once.
+  """
+  if not video_files.damage_allowed(None):
+    return max(1, probe(path).num_frames_at(fps))
+  return max(1, sum(map(len, frames_of(path, fps=fps, size=_SMALL))))
 
 
 def read(

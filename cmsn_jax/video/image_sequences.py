@@ -66,14 +66,16 @@ class ImageSequence(os.PathLike):
       try:
         image = _read(path)
       except (OSError, ValueError, SyntaxError) as error:
-        words = (
-          f'{path}: not a picture that can be read ({error}); copy it again, or '
-          'pass --allow_damage (in Python allow_damage=True) to go on without it'
-        )
+        words = f'{path}: not a picture that can be read ({error})'
         if not allow_damage:
-          raise video_files.VideoError(words) from None
+          raise video_files.VideoError(
+            f'{words}; copy it again, or pass {video_files.ALLOW} to go on '
+            'without it'
+          ) from None
         if not warned:
-          warnings.warn(words, video_files.VideoWarning, stacklevel=2)
+          warnings.warn(
+            f'{words}; left out', video_files.VideoWarning, stacklevel=2
+          )
           warned = True
         continue
       frame = av.VideoFrame.from_ndarray(image, format='rgb24')

@@ -28,6 +28,9 @@ _RAW = tuple(
   bytes.fromhex(f'000001{kind}') for kind in '09 67 27 40 46'.split()
 ) + (b'\0\0\0\1',)
 
+# What messages name; the call reaches whatever reads videos in a process.
+ALLOW = '--allow_damage (in Python video_files.allow_damage())'
+
 _damage = {'allowed': False}
 
 
@@ -52,16 +55,19 @@ def damage_allowed(argument: bool | None) -> bool:
   return _damage['allowed'] if argument is None else argument
 
 
-def damage_message(where: str, found: str) -> str:
+def damage_message(where: str, found: str, allowed: bool = False) -> str:
   """What an error says of damage, and a warning where it is allowed.
 
   Args:
     where: the file, and the place in it.
     found: there.
+    allowed: whether it is read all the same.
   """
+  if allowed:
+    return f'{where}: {found}; what is there is read'
   return (
     f'{where}: {found}; copy or download the file again, or pass '
-    '--allow_damage (in Python allow_damage=True) to read what is there'
+    f'{ALLOW} to read what is there'
   )
 
 

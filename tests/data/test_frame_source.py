@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from cmsn_jax.data import frame_source
+from cmsn_jax.video import decoding, reader, video_files
+from tests.video import made_kinds, made_videos
 
 
 class _Store:
@@ -90,3 +92,29 @@ def test_a_stream_that_ends_early_is_an_error():
   )
   with pytest.raises(ValueError, match='ended early'):
     source.read('v', 3, 4)
+
+
+@pytest.mark.parametrize('suffix', ['mkv', 'mp4'])
+@pytest.mark.parametrize('apart', [False, True])
+def test_a_video_that_is_empty_from_its_middle_on(tmp_path, suffix, apart):
+  """Its header promises more than can be decoded: so many snippets it has."""
+  path = made_videos.make(
+    tmp_path / f'a.{suffix}', num_frames=100, noise=20, options={'g': '10'},
+    container_options={'movflags': 'faststart'} if suffix == 'mp4' else None,
+  )  # fmt: skip
+  made_kinds.empty_from_the_middle(path)
+  assert decoding.probe(path).num_frames == 100
+  with reader.VideoReader() as decoder:
+    source = frame_source.DecodingSource(
+      {'v': path}, decoder if apart else None, fps=25.0, size=(16, 16),
+      stride=8, crop=(16, 16),
+    )  # fmt: skip
+    video_files.allow_damage()
+    try:
+      with pytest.warns(video_files.VideoWarning):
+        count = source.num_snippets('v')
+        frames = [source.read('v', k, k + 1) for k in range(count)]
+    finally:
+      video_files.allow_damage(False)
+  assert 5 <= count <= 8
+  assert np.concatenate(frames).shape == (8 * count, 16, 16, 3)

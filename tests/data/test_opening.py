@@ -7,6 +7,8 @@ import pytest
 from cmsn_jax.data import opening
 from cmsn_jax.data.synthetic import video
 from cmsn_jax.settings import default
+from cmsn_jax.video import video_files
+from tests.video import made_kinds
 
 
 def _config(folder, videos):
@@ -43,3 +45,40 @@ def test_two_files_of_one_annotated_id(made, tmp_path):
     opening.open_video(
       _config(made, tmp_path / '*' / '*.mp4'), tmp_path / 'run'
     )
+
+
+def test_damaged_videos_train_with_what_is_there(made, tmp_path):
+  """Cut off, or of the stated length and empty from the middle on."""
+  folder = tmp_path / 'videos'
+  shutil.copytree(made / 'videos', folder)
+  for path in sorted(folder.iterdir()):
+    made_kinds.copy(path, tmp_path / f'{path.stem}.mkv')
+    path.unlink()
+    (tmp_path / f'{path.stem}.mkv').rename(folder / f'{path.stem}.mkv')
+  data = opening.open_video(_config(made, folder), tmp_path / 'whole')
+  whole = {**data.train, **data.held_out}
+  lost, cut = (folder / f'{name}.mkv' for name in whole)
+  made_kinds.empty_from_the_middle(lost)
+  cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+  config = _config(made, folder)
+  with pytest.raises(ValueError, match='--allow_damage') as caught:
+    opening.open_video(config, tmp_path / 'refused')
+  assert str(lost) in str(caught.value) and str(cut) in str(caught.value)
+  video_files.allow_damage()
+  try:
+    with pytest.warns(video_files.VideoWarning) as told:
+      data = opening.open_video(config, tmp_path / 'allowed')
+  finally:
+    video_files.allow_damage(False)
+  words = ' '.join(str(one.message) for one in told)
+  for path in (lost, cut):
+    assert f'{path.stem}: ' in words and 'instances are left out' in words
+    video = {**data.train, **data.held_out}[path.stem]
+    assert 5 < video.duration_sec < 15
+    assert (video.segments <= video.duration_sec).all()
+    assert video.duration_sec < whole[path.stem].duration_sec - 5
+    assert data.annotations.videos[path.stem] is video
+  # Without the flag, what was kept says what does work.
+  config.data.frames_cache = str(tmp_path / 'allowed' / 'frames')
+  with pytest.raises(ValueError, match='--allow_damage'):
+    opening.open_video(config, tmp_path / 'allowed')

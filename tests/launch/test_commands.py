@@ -131,3 +131,19 @@ def test_outputs_are_tried_before_the_work(tmp_path):
       cli.check_outputs(folders=folders)
   with pytest.raises(ValueError, match='--output=/proc/.* cannot be written'):
     cli.check_outputs(files={'output': '/proc/p.json'})
+
+
+# What opens videos, wherever a command or what it calls does it.
+_OPENS_VIDEOS = (
+  'open_run(', 'open_source(', 'probe(', 'lengths.read(', 'corpus.propose(',
+  'cross_validation.plan(', 'clips.open_folder(', 'service_lib.',
+)  # fmt: skip
+
+
+def test_every_command_that_reads_videos_can_allow_damage():
+  for path in (pathlib.Path(cli.__file__).parent).glob('*.py'):
+    text = path.read_text()
+    if path.stem in ('demo', 'report_run'):  # its own videos; launch.report
+      continue
+    if any(words in text for words in _OPENS_VIDEOS):
+      assert 'video_flags' in text or 'input_flags' in text, path

@@ -1,8 +1,12 @@
+import pathlib
+
 import av
 import numpy as np
 import pytest
 
 from cmsn_jax.pretraining import clips
+from cmsn_jax.video import video_files
+from tests.video import made_kinds, made_videos
 
 
 def write_clip(path, frames, fps=10):
@@ -106,3 +110,23 @@ def test_validation_clips_are_even_and_short_clips_stand_still(tmp_path):
   got = clips.validation_clips(source, 0, clips=1, frames=8, crop=(8, 8))
   numbers = np.round(got.mean(axis=(2, 3, 4)) / 8)
   assert numbers[0].tolist() == [0, 1, 2, 3, 4, 5, 5, 5]
+
+
+def test_clips_that_are_empty_from_the_middle_on(tmp_path):
+  for k in range(4):
+    path = tmp_path / 'ab'[k % 2] / f'v_g{k // 2:02}.mkv'
+    path.parent.mkdir(exist_ok=True)
+    made_videos.make(path, num_frames=60, rate=10, noise=20, options={'g': '9'})
+  train, _ = opened(tmp_path)
+  made_kinds.empty_from_the_middle(pathlib.Path(train.name(0)))
+  with pytest.raises(video_files.VideoError, match='allow_damage'):
+    train.read(0, 0, train.num_frames(0))
+  video_files.allow_damage()
+  try:
+    train, _ = opened(tmp_path)
+    with pytest.warns(video_files.VideoWarning):
+      count = train.num_frames(0)
+      assert 5 < count < 59
+      assert len(train.read(0, count - 1, count)) == 1
+  finally:
+    video_files.allow_damage(False)

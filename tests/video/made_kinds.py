@@ -80,6 +80,13 @@ def captured(path, tmp_path):
   return path
 
 
+def empty_from_the_middle(path):
+  """As a download that was given its size before its contents."""
+  data = path.read_bytes()
+  half = len(data) // 2
+  path.write_bytes(data[:half] + bytes(len(data) - half))
+
+
 def copy(
   source,
   path,

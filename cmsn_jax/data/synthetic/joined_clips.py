@@ -204,8 +204,7 @@ class _Script:
 
   def _length(self, clip):
     if clip.path not in self._lengths:
-      info = decoding.probe(clip.path)
-      self._lengths[clip.path] = max(1, info.num_frames_at(self._fps))
+      self._lengths[clip.path] = decoding.count(clip.path, self._fps)
     return self._lengths[clip.path]
 
 
