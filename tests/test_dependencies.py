@@ -60,7 +60,7 @@ _MAY_IMPORT = {
   'chains/tag': f'{_CHAIN} chains/paper/networks chains/paper/stages_phase '
   'chains/paper/programs',
   'runs': 'chains/registry chains/protocol chains/prediction data files '
-  'segments',
+  'processes segments',
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
   'suppression/label_calibration suppression/final_list annotations/activitynet settings processes process_memory sharding '

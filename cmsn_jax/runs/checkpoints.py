@@ -8,6 +8,7 @@ and reading falls back to the newest one that is whole.
 import json
 import os
 import pathlib
+import shutil
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -15,8 +16,11 @@ from typing import Any, NamedTuple
 
 import flax.serialization
 import flax.traverse_util
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
+
+from cmsn_jax import processes
 
 _SEPARATOR = '|'
 
@@ -99,6 +103,35 @@ class Checkpoints:
       self._manager.check_for_errors()
     except Exception as error:
       raise self._write_error(step, error) from error
+
+  def replace(self, step: int, tree: Any, meta: Mapping[str, Any]) -> None:
+    """As `save` and `wait`, also where there is one of this step already.
+
+    That one stays until the new one is on the disk.
+
+    Raises:
+      CheckpointError: if it could not be written; the old one is back then.
+    """
+    place = self.directory / str(step)
+    old = self.directory.parent / f'{self.directory.name}-before-{step}'
+    there = step in self.steps()
+    if there and jax.process_index() == 0:
+      shutil.rmtree(old, ignore_errors=True)
+      os.replace(place, old)
+    if there:
+      processes.barrier(f'{self.directory.name} {step} moved')
+      self._manager.reload()
+    try:
+      self.save(step, tree, meta)
+      self.wait()
+    except CheckpointError:
+      if there and jax.process_index() == 0 and not place.exists():
+        os.replace(old, place)
+      self._manager.reload()
+      raise
+    if jax.process_index() == 0:
+      # Also that of a process which ended on the way.
+      shutil.rmtree(old, ignore_errors=True)
 
   def wait(self) -> None:
     """Returns once every save has ended.

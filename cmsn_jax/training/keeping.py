@@ -130,7 +130,8 @@ class Keeper:
     )
 
   def _save(self, step, bundle, found):
-    self._kept.save(
+    # It was kept without a metric where it could not be measured.
+    self._kept.replace(
       step,
       {
         'params': bundle,
@@ -144,7 +145,6 @@ class Keeper:
         'label_calibration': list(found.label_calibration),
       },
     )
-    self._kept.wait()
 
   def _tell(self, step, found):
     """Logs and draws; a picture that fails costs nothing but itself."""

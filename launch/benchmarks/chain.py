@@ -48,8 +48,8 @@ class Source:
 
 
 def paper(snippets: int, steps: int = _STEPS):
-  """(predictor of the paper's chain, source of one video 'v')."""
-  predictor, rows = _trained('paper', steps)
+  """(predictor of the paper's chain, all candidates; source of video 'v')."""
+  predictor, rows = _trained('paper', steps, 0)
   return predictor, Source(rows, {'v': snippets})
 
 
@@ -60,13 +60,13 @@ def paper_best(snippets: int, steps: int = _STEPS):
 
 
 def template(snippets: int, steps: int = _STEPS):
-  """(predictor of the template chain with all members, source of 'v')."""
+  """(predictor of the template chain's student, source of 'v')."""
   predictor, rows = _trained('template', steps)
   return predictor, Source(rows, {'v': snippets})
 
 
 @functools.cache
-def _trained(kind, steps, max_candidates=0):
+def _trained(kind, steps, max_candidates=None):
   """(predictor, standardised features that it proposes for)."""
   from cmsn_jax.runs import trained
 
@@ -77,7 +77,7 @@ def _trained(kind, steps, max_candidates=0):
       data.source.read(v, 0, data.source.num_snippets(v)) for v in data.train
     ]
     changes = {}
-    if max_candidates:
+    if max_candidates is not None:
       changes = {'proposals.max_candidates': max_candidates}
     predictor = trained.load(workdir / 'run', changes=changes).predictor
     return predictor, np.concatenate(rows)

@@ -119,6 +119,33 @@ def test_a_failed_write_says_what_is_kept(manager, monkeypatch):
   assert manager.restore_newest().step == 1
 
 
+def test_one_of_the_same_step_is_replaced(manager):
+  for value in (1.0, 2.0, 3.0):
+    manager.replace(5, _tree(value), {'value': value})
+  found = manager.restore_newest()
+  assert found.step == 5 and found.meta == {'value': 3.0}
+  assert found.tree['a']['kernel'][0, 0] == 3.0
+  assert [path.name for path in manager.directory.parent.iterdir()] == [
+    manager.directory.name
+  ]
+
+
+def test_what_could_not_be_replaced_is_still_there(manager, monkeypatch):
+  manager.replace(5, _tree(), {'value': 1.0})
+
+  def full(*unused, **unused_options):
+    raise OSError(28, 'No space left on device')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(manager._manager, 'save', full)
+    with pytest.raises(checkpoints.CheckpointError, match='No space left'):
+      manager.replace(5, _tree(2.0), {'value': 2.0})
+  assert manager.restore(5).meta == {'value': 1.0}
+  assert manager.steps() == [5]
+  manager.replace(5, _tree(2.0), {'value': 2.0})
+  assert manager.restore(5).meta == {'value': 2.0}
+
+
 def test_train_state_round_trip(manager):
   tx = optax.adam(1e-3)
   state = steps.create_state({'w': jnp.arange(3.0)}, tx, ema=True)

@@ -49,10 +49,15 @@ def test_held_out_videos_without_an_instance_cost_nothing(
   assert again.metrics == result.metrics
 
 
+@pytest.mark.parametrize('epochs', [1, 2])
 def test_a_failing_measurement_costs_nothing_and_is_made_up_for(
-  opened, tmp_path, monkeypatch
+  opened, tmp_path, monkeypatch, epochs
 ):
+  # With one epoch it is the last step that was kept, and is kept again.
   config, data = opened
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    config.toy.epochs = epochs
   with monkeypatch.context() as patch:
     patch.setattr(held_out.metrics, 'evaluate', lambda *a, **k: 1 / 0)
     with pytest.raises(keeping.MeasuringError, match='ZeroDivisionError'):
