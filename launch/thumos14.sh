@@ -10,6 +10,7 @@
 #   THUMOS14_PASSWORD   of the test videos' archive, from the challenge's form
 #   UCF101              folder of UCF-101, one folder a class (step ucf101 only)
 #   SHARD               i/n: the i-th of n parts of the step features
+#   ALLOW_DAMAGE        1: damaged videos are read as far as they go
 #   PYTHON              python
 set -euo pipefail
 
@@ -17,6 +18,7 @@ data=${THUMOS14:-THUMOS14}
 python=${PYTHON:-python}
 runs=$data/runs
 labels=$data/thumos14.json
+allow=--allow_damage=${ALLOW_DAMAGE:-0}
 
 fail() {
   echo "error: $*" >&2
@@ -76,7 +78,7 @@ annotations() {
   [ -e "$labels" ] && return
   need "$data/videos" 'run the step unpack'
   "$python" -m launch.convert_annotations --source="$data/annotations" \
-    --format=thumos14 --durations="$data/videos" --output="$labels"
+    --format=thumos14 --durations="$data/videos" --output="$labels" "$allow"
 }
 
 convert() { # file, backbone, output
@@ -102,7 +104,7 @@ features() {
     --config.features.temporal.weights="$data/weights/flow" \
     --config.features.rgb_frame=first \
     --input="$data/videos" --output="$data/two_stream" \
-    --shard="${SHARD:-0/1}"
+    --shard="${SHARD:-0/1}" "$allow"
 }
 
 table() { # number, config, folder of its runs, flags of launch.ablate
@@ -113,7 +115,7 @@ table() { # number, config, folder of its runs, flags of launch.ablate
   "$python" -m launch.ablate --table="$number" --config="configs/$config.py" \
     --workdir="$runs/$folder" --subset=testing --protocol=thumos \
     --ans=50,100,200 --config.data.annotations="$labels" \
-    --config.data.holdout=0 "$@"
+    --config.data.holdout=0 "$allow" "$@"
 }
 
 video_table() { # number, config, folder of its runs, weights
@@ -155,7 +157,7 @@ ucf101() {
   need "${UCF101:-UCF-101}" 'set UCF101 to the folder of UCF-101'
   "$python" -m launch.pretrain --config=configs/pretrain_ucf101.py \
     --workdir="$runs/ucf101" --output="$data/weights/c3d_ucf101" \
-    --config.data.folder="${UCF101:-UCF-101}"
+    --config.data.folder="${UCF101:-UCF-101}" "$allow"
   touch "$runs/ucf101/done"
 }
 

@@ -20,7 +20,7 @@ from cmsn_jax.proposing import inputs, proposer, result_files
 from cmsn_jax.proposing import video_labels as video_labels_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.suppression import final_list
-from cmsn_jax.video import finding, identities
+from cmsn_jax.video import finding, identities, video_files
 
 
 def propose(
@@ -96,7 +96,7 @@ def propose(
     seconds = {k: v for k, v in seconds.items() if k in videos}
     if known and not trained.data.get('rescaled'):
       lost = trained.data.get('lost_rows', 0.0) / trained.data.get('pool', 1)
-      _check_durations(source, seconds, known, lost, failures)
+      _check_durations(opened, seconds, known, lost, failures)
     if video_labels is not None:
       failures |= video_labels.missing(seconds)
     own = sharding.share(
@@ -225,17 +225,29 @@ def _identity(trained, settings, labels, video_labels):
   return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _check_durations(source, seconds, known, lost, failures):
-  grid = feature_rates.Grid(source.feature_fps, 0.0, lost)
+def _check_durations(opened, seconds, known, lost, failures):
+  """Fails what is not as long as annotated; of damaged files it is told."""
+  fps = opened.source.feature_fps
+  grid = feature_rates.Grid(fps, 0.0, lost)
   for video_id, length in seconds.items():
-    found = (
-      round(length * source.feature_fps),
-      known.videos[video_id].duration_sec,
-    )
+    found = round(length * fps), known.videos[video_id].duration_sec
     problem = feature_rates.mismatch(video_id, *found, grid)
-    if problem:
+    if not problem:
+      continue
+    if opened.paths is None:
       advice = feature_rates.advice(*found, grid, False)
       failures[video_id] = f'{problem}; {advice}'
+    elif length < found[1] and video_files.damage_allowed(None):
+      logging.warning(
+        '%s: %.2f s of the annotated %.2f s are there', video_id, length,
+        found[1],
+      )  # fmt: skip
+    else:
+      failures[video_id] = (
+        f'{opened.paths[video_id]}: lasts {length:.2f} s, annotated are '
+        f'{found[1]:.2f} s; give the file that was annotated, or pass '
+        f'{video_files.ALLOW} if it was cut off'
+      )
 
 
 def run(

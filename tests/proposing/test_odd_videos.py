@@ -1,6 +1,7 @@
 """Some seventy odd files in one folder: exact ids, exact times, no silence."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import warnings
@@ -12,7 +13,7 @@ from cmsn_jax.features import feature_folder, video_features
 from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import corpus
 from cmsn_jax.training import setup
-from cmsn_jax.video import decoding, finding, sampling
+from cmsn_jax.video import decoding, finding, sampling, video_files
 from configs import features_default, rat_social
 from tests.proposing import index_backbone
 from tests.video import made_kinds, made_videos
@@ -234,3 +235,40 @@ def _a_second_call_knows_what_is_done(run, made, output):
     run, str(other), output, find=lambda: found, append=True, quiet=True
   )
   assert 'other__rat_01' in proposal_files.read(output)
+
+
+def test_damaged_videos_beside_annotations_of_the_whole(run, tmp_path):
+  folder = tmp_path / 'videos'
+  folder.mkdir()
+  database = {}
+  for name in ('whole', 'cut', 'empty'):
+    path = made_videos.make(folder / f'{name}.mkv', num_frames=120, noise=20)
+    database[name] = {'subset': 'testing', 'duration': 4.8, 'annotations': []}
+    if name == 'cut':
+      path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif name == 'empty':
+      made_kinds.empty_from_the_middle(path)
+  annotations = tmp_path / 'a.json'
+  annotations.write_text(json.dumps({'database': database}))
+  propose = functools.partial(
+    corpus.propose, run, str(folder), annotations=str(annotations), quiet=True
+  )
+  failures = propose(tmp_path / 'refused.json')
+  assert failures.keys() == {'cut', 'empty'}
+  for name, message in failures.items():
+    assert f'{name}.mkv' in message and '--allow_damage' in message
+  video_files.allow_damage()
+  try:
+    with pytest.warns(video_files.VideoWarning, match='what is there'):
+      assert not propose(tmp_path / 'p.json')
+  finally:
+    video_files.allow_damage(False)
+  found = proposal_files.read(tmp_path / 'p.json')
+  assert found.keys() == database.keys()
+  for name in ('cut', 'empty'):
+    assert found[name].segments.max(initial=0.0) < 3.5
+  # A file that is whole, and not the one that was annotated.
+  database['whole']['duration'] = 9.0
+  annotations.write_text(json.dumps({'database': database}))
+  words = propose(tmp_path / 'other.json')['whole']
+  assert 'give the file that was annotated' in words

@@ -149,3 +149,20 @@ def test_streams_without_times_ask_for_the_rate(tmp_path):
   )
   with pytest.raises(decoding.VideoError, match='-f mjpeg -framerate 30'):
     decoding.read(path)
+
+
+@pytest.mark.parametrize('suffix', ['m2v', 'mpg'])
+def test_streams_that_state_no_length_cut_inside_a_picture(tmp_path, suffix):
+  path = made_videos.make(
+    tmp_path / f'a.{suffix}', codec='mpeg2video', noise=20, num_frames=60
+  )
+  data = path.read_bytes()
+  # At the bytes where a picture's slices begin, and some slices further.
+  cut = data.index(b'\0\0\1\1', len(data) // 2)
+  path.write_bytes(data[: data.index(b'\0\0\1\3', cut) + 9])
+  shown = 'a frame has damaged content|a packet is cut off'
+  with pytest.raises(decoding.VideoError, match=f'({shown}).*allow_damage'):
+    decoding.read(path)
+  with pytest.warns(decoding.VideoWarning, match=shown):
+    found = made_videos.indices(path, allow_damage=True)
+  assert 0 < len(found) < 60 and found[:9] == list(range(9))
