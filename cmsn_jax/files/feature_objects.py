@@ -4,6 +4,7 @@ Nothing in them is run: pickles by `safe_pickle`, torch's archives by
 `torch_files`. MATLAB's files need scipy (those of version 7.3 do not).
 """
 
+import io
 import math
 import os
 import warnings
@@ -126,6 +127,18 @@ def _stacked(rows: list) -> object:
   return array if array.dtype.kind in 'fiu' else rows
 
 
+class _Bounded(io.BufferedReader):
+  """A file that makes no room for more than it holds.
+
+  Python does before it reads, and a damaged file may ask for 2 GB.
+  """
+
+  def read(self, size: int | None = -1) -> bytes:
+    if size is not None and size > 0:
+      size = min(size, os.fstat(self.fileno()).st_size)
+    return super().read(size)
+
+
 def _of_mat(path: str) -> dict[str, np.ndarray]:
   if h5py.is_hdf5(path):
     return _of_mat_73(path)
@@ -138,9 +151,9 @@ def _of_mat(path: str) -> dict[str, np.ndarray]:
     ) from None
   size = os.path.getsize(path)
   try:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _Bounded(open(path, 'rb', 0)) as file:
       warnings.simplefilter('ignore')
-      listed = scipy.io.whosmat(path)
+      listed = scipy.io.whosmat(file)
       names = []
       for name, shape, kind in listed:
         if kind in ('cell', 'struct', 'object', 'char', 'function', 'opaque'):
@@ -148,7 +161,8 @@ def _of_mat(path: str) -> dict[str, np.ndarray]:
         # Numbers may be stored compressed; 8 bytes is the largest of them.
         feature_arrays.check_not_bomb(path, math.prod(shape) * 8, size)
         names.append(name)
-      found = scipy.io.loadmat(path, variable_names=names) if names else {}
+      file.seek(0)
+      found = scipy.io.loadmat(file, variable_names=names) if names else {}
   except FeatureFileError:
     raise
   # A damaged file can raise nearly anything out of the reader.

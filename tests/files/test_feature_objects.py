@@ -1,6 +1,7 @@
 import collections
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import h5py
@@ -290,3 +291,17 @@ def test_sidecars_that_are_wrong(sidecar, words, tmp_path):
   (tmp_path / 'features.json').write_text(sidecar)
   with pytest.raises(ERROR, match=words):
     feature_files.open_features(tmp_path)
+
+
+def test_a_damaged_matlab_file_asks_for_no_more_memory_than_it_has(tmp_path):
+  # A first byte of 0 makes it one of version 4, whose name is 2 GB long.
+  path = tmp_path / 'a.mat'
+  path.write_bytes(bytes(16) + b'\xff\xff\xff\x7f' + bytes(100))
+  tracemalloc.start()
+  try:
+    with pytest.raises(ERROR, match='a.mat: not a MATLAB file, or damaged'):
+      feature_files.open_features(tmp_path).read('a', 0, 1)
+  finally:
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+  assert peak < 50e6

@@ -15,10 +15,10 @@ import numpy as np
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.data.synthetic import features
 
-# Steps, or epochs, of a run that only has to end.
+# Steps, or epochs, of a run that only has to end: stages with candidates.
 _FEW = {'template': ('--config.template.steps=20',)}
 _FEW['paper'] = (
-  '--config.train.stages_epochs=1',
+  '--config.train.stages_epochs=30',
   '--config.train.evaluator_epochs=1',
 )
 
@@ -178,7 +178,7 @@ def steps_asked(runs):
   status, text = data.train()
   assert status == 0, text
   if 'joint' not in runs.phases:
-    return 'an epoch asked, an epoch run'
+    return 'few epochs asked: status 0'
   for phase in runs.phases:
     (step,) = (p.name for p in (data.workdir / phase / 'best').glob('[0-9]*'))
     assert step == '20', (phase, step)
