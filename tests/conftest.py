@@ -1,5 +1,7 @@
 """Shared set-up: eight virtual CPU devices, strict shapes, real-data paths."""
 
+import ctypes
+import gc
 import os
 import pathlib
 
@@ -21,10 +23,13 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.3')
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from cmsn_jax import process_memory  # noqa: E402
 from tests.launch import webdriver  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+_MOST_BYTES = 3_000_000_000
 
 # Real data live beside the checkout, never in it; tests that need them are
 # skipped with a printed reason where they are absent.
@@ -34,6 +39,19 @@ _DATA = pathlib.Path(
     pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data',
   )
 )
+
+
+@pytest.fixture(autouse=True, scope='module')
+def programs_of_other_modules():
+  """Forgets compiled programs once they fill memory: two workers share it."""
+  yield
+  if process_memory.resident_bytes() > _MOST_BYTES:
+    jax.clear_caches()
+    gc.collect()
+    # Else the C library keeps what was freed.
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    if trim:
+      trim(0)
 
 
 @pytest.fixture(scope='session')
