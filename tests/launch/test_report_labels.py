@@ -9,6 +9,7 @@ import pytest
 
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.files import proposal_files
+from tests.launch import test_report
 
 
 def _write(folder):
