@@ -99,3 +99,8 @@ def test_it_runs_the_command_as_nobody_special():
   assert re.fullmatch(r'[1-9]\d*:[1-9]\d*', user)
   serve = (_ROOT / 'launch' / 'serve.py').read_text()
   assert f"'port', {_of('EXPOSE')[0].text}," in serve
+
+
+@pytest.mark.parametrize('name', ['try_image', 'try_wheel'])
+def test_what_is_tried_is_not_the_checkout(name):
+  assert 'PYTHONPATH' in (_ROOT / '.ci' / name).read_text()

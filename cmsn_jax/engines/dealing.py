@@ -151,6 +151,7 @@ def deal(
   pool: Pool,
   *,
   tries: int = 3,
+  batch_sec: float = 0.0,
   on_seconds: jobs.OnSeconds | None = None,
 ) -> Iterator[jobs.Outcome]:
   """Yields the outcome of every video once, in the order in which they end.
@@ -159,6 +160,8 @@ def deal(
     seconds: of each video; any measure of its work will do.
     pool: the workers.
     tries: how often a video is tried whose worker is lost.
+    batch_sec: what a batch of several videos should have, where every batch
+      has a cost of its own; less where else workers would have none.
     on_seconds: told how far the videos are that are worked on.
 
   Raises:
@@ -167,7 +170,7 @@ def deal(
   """
   if tries < 1:
     raise ValueError(f'tries must be at least 1, got {tries}')
-  hands = _Hands(seconds, pool)
+  hands = _Hands(seconds, pool, batch_sec)
   seen = time.monotonic()
   while hands.left or hands.busy:
     may_come = pool.grow(len(hands.left) + len(hands.busy))
@@ -189,8 +192,9 @@ def deal(
 class _Hands:
   """What is left, and who has what."""
 
-  def __init__(self, seconds, pool):
+  def __init__(self, seconds, pool, batch_sec):
     self._seconds, self._pool = seconds, pool
+    self._batch_sec, self._total = batch_sec, sum(seconds.values())
     self.left = sorted(seconds, key=lambda v: (-seconds[v], v))
     self.busy: dict[Hashable, list[str]] = {}
     self._tried = collections.Counter()
@@ -231,8 +235,10 @@ class _Hands:
     ready = [s for s in self._pool.workers if self._pool.is_ready(s)]
     places = {self._pool.place(s) for s in ready}
     here = self._pool.place(slot)
-    aim = _SHARE * sum(self._seconds[v] for v in self.left)
-    aim /= len(self._pool.workers)
+    workers = len(self._pool.workers)
+    least = min(self._batch_sec, self._total / workers)
+    aim = _SHARE * sum(self._seconds[v] for v in self.left) / workers
+    aim = max(aim, least)
     batch, load = [], 0.0
     for video_id in list(self.left):
       if self._tried[video_id]:
@@ -241,9 +247,8 @@ class _Hands:
           continue
         self.left.remove(video_id)
         return [video_id]
-      if batch and (
-        load + self._seconds[video_id] > aim or len(batch) == _MOST_VIDEOS
-      ):
+      full = len(batch) >= _MOST_VIDEOS and load >= least
+      if batch and (full or load + self._seconds[video_id] > aim):
         break
       batch.append(video_id)
       load += self._seconds[video_id]

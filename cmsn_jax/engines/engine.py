@@ -57,6 +57,7 @@ def outcomes(
   here: Callable[[], jobs.Worker],
   job: Callable[[], jobs.Job],
   on_seconds: jobs.OnSeconds,
+  batch_sec: float = 0.0,
 ) -> Iterator[jobs.Outcome]:
   """Yields what becomes of videos, worked on in this process or by a pool.
 
@@ -66,6 +67,7 @@ def outcomes(
     here: makes the worker of this process; it is closed where it has to be.
     job: of the pool's workers; made only if there is one.
     on_seconds: called with a video and the seconds of it that are reached.
+    batch_sec: see `dealing.deal`.
 
   Raises:
     ValueError: see `pool`; so are others.
@@ -77,8 +79,9 @@ def outcomes(
     return
   with pool(settings, job()) as workers:
     yield from dealing.deal(
-      seconds, workers, tries=settings.tries, on_seconds=on_seconds
-    )
+      seconds, workers, tries=settings.tries, batch_sec=batch_sec,
+      on_seconds=on_seconds,
+    )  # fmt: skip
 
 
 def pool(settings: Settings, job: jobs.Job) -> dealing.Pool:

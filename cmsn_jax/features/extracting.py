@@ -16,6 +16,9 @@ from cmsn_jax.video import video_files
 # Longer videos are extracted by themselves: a stop then loses no more of them
 # than a window, and what packing them with others would gain is little.
 _LONG_SEC = 300.0
+# Short ones follow each other through one stream of frames, whose end costs as
+# much as some 4 s of video; a worker is given so much at a time.
+BATCH_SEC = 60.0
 
 
 class Made(NamedTuple):

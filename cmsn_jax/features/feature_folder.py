@@ -80,6 +80,7 @@ def extract(
       functools.partial(extracting.Extracting, *about),
       functools.partial(extracting.job, *about),
       bar.reached,
+      extracting.BATCH_SEC,
     ):
       if error is not None:
         result.failures[video_id] = error

@@ -84,6 +84,25 @@ def test_the_longest_go_first_and_workers_end_together():
   assert len(pool.sent) < 150 and len(pool.sent[-1][1]) == 1
 
 
+def test_batches_that_cost_something_are_few():
+  seconds = {f'v{k:03d}': 2.0 for k in range(200)}
+  pool = Simulated({'a': 1.0, 'b': 1.0}, seconds=seconds)
+  assert len(_deal(pool, batch_sec=60.0)) == 200
+  sizes = [len(batch) for _, batch in pool.sent]
+  # 200 s a worker; without it there would be more than 30 batches.
+  assert len(sizes) <= 8 and min(sizes[:-1]) >= 20
+  # Where that is much for one, all have a part.
+  pool = Simulated(dict.fromkeys('abcd', 1.0), seconds=seconds)
+  few = dict(list(seconds.items())[:40])
+  pool.seconds = few
+  assert len(_deal(pool, batch_sec=60.0)) == 40
+  assert [len(batch) for _, batch in pool.sent] == [10] * 4
+  # Clips of less than a second: more of them than would go at once otherwise.
+  pool = Simulated({'a': 1.0}, seconds=dict.fromkeys(seconds, 0.5))
+  _deal(pool, batch_sec=60.0)
+  assert len(pool.sent[0][1]) == 120
+
+
 def test_what_a_dead_worker_had_is_tried_elsewhere_alone():
   seconds = {'long': 50.0, 'x': 10.0, 'y': 9.0, 'z': 8.0}
   pool = Simulated(

@@ -153,7 +153,7 @@ def test_wrong_rows_and_runs_are_refused():
 @pytest.mark.slow
 def test_a_trained_run_recalls_nearly_as_much_as_offline(tmp_path):
   config = rat_social_plus.get_config('smoke')
-  config.data.annotations = 'generated:6x150'
+  config.data.annotations = 'generated:3x120'
   config.template.steps = 60
   model = cmsn_jax.train(config, tmp_path / 'run', quiet=True)
   folder = tmp_path / 'run' / 'generated'
