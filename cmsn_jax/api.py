@@ -180,7 +180,7 @@ class Model:
       latency_sec: how long after its end a proposal is told at the latest;
         None: the median duration of the training instances.
       context_sec: how much of the past is looked at; None: two windows of the
-        training.
+        training, and 24 median durations at least.
 
     Raises:
       ValueError: of a model on video, or a rate or latency that cannot be.

@@ -133,10 +133,12 @@ def write_extractor(
     jax.ShapeDtypeStruct((b, t, one.stride), jnp.bool_),
   )
 
+  params = jax.device_put(one.params)
+
   def rows(frames, valid):
     clip = frames.shape[0], frames.shape[1] * one.stride
     frames = frames.reshape(*clip, *frames.shape[3:])
-    return one.apply(one.params, frames, valid.reshape(clip))
+    return one.apply(params, frames, valid.reshape(clip))
 
   found = _serialized({'extractor': (rows, specs)}, form)
   about = made.record | {'crop': one.crop, 'halo_frames': one.halo_frames}

@@ -27,8 +27,9 @@ from cmsn_jax.runs import trained as trained_lib
 _NAME = 'the stream'
 # Looks a latency: a proposal is told after between 3/4 of it and all.
 _LOOKS = 4
-# Windows of the training's length that a look sees.
-_WINDOWS = 2
+# Windows of the training's length that a look sees, and median durations at
+# least: where windows are short, less costs recall.
+_WINDOWS, _DURATIONS = 2, 24
 # Where two spans of rows meet, a row more is needed to interpolate.
 _MARGIN_ROWS = 1
 # Two stretches meet where a border may move from one look to the next: what is
@@ -46,7 +47,8 @@ class Stream:
     latency_sec: how long after its end a proposal is told at the latest, not
       counting the time that computing takes; None: the median duration of the
       training instances.
-    context_sec: how much a look sees; None: two training windows.
+    context_sec: how much a look sees; None: two training windows, and 24 median
+      durations at least.
 
   Attributes:
     latency_sec: see above; at least two snippets.
@@ -89,7 +91,10 @@ class Stream:
     self._step = max(1, latency // _LOOKS)
     self._ahead = latency - self._step
     if context_sec is None:
-      self._context = _WINDOWS * config.windows.length
+      self._context = max(
+        _WINDOWS * config.windows.length,
+        round(_DURATIONS * config.template.typical_duration),
+      )
     else:
       self._context = max(1, round(context_sec * fps))
     self._context = max(self._context, 2 * latency)

@@ -245,7 +245,7 @@ def test_a_narrow_i3d_gives_the_same_rows(tmp_path):
     valid = np.arange(8 * t).reshape(1, t, 8) < 8 * t - rng.integers(
       0, 5, (b, 1, 1)
     )
-    rows = made.apply(
+    rows = jax.jit(made.apply)(
       made.params, frames.reshape(b, 8 * t, 32, 32, 3), valid.reshape(b, -1)
     )
     found = program.call(frames, valid)
