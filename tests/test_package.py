@@ -4,6 +4,7 @@ import ast
 import importlib
 import pathlib
 import re
+import subprocess
 import tomllib
 
 import pytest
@@ -43,6 +44,20 @@ def test_packages_are_the_folders():
 def test_one_top_level_name_is_installed():
   assert {x.split('.')[0] for x in _SETUPTOOLS['packages']} == {'cmsn_jax'}
   assert 'py-modules' not in _SETUPTOOLS
+
+
+def test_nothing_stray_or_large_is_kept():
+  # Videos of a trial, 90 MB, once came in with `git add -A`.
+  listed = subprocess.run(
+    ['git', 'ls-files', '-z'], cwd=_ROOT, capture_output=True, text=True
+  )
+  if listed.returncode:
+    pytest.skip('not a git checkout')
+  paths = [pathlib.Path(name) for name in listed.stdout.split('\0') if name]
+  loose = {path.suffix for path in paths if len(path.parts) == 1}
+  assert loose <= {'', '.md', '.toml', '.txt', '.dockerignore', '.gitignore'}
+  here = [_ROOT / path for path in paths if (_ROOT / path).is_file()]
+  assert [path for path in here if path.stat().st_size > 1_000_000] == []
 
 
 def test_all_that_is_no_python_is_package_data():
