@@ -105,7 +105,7 @@ def check(
     highest = high if highest is None else np.maximum(highest, high)
   hints = []
   if not timing.rescaled:
-    found, hints = misfits(rows, durations, timing.of, store.dim, from_video)
+    found, hints = _misfits(rows, durations, timing.of, store.dim, from_video)
     problems += found
   _raise(store.path, problems, len(durations), hints)
   constant = ()
@@ -137,17 +137,14 @@ def check_lengths(
   Raises:
     FeatureFileError: with every video that is not as long as it should be.
   """
-  found = [
-    feature_rates.mismatch(video_id, rows, durations[video_id], grid)
-    for video_id, rows in num_rows.items()
-  ]
+  found = _mismatches(num_rows, durations, lambda _: grid)
   # No rate explains these: frames are counted in the files themselves.
   remedy = (
     'the files are not as long as annotated: cut off, then --allow_damage '
     'takes what is there; or the durations are wrong, then '
     'launch.convert_annotations --durations= with the folder of the videos'
   )
-  _raise(where, list(filter(None, found)), len(num_rows), [remedy])
+  _raise(where, list(found.values()), len(num_rows), [remedy])
 
 
 def _raise(where, problems, total, hints) -> None:
@@ -162,12 +159,23 @@ def _raise(where, problems, total, hints) -> None:
   )
 
 
-def misfits(
+def _mismatches(num_rows, durations, grid) -> dict[str, str]:
+  """What is wrong with the length of each video's rows, where something is."""
+  found = {
+    video_id: feature_rates.mismatch(
+      video_id, rows, durations[video_id], grid(video_id)
+    )
+    for video_id, rows in num_rows.items()
+  }
+  return {video_id: problem for video_id, problem in found.items() if problem}
+
+
+def _misfits(
   num_rows: Mapping[str, int],
   durations: Mapping[str, float | int],
   grid: Callable[[str], feature_rates.Grid],
-  dim: int = 0,
-  from_video: bool = False,
+  dim: int,
+  from_video: bool,
 ) -> tuple[list[str], list[str]]:
   """Videos whose rows are not as long as they are, and what explains all.
 
@@ -178,13 +186,7 @@ def misfits(
     dim: values a row; 0: not known.
     from_video: see `check`.
   """
-  found = {}
-  for video_id, rows in num_rows.items():
-    problem = feature_rates.mismatch(
-      video_id, rows, durations[video_id], grid(video_id)
-    )
-    if problem:
-      found[video_id] = problem
+  found = _mismatches(num_rows, durations, grid)
   if not found:
     return [], []
   hints = _explanations(num_rows, dim, durations, grid, list(found))

@@ -140,10 +140,9 @@ def open_video(
 
 def _as_there(videos, num_snippets, grid):
   """Annotated videos, those that were cut off only as long as they are now."""
-  found = {}
+  found = dict(videos)
   for video_id, whole in videos.items():
     rows = num_snippets[video_id]
-    found[video_id] = whole
     too_short = rows < grid.rows(whole.duration_sec)
     if too_short and feature_rates.mismatch(
       video_id, rows, whole.duration_sec, grid

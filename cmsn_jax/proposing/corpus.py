@@ -230,22 +230,22 @@ def _check_durations(opened, seconds, known, lost, failures):
   fps = opened.source.feature_fps
   grid = feature_rates.Grid(fps, 0.0, lost)
   for video_id, length in seconds.items():
-    found = round(length * fps), known.videos[video_id].duration_sec
-    problem = feature_rates.mismatch(video_id, *found, grid)
+    rows, annotated = round(length * fps), known.videos[video_id].duration_sec
+    problem = feature_rates.mismatch(video_id, rows, annotated, grid)
     if not problem:
       continue
     if opened.paths is None:
-      advice = feature_rates.advice(*found, grid, False)
+      advice = feature_rates.advice(rows, annotated, grid, False)
       failures[video_id] = f'{problem}; {advice}'
-    elif length < found[1] and video_files.damage_allowed(None):
+    elif length < annotated and video_files.damage_allowed(None):
       logging.warning(
         '%s: %.2f s of the annotated %.2f s are there', video_id, length,
-        found[1],
+        annotated,
       )  # fmt: skip
     else:
       failures[video_id] = (
         f'{opened.paths[video_id]}: lasts {length:.2f} s, annotated are '
-        f'{found[1]:.2f} s; give the file that was annotated, or pass '
+        f'{annotated:.2f} s; give the file that was annotated, or pass '
         f'{video_files.ALLOW} if it was cut off'
       )
 

@@ -112,24 +112,23 @@ class Checkpoints:
     Raises:
       CheckpointError: if it could not be written; the old one is back then.
     """
-    place = self.directory / str(step)
-    old = self.directory.parent / f'{self.directory.name}-before-{step}'
-    there = step in self.steps()
-    if there and jax.process_index() == 0:
-      shutil.rmtree(old, ignore_errors=True)
-      os.replace(place, old)
-    if there:
+    place, old = self.directory / str(step), self._beside(step, 'before')
+    first = jax.process_index() == 0
+    if step in self.steps():
+      if first:
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(place, old)
       processes.barrier(f'{self.directory.name} {step} moved')
       self._manager.reload()
     try:
       self.save(step, tree, meta)
       self.wait()
     except CheckpointError:
-      if there and jax.process_index() == 0 and not place.exists():
+      if first and old.exists() and not place.exists():
         os.replace(old, place)
       self._manager.reload()
       raise
-    if jax.process_index() == 0:
+    if first:
       # Also that of a process which ended on the way.
       shutil.rmtree(old, ignore_errors=True)
 
@@ -210,11 +209,14 @@ class Checkpoints:
       )
     return Restored(step, _unflatten(arrays), meta)
 
+  def _beside(self, step, what):
+    """Where a checkpoint is moved that is not to be counted."""
+    return self.directory.parent / f'{self.directory.name}-{what}-{step}'
+
   def _set_aside(self, step):
     if self._read_only:
       return
-    source = self.directory / str(step)
-    target = self.directory.parent / f'{self.directory.name}-damaged-{step}'
+    source, target = self.directory / str(step), self._beside(step, 'damaged')
     if source.exists() and not target.exists():
       os.replace(source, target)
     self._manager.reload()

@@ -109,12 +109,8 @@ def test_a_video_that_is_empty_from_its_middle_on(tmp_path, suffix, apart):
       {'v': path}, decoder if apart else None, fps=25.0, size=(16, 16),
       stride=8, crop=(16, 16),
     )  # fmt: skip
-    video_files.allow_damage()
-    try:
-      with pytest.warns(video_files.VideoWarning):
-        count = source.num_snippets('v')
-        frames = [source.read('v', k, k + 1) for k in range(count)]
-    finally:
-      video_files.allow_damage(False)
+    with made_kinds.damage_allowed(), pytest.warns(video_files.VideoWarning):
+      count = source.num_snippets('v')
+      frames = [source.read('v', k, k + 1) for k in range(count)]
   assert 5 <= count <= 8
   assert np.concatenate(frames).shape == (8 * count, 16, 16, 3)

@@ -64,12 +64,11 @@ def test_damaged_videos_train_with_what_is_there(made, tmp_path):
   with pytest.raises(ValueError, match='--allow_damage') as caught:
     opening.open_video(config, tmp_path / 'refused')
   assert str(lost) in str(caught.value) and str(cut) in str(caught.value)
-  video_files.allow_damage()
-  try:
-    with pytest.warns(video_files.VideoWarning) as told:
-      data = opening.open_video(config, tmp_path / 'allowed')
-  finally:
-    video_files.allow_damage(False)
+  with (
+    made_kinds.damage_allowed(),
+    pytest.warns(video_files.VideoWarning) as told,
+  ):
+    data = opening.open_video(config, tmp_path / 'allowed')
   words = ' '.join(str(one.message) for one in told)
   for path in (lost, cut):
     assert f'{path.stem}: ' in words and 'instances are left out' in words

@@ -121,12 +121,9 @@ def test_clips_that_are_empty_from_the_middle_on(tmp_path):
   made_kinds.empty_from_the_middle(pathlib.Path(train.name(0)))
   with pytest.raises(video_files.VideoError, match='allow_damage'):
     train.read(0, 0, train.num_frames(0))
-  video_files.allow_damage()
-  try:
+  with made_kinds.damage_allowed():
     train, _ = opened(tmp_path)
     with pytest.warns(video_files.VideoWarning):
       count = train.num_frames(0)
       assert 5 < count < 59
       assert len(train.read(0, count - 1, count)) == 1
-  finally:
-    video_files.allow_damage(False)

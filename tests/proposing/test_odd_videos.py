@@ -257,12 +257,9 @@ def test_damaged_videos_beside_annotations_of_the_whole(run, tmp_path):
   assert failures.keys() == {'cut', 'empty'}
   for name, message in failures.items():
     assert f'{name}.mkv' in message and '--allow_damage' in message
-  video_files.allow_damage()
-  try:
-    with pytest.warns(video_files.VideoWarning, match='what is there'):
-      assert not propose(tmp_path / 'p.json')
-  finally:
-    video_files.allow_damage(False)
+  shown = pytest.warns(video_files.VideoWarning, match='what is there')
+  with made_kinds.damage_allowed(), shown:
+    assert not propose(tmp_path / 'p.json')
   found = proposal_files.read(tmp_path / 'p.json')
   assert found.keys() == database.keys()
   for name in ('cut', 'empty'):

@@ -1,12 +1,24 @@
 """Sound video files of kinds that look damaged, and ways to cut files."""
 
+import contextlib
 import fractions
 import pathlib
 
 import av
 import numpy as np
 
+from cmsn_jax.video import video_files
 from tests.video import made_videos
+
+
+@contextlib.contextmanager
+def damage_allowed():
+  """As with --allow_damage, meanwhile."""
+  video_files.allow_damage()
+  try:
+    yield
+  finally:
+    video_files.allow_damage(False)
 
 
 def gaps(path, num_frames=62, rate=25, every=7):

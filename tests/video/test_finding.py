@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cmsn_jax.video import decoding, finding, reader, video_files
-from tests.video import made_videos
+from tests.video import made_kinds, made_videos
 
 
 @pytest.fixture
@@ -174,13 +174,9 @@ def test_the_worker_reads_pictures_and_knows_of_allowed_damage(tmp_path):
   write_pictures(tmp_path / 'frames', range(4))
   (tmp_path / 'frames' / 'img_00003.png').write_bytes(b'none')
   (sequence,) = finding.find(tmp_path / 'frames', fps=1.0).videos.values()
-  video_files.allow_damage()
-  try:
-    with reader.VideoReader() as worker:
-      with pytest.warns(decoding.VideoWarning, match='img_00003'):
-        frames = list(worker.frames(sequence, fps=1.0))
-  finally:
-    video_files.allow_damage(False)
+  with made_kinds.damage_allowed(), reader.VideoReader() as worker:
+    with pytest.warns(decoding.VideoWarning, match='img_00003'):
+      frames = list(worker.frames(sequence, fps=1.0))
   assert sum(map(len, frames)) == 3
 
 
