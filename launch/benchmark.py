@@ -24,6 +24,7 @@ _SUITES = {
   'metrics': ('host', 'run_metrics'),
   'lstm': ('lstm', 'run_lstm'),
   'c3d': ('c3d', 'run_c3d'),
+  'accelerator': ('accelerator', 'run_accelerator'),
   'decode': ('decode', 'run_decode'),
   'video': ('video', 'run_video'),
   'backbones': ('backbones', 'run_backbones'),

@@ -18,6 +18,8 @@ from cmsn_jax.data import training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.training import loop, phase_run, setup
 
+from . import limits
+
 _WARM = 3
 
 
@@ -154,13 +156,24 @@ def _opened(name, config, folder, steps):
 
 
 def _video(folder):
-  """(config, folder) of the demo's chain on a few generated videos."""
+  """(config, folder) of C3D on a few generated videos.
+
+  The demo's on a CPU, configs/thumos14_c3d.py in bfloat16 on an accelerator.
+  """
   from cmsn_jax.data.synthetic import video
   from cmsn_jax.settings import demo
+  from configs import thumos14_c3d
 
-  config = demo.get_config('')
+  size = (64, 84)
+  if limits.on_cpu():
+    config = demo.get_config('')
+  else:
+    config = thumos14_c3d.get_config()
+    config.data.exclude_labels = ()
+    config.train.dtype = 'bfloat16'
+    size = (128, 172)
   config.data.annotations = str(
-    video.generate(folder, num_videos=6, duration_sec=40.0)
+    video.generate(folder, num_videos=6, duration_sec=60.0, size=size)
   )
   config.data.videos = str(folder / 'videos')
   config.data.frames_cache = str(folder / 'frames')
