@@ -95,10 +95,15 @@ def build(section: Any) -> extractor.Extractor:
     stride=STRIDE,
     resize=tuple(section.resize),
     halo_frames=HALO_FRAMES,
-    chunk_snippets=section.chunk_snippets,
+    chunk_snippets=section.chunk_snippets or _chunk_snippets(),
     weights=weights,
     settings={'crop': crop, 'layer': 'Mixed_5c, spatial mean'},
   )
+
+
+def _chunk_snippets():
+  # An H100 does 357 times real time with 4, 588 with 16, 839 with 64.
+  return 4 if jax.default_backend() == 'cpu' else 32
 
 
 def _values(frames):

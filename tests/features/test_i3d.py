@@ -8,6 +8,7 @@ import pytest
 
 from cmsn_jax.features import extractor, i3d, packing
 from cmsn_jax.features.weights import i3d as i3d_weights
+from configs import features_i3d
 
 _WIDTH = 0.0625
 _FRAMES = 144
@@ -59,6 +60,17 @@ def test_chunks_and_stream_equal_the_whole_clip(small):
   assert small.stream is not None
   streamed = packing.extract(small, np.array_split(frames, 5))
   np.testing.assert_allclose(streamed, whole, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize('backend, size', [('cpu', 4), ('gpu', 32)])
+def test_snippets_a_call_by_what_computes(monkeypatch, backend, size):
+  monkeypatch.setattr(jax, 'default_backend', lambda: backend)
+  section = features_i3d.get_config().features
+  with section.unlocked():
+    section.update(weights='random', width=_WIDTH)
+  assert i3d.build(section).chunk_snippets == size
+  section.chunk_snippets = 7
+  assert i3d.build(section).chunk_snippets == 7
 
 
 def test_logits_average_neighbours():
