@@ -13,13 +13,19 @@ help:
 	@echo 'make bench   benchmarks, against other tools where they are installed'
 	@echo 'make torch   add PyTorch: more tests and benchmark rows compare with it'
 
-$(VENV)/.installed: pyproject.toml requirements.txt requirements-tf.txt requirements-formats.txt requirements-review.txt requirements-serve.txt requirements-test.txt
+# Without TensorFlow, which is more than all the rest: batches then come from a
+# thread. `make test` and `make bench` add it.
+$(VENV)/.core: pyproject.toml requirements.txt requirements-formats.txt requirements-review.txt requirements-serve.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[formats,review,serve]'
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.core requirements-tf.txt requirements-test.txt
 	$(BIN)/python -m pip install --quiet -e '.[tf,formats,review,serve,test]'
 	touch $@
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.core
 	$(BIN)/python -m launch.demo --workdir=runs/demo
 
 test: $(VENV)/.installed

@@ -30,7 +30,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.video.fps = 10.0
   config.video.size = (36, 48)
   config.video.crop = (32, 40)
-  config.extractor.widths = (16, 32, 48, 64, 64)
+  config.extractor.widths = (8, 24, 48, 64, 64)
   config.extractor.frozen_layers = 0
   config.extractor.mean = (110.0, 110.0, 110.0)
   config.extractor.scale = (0.02, 0.02, 0.02)
@@ -38,10 +38,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.stages.width = 64
   # From random weights and in 200 steps: gentler than the paper's 30.
   config.stages.scale = 10.0
-  config.train.learning_rate = 5e-4
+  config.train.learning_rate = 8e-4
   config.train.clip_norm = 1.0
-  config.train.stages_epochs = 7
+  config.train.stages_epochs = 5
   config.train.evaluator_epochs = 8
   config.train.batch_per_device = 4
-  config.train.eval_every_epochs = 7
+  config.train.eval_every_epochs = 5
   return config

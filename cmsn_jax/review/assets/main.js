@@ -61,8 +61,14 @@ const app = {
       node.replaceChildren(this.readOnlyProgram
         ? 'Read only: another program works on this output. What it does is shown here.'
         : 'Read only: another window works on this output. What it does is shown here. ',
-      this.readOnlyProgram ? '' : el('button', { onclick: () => this.beat(true) }, 'work here instead'));
+      this.readOnlyProgram ? '' : el('button', { onclick: (event) => this.takeOver(event) }, 'work here instead'));
     document.body.classList.toggle('read-only', !this.may());
+  },
+
+  takeOver(event) {
+    // The next key is for the segments, not for a button that goes away.
+    event.currentTarget.blur();
+    return this.beat(true);
   },
 
   async reload() {
