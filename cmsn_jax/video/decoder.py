@@ -17,6 +17,7 @@ from cmsn_jax.video import (
   file_ends,
   image_sequences,
   lengths,
+  quiet_damage,
   video_files,
 )
 
@@ -84,6 +85,10 @@ class Decoder:
       # An edit list may cut frames away; the index knows, the header does not.
       self._indexed = len(getattr(stream, 'index_entries', ()))
       self._stated_end = (stream.start_time or 0) + (stream.duration or 0)
+    self._complaints = quiet_damage.Complaints(
+      container.format.name, stream.codec_context.name
+    )
+    self._strict = quiet_damage.strict_decoder(stream)
     self._packets = self._decoded = 0
     self._dts = None
     self._suspect = 0  # packets since one that is marked as cut off
@@ -126,6 +131,8 @@ class Decoder:
     target = self._zero + int(start_sec / self._stream.time_base)
     try:
       self._container.seek(target, stream=self._stream, backward=True)
+      if self._strict is not None:
+        self._strict.flush_buffers()
       timed = (self._timed(frame) for frame in self._frames())
       self._last = None
       landed = next(timed, None)
@@ -146,11 +153,13 @@ class Decoder:
       # first can be shown by nobody.
       self._begun = self._begun or packet.is_keyframe
       try:
-        decoded = packet.decode()
+        with self._complaints.heard() as lines:
+          decoded = self._decode(packet)
       except av.FFmpegError as error:
         if self._begun:
           self._damage(f'a frame cannot be decoded ({error.strerror})')
         continue
+      self._listen(lines)
       for frame in decoded:
         self._decoded += 1
         if not frame.is_corrupt:
@@ -159,11 +168,25 @@ class Decoder:
           self._damage('a frame has damaged content')
         yield frame
 
+  def _decode(self, packet):
+    if self._strict is None:
+      return packet.decode()
+    if not self._allow_damage:
+      return self._strict.decode(packet)
+    try:
+      self._strict.decode(packet)
+    except av.FFmpegError as error:
+      if self._begun:
+        self._damage(f'a frame cannot be decoded ({error.strerror})')
+        self._strict = None  # once is enough
+    return packet.decode()
+
   def _demuxed(self):
     packets = self._container.demux(self._stream)
     while True:
       try:
-        packet = next(packets)
+        with self._complaints.heard() as lines:
+          packet = next(packets)
       except StopIteration:
         if self._suspect:
           self._damage('a packet is cut off')
@@ -171,6 +194,7 @@ class Decoder:
       except av.FFmpegError as error:
         self._damage(f'the file cannot be read on ({error.strerror})')
         return
+      self._listen(lines, ended=not packet.size)
       if packet.size:
         self._packets += 1
         self._judge(packet)
@@ -178,6 +202,14 @@ class Decoder:
         self._packets += 1
         continue  # an empty chunk of an AVI: the last frame stays on display
       yield packet
+
+  def _listen(self, lines, ended=False):
+    passed_over = self._complaints.of_file(lines, ended)
+    if passed_over:
+      self._damage(f'a part of it cannot be read ({passed_over})')
+    damaged = self._complaints.of_picture(lines)
+    if damaged and self._intact:
+      self._damage(f'a frame has damaged content ({damaged})')
 
   def _judge(self, packet):
     """A mark that something is missing counts, but right before a new clock.

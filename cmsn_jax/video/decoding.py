@@ -195,7 +195,7 @@ def frames(
 
   Damage is noticed as far as the format allows: cut files by what `file_ends`
   finds (MPEG program streams state nothing), bad bytes by the decoder (h264,
-  h265, MPEG-4; VP8 and VP9 decode nearly any).
+  h265, MPEG-4, VP9; VP8 decodes nearly any) and what `quiet_damage` hears.
 
   Args:
     path: a video file, or an `image_sequences.ImageSequence`.

@@ -92,7 +92,8 @@ def stated(
   return float(end), count, float(rate) if rate else None
 
 
-_GUESSED = ('mpeg', 'mpegvideo', 'flv', 'nut', 'rm')
+# What an IVF states is a number of frames or ticks, by program.
+_GUESSED = ('mpeg', 'mpegvideo', 'flv', 'nut', 'rm', 'ivf')
 # Other formats have no duration but what the demuxer finds in the file itself,
 # or an index, which is compared.
 _STATED = ('matroska,webm', 'flv', 'asf')

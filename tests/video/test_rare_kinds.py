@@ -105,6 +105,15 @@ def test_other_containers(tmp_path, name):
   assert abs(decoding.probe(path).num_frames_at(25) - 30) <= 1
 
 
+def test_an_ivf_whose_clock_counts_milliseconds(tmp_path):
+  path = made_videos.make(
+    tmp_path / 'a.ivf', times_sec=np.arange(50) / 25, **_CONTAINERS['a.ivf']
+  )
+  info = decoding.probe(path)
+  assert (info.num_frames, info.num_frames_at(25)) == (50, 50)
+  assert made_videos.indices(path) == list(range(50))
+
+
 @pytest.mark.parametrize('name', ['a.apng', 'a.y4m', 'a.ivf', 'a.rm'])
 def test_other_containers_cut_off(tmp_path, name):
   path = tmp_path / name
