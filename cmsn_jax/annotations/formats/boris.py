@@ -1,14 +1,9 @@
-"""BORIS: aggregated and tabular events in any table, and its project files.
+"""BORIS: aggregated and tabular events in any table, and its project files."""
 
-An observation may be of several media files, one after the other: its times
-run on from file to file, and are cut into the files here.
-"""
-
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 
-from cmsn_jax.annotations import imported, pairing, sample
+from cmsn_jax.annotations import imported, observations, pairing, sample
 from cmsn_jax.annotations.formats import csv as csv_format
 from cmsn_jax.files import cell_values, csv_tables, json_files, video_ids
 
@@ -61,93 +56,6 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   else:
     _table(file, result, options)
   return result
-
-
-@dataclasses.dataclass(frozen=True)
-class _Media:
-  """A media file of an observation, and where in its time it begins."""
-
-  name: str
-  begin_sec: float | None
-  duration_sec: float | None
-  fps: float | None
-
-
-def _queue(
-  names: Sequence[str],
-  durations: Sequence[float | None],
-  rates: Sequence[float | None],
-) -> list[_Media]:
-  """The files of one player with their place in the observation."""
-  begin: float | None = 0.0
-  queue = []
-  for k, name in enumerate(names):
-    duration = durations[k] if len(durations) == len(names) else None
-    fps = rates[k] if len(rates) == len(names) else None
-    queue.append(_Media(name, begin, duration, fps))
-    begin = begin + duration if begin is not None and duration else None
-  return queue
-
-
-class _Observation:
-  """Puts an observation's events into the recordings of its media."""
-
-  def __init__(
-    self, result, options, name: str, queue: list[_Media], where: str
-  ):
-    self._result, self._options = result, options
-    self._queue = queue or [_Media(name, 0.0, None, None)]
-    for media in self._queue:
-      result.state(
-        media.name, where, duration_sec=media.duration_sec, fps=media.fps
-      )
-
-  def _place(self, at: float, where: str) -> _Media | None:
-    """The media file that shows a moment."""
-    if len(self._queue) == 1:
-      return self._queue[0]
-    if any(media.begin_sec is None for media in self._queue):
-      self._result.bad.append(
-        f'{where}: the observation is of {len(self._queue)} media files, whose '
-        'durations the file does not say: export with the media durations, or '
-        'give the .boris project'
-      )
-      return None
-    for media in reversed(self._queue):
-      if at >= media.begin_sec:
-        return media
-    return self._queue[0]
-
-  def add(self, start: float, end: float, label: str, where: str) -> None:
-    """An event, cut where one file ends and the next begins."""
-    first, last = self._place(start, where), self._place(end, where)
-    if first is None or last is None:
-      return
-    if last.begin_sec == end and last is not first:
-      last = self._queue[self._queue.index(last) - 1]
-    if end < start:
-      last = first
-    between = self._queue[
-      self._queue.index(first) : self._queue.index(last) + 1
-    ]
-    for media in between:
-      begin = media.begin_sec or 0.0
-      stop = end if media is last else begin + media.duration_sec
-      self._result.add(
-        media.name, max(start, begin) - begin, stop - begin, label, where
-      )
-    if len(between) > 1:
-      kind = 'events that run on into the next media file were cut there'
-      if kind not in self._result.notes:
-        self._result.notes.append(kind)
-
-  def add_point(self, at: float, label: str, where: str) -> None:
-    media = self._place(at, where)
-    if media is not None:
-      begin = media.begin_sec or 0.0
-      self._result.add_point(
-        media.name, at - begin, label, where, self._options
-      )
 
 
 def _table(file, result, options) -> None:
@@ -214,7 +122,7 @@ class _Rows:
       for name, role in shown.items()
     )
     result.notes.append(f'columns: {mapped}, label ← {label}')
-    self._observations: dict[tuple, _Observation] = {}
+    self._observations: dict[tuple, observations.Observation] = {}
     self._pairs = pairing.Pairs(result)
     self._offsets: set[float] = set()
     self._subjects: set[str] = set()
@@ -299,7 +207,7 @@ class _Rows:
       )
       return None
 
-  def _observation(self, row, where: str) -> _Observation | None:
+  def _observation(self, row, where: str) -> observations.Observation | None:
     source = self._cell(row, 'source')
     name = self._cell(row, 'observation id')
     shown = self._cell(row, 'media file name', 'media file path', 'media file')
@@ -328,8 +236,12 @@ class _Rows:
         f'{where}: the observation has a time offset of {offset} s; times are '
         'taken as they stand, from the beginning of the media file'
       )
-    observation = _Observation(
-      self._result, self._options, name, _queue(names, durations, rates), where
+    observation = observations.Observation(
+      self._result,
+      self._options,
+      name,
+      observations.queue(names, durations, rates),
+      where,
     )
     self._observations[key] = observation
     observed = self._numbers(row, 1, 'observation duration')
@@ -385,10 +297,10 @@ def _files(source: str) -> list[str]:
 
 
 def _project(document: dict, result, options) -> None:
-  observations = document['observations']
-  if not isinstance(observations, dict):
+  found = document['observations']
+  if not isinstance(found, dict):
     raise csv_tables.TableError(
-      f'{result.source}: found {json_files.shown(observations)} as the '
+      f'{result.source}: found {json_files.shown(found)} as the '
       'observations of a BORIS project, expected an object'
     )
   kinds = {}
@@ -396,7 +308,7 @@ def _project(document: dict, result, options) -> None:
   for entry in behaviors.values() if isinstance(behaviors, dict) else ():
     if isinstance(entry, dict) and isinstance(entry.get('code'), str):
       kinds[entry['code']] = str(entry.get('type', '')).lower()
-  for name, entry in observations.items():
+  for name, entry in found.items():
     shown = video_ids.shown(name)
     if not isinstance(entry, dict):
       result.wrong.append(
@@ -408,7 +320,7 @@ def _project(document: dict, result, options) -> None:
 
 def _project_observation(shown, name, entry, kinds, result, options) -> None:
   queue = _project_queue(entry)
-  observation = _Observation(result, options, name, queue, shown)
+  observation = observations.Observation(result, options, name, queue, shown)
   pairs = pairing.Pairs(result)
   events = entry.get('events')
   timed = []
@@ -440,7 +352,7 @@ def _project_observation(shown, name, entry, kinds, result, options) -> None:
   pairs.finish()
 
 
-def _project_queue(entry: Mapping) -> list[_Media]:
+def _project_queue(entry: Mapping) -> list[observations.Media]:
   files = entry.get('file')
   players = files if isinstance(files, dict) else {'1': files}
   first = next(
@@ -456,7 +368,7 @@ def _project_queue(entry: Mapping) -> list[_Media]:
     values = [json_files.number(table.get(name)) for name in names]
     return [value if value and value > 0 else None for value in values]
 
-  return _queue(names, listed('length'), listed('fps'))
+  return observations.queue(names, listed('length'), listed('fps'))
 
 
 def _project_label(options, subject: str, behavior: str, modifiers: str) -> str:
