@@ -90,15 +90,9 @@ def propose(
       trained, path, feature_fps, failures, stack, find,
       known and known.videos, keep_features,
     )  # fmt: skip
-    source, seconds = opened.source, opened.seconds
-    videos = _chosen([*seconds, *failures], known, subset, path)
-    failures = {k: v for k, v in failures.items() if k in videos}
-    seconds = {k: v for k, v in seconds.items() if k in videos}
-    if known and not trained.data.get('rescaled'):
-      lost = trained.data.get('lost_rows', 0.0) / trained.data.get('pool', 1)
-      _check_durations(opened, seconds, known, lost, failures)
-    if video_labels is not None:
-      failures |= video_labels.missing(seconds)
+    seconds, failures = _wanted(
+      trained, opened, failures, known, subset, path, video_labels
+    )
     own = sharding.share(
       {k: v for k, v in seconds.items() if k not in failures}, *shard
     )
@@ -132,12 +126,25 @@ def propose(
         yield video_id, found._replace(proposals=rows)
 
     own = _not_of_others(own, opened, results, failures, output)
-    run(own, predict, results, failures, seconds, save_stages, source, quiet,
-        opened.identify)  # fmt: skip
+    run(own, predict, results, failures, seconds, save_stages, opened.source,
+        quiet, opened.identify)  # fmt: skip
   left.tell()
   results.finish()
   result_files.join(output, shard[1], identity, csv)
   return failures
+
+
+def _wanted(trained, opened, failures, known, subset, path, video_labels):
+  """(seconds of the videos that were asked for, why some of them fail)."""
+  videos = _chosen([*opened.seconds, *failures], known, subset, path)
+  failures = {k: v for k, v in failures.items() if k in videos}
+  seconds = {k: v for k, v in opened.seconds.items() if k in videos}
+  if known and not trained.data.get('rescaled'):
+    lost = trained.data.get('lost_rows', 0.0) / trained.data.get('pool', 1)
+    _check_durations(opened, seconds, known, lost, failures)
+  if video_labels is not None:
+    failures |= video_labels.missing(seconds)
+  return seconds, failures
 
 
 def _not_of_others(video_ids, opened, results, failures, output):
