@@ -156,6 +156,7 @@ def _names():
 
 def _entries():
   """Entries, their subset, remarks, and what steps lose (None: not known)."""
+  from cmsn_jax.evaluation import from_files
   from cmsn_jax.files import proposal_sources
   from cmsn_jax.report import page as report_page
 
@@ -168,6 +169,10 @@ def _entries():
     return _run_entries(known, other)
   proposals = proposal_sources.read(_PROPOSALS.value, clock)
   truth, subset, notes = _truth(proposals, known)
+  for path, found in (_PROPOSALS.value, proposals), (_COMPARE.value, other):
+    many = from_files.repeated(found or {})
+    if many and known:
+      notes.append(f'{pathlib.Path(path).name}: {many}.')
   entries = report_page.entries(proposals, truth, _STAGES.value or None, other)
   return entries, subset, notes, None
 

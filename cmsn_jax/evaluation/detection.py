@@ -32,6 +32,8 @@ THRESHOLDS = {
   'map_anet': segments_lib.TIOU_THRESHOLDS,
 }
 PROTOCOLS = tuple(THRESHOLDS)
+# Ground truth of these labels is neither right nor wrong, unless said otherwise.
+AMBIGUOUS = ('Ambiguous',)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -206,6 +208,29 @@ def evaluate(
       found, true, right, is_found, left_out & ~right, bounds, error_tiou
     ),
   )
+
+
+def clear_and_ambiguous(
+  ground_truth: Mapping[str, tuple[np.ndarray, Sequence[str]]],
+  ambiguous_labels: Sequence[str] = AMBIGUOUS,
+) -> tuple[
+  dict[str, tuple[np.ndarray, tuple[str, ...]]], dict[str, np.ndarray]
+]:
+  """Ground truth, and the spans where it cannot be told what happens.
+
+  Args:
+    ground_truth: video id -> (segments `[g, 2]`, labels `[g]`).
+    ambiguous_labels: of those spans.
+  Returns:
+    `ground_truth` and `ambiguous` of `evaluate`.
+  """
+  clear, ambiguous = {}, {}
+  for video_id, (segments, names) in ground_truth.items():
+    unclear = np.array([name in ambiguous_labels for name in names], bool)
+    kept = tuple(name for name in names if name not in ambiguous_labels)
+    clear[video_id] = segments[~unclear], kept
+    ambiguous[video_id] = segments[unclear]
+  return clear, ambiguous
 
 
 def _thresholds(given, protocol) -> Float64[np.ndarray, ' k']:

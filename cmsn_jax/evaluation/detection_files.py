@@ -10,6 +10,7 @@ import numpy as np
 
 from cmsn_jax import segments as segments_lib
 from cmsn_jax.annotations import activitynet as annotations_lib
+from cmsn_jax.annotations import checks
 from cmsn_jax.evaluation import detection, detection_errors, from_files
 from cmsn_jax.files import replacing
 
@@ -23,7 +24,7 @@ def evaluate_files(
   subset: str,
   *,
   exclude_labels: Sequence[str] = (),
-  ambiguous_labels: Sequence[str] = ('Ambiguous',),
+  ambiguous_labels: Sequence[str] = detection.AMBIGUOUS,
   suppress: Callable | None = None,
   proposals_in: str = 'auto',
   proposals_fps: float | int = 0,
@@ -50,7 +51,9 @@ def evaluate_files(
     ValueError: on malformed files, rows without labels, an unknown subset or
       label, no ground truth in the subset, or proposals of other videos only.
   """
-  truth = from_files.read_truth(annotations, exclude_labels)
+  truth = from_files.read_truth(annotations)
+  _check_ambiguous(ambiguous_labels, truth.labels)
+  truth = from_files.read_truth(truth, exclude_labels)
   videos = truth.subset(subset)
   found = from_files.read_proposals(
     proposals, truth, proposals_in, proposals_fps
@@ -60,10 +63,9 @@ def evaluate_files(
   )
   from_files.warn_past_end(proposals, found, videos)
   unknown = annotations_lib.unknown(videos)
-  unclear = {
-    k: np.array([x in ambiguous_labels for x in v.labels], bool)
-    for k, v in videos.items()
-  }
+  clear, ambiguous = detection.clear_and_ambiguous(
+    {k: (v.segments, v.labels) for k, v in videos.items()}, ambiguous_labels
+  )
   try:
     return detection.evaluate(
       {
@@ -71,14 +73,8 @@ def evaluate_files(
         for k, v in found.items()
         if v.labels is not None
       },
-      {
-        k: (
-          v.segments[~unclear[k]],
-          [x for x, left_out in zip(v.labels, unclear[k]) if not left_out],
-        )
-        for k, v in videos.items()
-      },
-      ambiguous={k: v.segments[unclear[k]] for k, v in videos.items()},
+      clear,
+      ambiguous=ambiguous,
       **options,
     )
   except ValueError as error:
@@ -86,6 +82,17 @@ def evaluate_files(
       f'{from_files.called(proposals, "proposals")} against the {subset} subset '
       f'of {from_files.called(annotations, "annotations")}: {error}'
     ) from error
+
+
+def _check_ambiguous(names, known) -> None:
+  """A misspelt label would count as any other, unseen."""
+  for name in names:
+    if name not in known and name not in detection.AMBIGUOUS:
+      raise ValueError(
+        f'unknown label {name!r} in ambiguous_labels'
+        f'{checks.suggestion(name, known)}, the annotations have '
+        f'{", ".join(known) or "none"}'
+      )
 
 
 def _require_labels(path, found, known) -> None:

@@ -49,6 +49,13 @@ def evaluate_files(
   videos = truth.subset(subset)
   found = read_proposals(proposals, truth, proposals_in, proposals_fps)
   warn_past_end(proposals, found, videos)
+  many = repeated({k: v for k, v in found.items() if k in videos})
+  if many:
+    warnings.warn(
+      f'{called(proposals, "proposals")}: {many}',
+      proposal_files.ProposalFileWarning,
+      stacklevel=2,
+    )
   try:
     return metrics_lib.evaluate(
       {k: (v.segments, v.scores) for k, v in found.items()},
@@ -157,6 +164,29 @@ def warn_past_end(
     'are they in seconds, and of the right feature rate?',
     proposal_files.ProposalFileWarning,
     stacklevel=3,
+  )
+
+
+def repeated(found: Mapping[str, proposal_files.Proposals]) -> str:
+  """Says so where one segment has a row for each of several labels; else ''.
+
+  mAP asks for such rows; of the K best of AR@AN they take several places.
+
+  Args:
+    found: by video id.
+  """
+  count = 0
+  for one in found.values():
+    if one.labels is not None:
+      count += len(one.scores) - len(np.unique(one.segments, axis=0))
+  total = sum(len(one.scores) for one in found.values())
+  # A few of other tools' proposals may well be the same.
+  if count * 10 <= total:
+    return ''
+  return (
+    f'{count} of {total} rows repeat the segment of another one with another '
+    'label: mAP asks for them, but recall counts each as a proposal; for recall '
+    'give a file with one row a proposal (launch.propose --labels=best)'
   )
 
 

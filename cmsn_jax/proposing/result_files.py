@@ -67,6 +67,7 @@ class Results:
       line['labels'] = list(found.labels)
     if found.label_scores is not None:
       line['label_scores'] = found.label_scores.tolist()
+    self._partial.parent.mkdir(parents=True, exist_ok=True)
     with (
       replacing.named(self._partial),
       open(self._partial, 'a', encoding='utf-8') as file,

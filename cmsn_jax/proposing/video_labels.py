@@ -55,9 +55,10 @@ class VideoLabels:
   ) -> prediction.Prediction:
     """A prediction with the video's labels in place of its own.
 
-    Where the chain knows these labels, a label's score is multiplied by how
-    likely the chain holds it to be among them. One that the chain does not know
-    is as likely as the others are on average.
+    Where the chain gives labels, a label's score is multiplied by how likely
+    the chain holds it to be among these. One that the chain does not know is as
+    likely as the others are on average; all alike, if it knows none, so that
+    scores of videos with known and with unknown labels compare.
 
     Args:
       video_id: one of `scores`.
@@ -68,14 +69,14 @@ class VideoLabels:
     count = len(found.proposals.scores)
     likely = np.tile(np.array([x for _, x in best], np.float64), (count, 1))
     own = found.labels
-    if own is not None and set(names) & set(own.names):
-      said = np.full((count, len(names)), np.nan)
-      for column, name in enumerate(names):
-        if name in own.names:
-          said[:, column] = own.probabilities[:, own.names.index(name)]
-      said = np.maximum(said, 1e-6)
-      said /= np.nanmean(said, axis=1, keepdims=True)
-      likely = likely * np.where(np.isnan(said), 1.0, said) / len(names)
+    if own is not None:
+      said = np.ones((count, len(names)))
+      known = [k for k, name in enumerate(names) if name in own.names]
+      if known:
+        places = [own.names.index(names[k]) for k in known]
+        of_known = np.maximum(own.probabilities[:, places], 1e-6)
+        said[:, known] = of_known / of_known.mean(axis=1, keepdims=True)
+      likely = likely * said / len(names)
     return prediction.labelled(
       found.proposals,
       found.probabilities,

@@ -84,8 +84,12 @@ def average_precision(
   """
   if not labels_known(videos):
     return None
-  truth = {video.video_id: (_truth(video), video.labels) for video in videos}
-  with_any = {name for video in videos for name in video.labels}
+  truth, ambiguous = detection.clear_and_ambiguous(
+    {video.video_id: (_truth(video), video.labels) for video in videos}
+  )
+  with_any = {name for _, names in truth.values() for name in names}
+  if not with_any:
+    return None
   found = {}
   for video in videos:
     proposals = video.proposals
@@ -104,6 +108,7 @@ def average_precision(
     found,
     truth,
     tiou_thresholds=_AP_TIOUS.tolist(),
+    ambiguous=ambiguous,
   )
   thumos = np.isclose(
     _AP_TIOUS[:, None], detection.THRESHOLDS['map'], atol=1e-9

@@ -216,12 +216,18 @@ def labels_judged(
   if any(one.labels is None for one in found.values()):
     return {}
   rows = {k: _known(p, videos[k]).rows('all') for k, p in found.items()}
+  clear, ambiguous = detection.clear_and_ambiguous(
+    {k: (v.segments, v.labels) for k, v in videos.items()}
+  )
+  if not any(names for _, names in clear.values()):
+    return {}
   with warnings.catch_warnings():
     # A label that no held-out instance has is no news here.
     warnings.simplefilter('ignore', metrics.MetricsWarning)
     measured = detection.evaluate(
       {k: (r.segments, r.scores, r.labels or ()) for k, r in rows.items()},
-      {k: (v.segments, v.labels) for k, v in videos.items()},
+      clear,
+      ambiguous=ambiguous,
     )
   right = [
     found[k].proposals.labels[one] == videos[k].labels[instance]

@@ -58,6 +58,15 @@ def test_ambiguous_ground_truth_is_neither_right_nor_wrong(files):
   np.testing.assert_allclose(result.ap[1], 1 / 2)
 
 
+def test_a_misspelt_ambiguous_label_is_named(files):
+  with pytest.raises(ValueError, match=r"'Jump' in ambiguous_labels.*'jump'"):
+    _evaluate(files, ambiguous_labels=['Jump'])
+  # One that is left out as well, and the default where nothing is ambiguous.
+  names = ['Ambiguous']
+  both = _evaluate(files, ambiguous_labels=names, exclude_labels=names)
+  assert both.num_ambiguous == 0
+
+
 def test_class_wise_suppression_comes_first(files):
   def best(segments, scores, labels):
     assert labels == ('run', 'run', 'run', 'jump')

@@ -162,3 +162,17 @@ def test_instances_where_nobody_looked_do_not_count(files):
   with pytest.warns(UserWarning, match='neither learned nor counted'):
     found = from_files.evaluate_files(*files, 'testing', protocol='top_k')
   assert found.num_ground_truth == 2 and found.ar_at_an[10] == 1.0
+
+
+def test_rows_of_several_labels_a_segment_are_warned_of(files, recwarn):
+  rows = np.array([[0.0, 10.0], [0.0, 10.0], [5.0, 9.0]])
+  one = proposal_files.Proposals(
+    rows, np.array([0.9, 0.8, 0.7]), ('run', 'dig', 'run')
+  )
+  with pytest.warns(proposal_files.ProposalFileWarning, match='1 of 3 rows'):
+    from_files.evaluate_files({'a': one}, files[1], 'testing', protocol='top_k')
+  recwarn.clear()
+  from_files.evaluate_files(
+    {'a': one.take(np.array([0, 2]))}, files[1], 'testing', protocol='top_k'
+  )  # fmt: skip
+  assert not any('repeat' in str(x.message) for x in recwarn)

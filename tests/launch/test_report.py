@@ -104,6 +104,15 @@ def test_proposals_alone_are_enough(data):
   assert page['has_truth'] is False and len(page['videos']) == 4
 
 
+def test_rows_of_several_labels_a_segment_are_remarked_on(data):
+  spans = np.array([[4.0, 10.0], [4.0, 10.0]])
+  found = proposal_files.Proposals(spans, np.array([0.9, 0.5]), ('rear', 'x'))
+  proposal_files.write(data / 'proposals.json', {'a0': found})
+  done = _run(data, f'--annotations={data}/annotations.json')
+  assert done.returncode == 0, done.stderr
+  assert 'proposals.json: 1 of 2 rows repeat the segment' in _page_data(data)[0]
+
+
 def test_excluded_labels_are_gone_and_named(data):
   done = _run(
     data,

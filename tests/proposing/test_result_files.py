@@ -40,6 +40,14 @@ def test_what_was_done_before_a_kill_is_there_after_it(tmp_path):
   assert set(result_files.Results(output, 'abc').done) == {'a', 'b', 'c'}
 
 
+def test_a_missing_folder_is_made(tmp_path):
+  output = tmp_path / 'new' / 'folder' / 'p.json'
+  first = result_files.Results(output, 'abc')
+  first.add('a', _proposals(1.0))
+  first.finish()
+  assert set(proposal_files.read(output)) == {'a'}
+
+
 def test_results_of_another_model_are_not_taken_over(tmp_path):
   output = tmp_path / 'p.json'
   old = result_files.Results(output, 'abc')

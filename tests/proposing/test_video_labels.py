@@ -57,9 +57,9 @@ def test_what_the_chain_says_moves_scores_among_them(tmp_path):
 
 def test_labels_that_the_chain_does_not_know(tmp_path):
   known = _read(tmp_path, _SCORES)
-  # Neither of them: the video's scores stay.
+  # Neither of them: both as likely, as where it knows one.
   found = known.of('v', _found(('x', 'y'), [[0.5, 0.5]] * 2)).labels
-  np.testing.assert_allclose(found.probabilities, [[0.6, 0.3]] * 2)
+  np.testing.assert_allclose(found.probabilities, [[0.3, 0.15]] * 2)
   # One of them: the other is as likely.
   found = known.of('v', _found(('run', 'y'), [[0.5, 0.5]] * 2)).labels
   np.testing.assert_allclose(found.probabilities, [[0.3, 0.15]] * 2)

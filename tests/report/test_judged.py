@@ -60,6 +60,19 @@ def test_average_precision_of_each_label():
   assert found['tious'][8] == 0.5
 
 
+def test_ambiguous_spans_are_no_class():
+  entry = dataclasses.replace(
+    _entries()[0],
+    segments_sec=np.array([[0.0, 10.0], [20.0, 30.0], [80.0, 90.0]]),
+    labels=('rear', 'Ambiguous', 'rear'),
+  )
+  found = judged.average_precision([entry], [*_LABELS, 'Ambiguous'])
+  assert [row['label'] for row in found['classes']] == [0]
+  assert found['map'] == 0.5
+  entry = dataclasses.replace(entry, labels=('Ambiguous',) * 3)
+  assert judged.average_precision([entry], [*_LABELS, 'Ambiguous']) is None
+
+
 def test_where_nobody_looked_wrong_ones_do_not_count():
   entry = dataclasses.replace(_entries()[0], ignore=np.array([[54.0, 70.0]]))
   found = judged.operating([entry], _LABELS)

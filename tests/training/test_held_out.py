@@ -211,6 +211,18 @@ def test_labels_are_judged_by_hand():
   assert held_out.labels_judged(_labelled_videos(), plain) == {}
 
 
+def test_ambiguous_instances_are_neither_right_nor_wrong():
+  names = 'dig', 'run'
+  rows = np.array([[2.0, 6.0], [10.0, 12.0]])
+  labels = 'run', 'Ambiguous'
+  videos = {'a': activitynet.Video('a', 'validation', 20.0, rows, labels)}
+  likely = [[0.0, 1.0], [0.0, 1.0]]
+  found = {'a': _with_labels([(2, 6), (10, 12)], [0.5, 0.9], names, likely)}
+  assert held_out.labels_judged(videos, found)['map'] == 1
+  only = activitynet.Video('a', 'validation', 20.0, rows, ('Ambiguous',) * 2)
+  assert held_out.labels_judged({'a': only}, found) == {}
+
+
 def test_labels_are_calibrated_on_the_closest_proposals():
   names = 'dig', 'run'
   rows = np.stack([np.arange(12) * 10.0, np.arange(12) * 10.0 + 4], axis=1)
