@@ -58,6 +58,13 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     sys.exit(2)
 
 
+def speak_alike() -> None:
+  """For a process of a command's own: warnings in one line, as `run` has them."""
+  warnings.showwarning = _show_warning
+  flags.FLAGS.mark_as_parsed()  # or absl notes that they are not
+  _quieten_libraries()
+
+
 def quiet() -> bool:
   """Whether progress is not shown; see `cmsn_jax.progress` for where it is."""
   return _QUIET.value
@@ -164,17 +171,7 @@ def _current_key(word):
 
 
 def _guarded(main, argv):
-  logging.use_absl_handler()
-  # Orbax tells of every file it writes, and warns of being read-only, which is
-  # asked of it; JAX of every backend that is not there. JAX's warnings are
-  # kept: that a GPU is there and not used must be seen.
-  logging.get_absl_handler().addFilter(
-    lambda record: (
-      record.levelno >= 40
-      or 'orbax' not in record.pathname
-      and (record.levelno >= 30 or 'xla_bridge' not in record.pathname)
-    )
-  )
+  _quieten_libraries()
   taken = 1 + getattr(main, 'arguments', 0)
   if len(argv) > taken:
     _last_line(
@@ -192,6 +189,20 @@ def _guarded(main, argv):
     return _fail('interrupted', 1)
   except Exception as error:
     return _fail(error, 1)
+
+
+def _quieten_libraries():
+  logging.use_absl_handler()
+  # Orbax tells of every file it writes, and warns of being read-only, which is
+  # asked of it; JAX of every backend that is not there. JAX's warnings are
+  # kept: that a GPU is there and not used must be seen.
+  logging.get_absl_handler().addFilter(
+    lambda record: (
+      record.levelno >= 40
+      or 'orbax' not in record.pathname
+      and (record.levelno >= 30 or 'xla_bridge' not in record.pathname)
+    )
+  )
 
 
 def _is_of_the_machine(error):

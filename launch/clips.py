@@ -13,6 +13,7 @@ segment, from the player's time zero. There is no sound.
 
 import csv
 import pathlib
+import warnings
 
 from absl import flags, logging
 
@@ -157,6 +158,7 @@ class _Cutting:
       info = self._opened(video_id)
       if info is None:
         continue
+      found = self._there(found, info)
       kept = final_list.select(
         found.segments, found.scores, info.duration_sec, limits
       )
@@ -171,6 +173,25 @@ class _Cutting:
         for rank, ((start, end), score, label) in enumerate(rows, start=1)
       ]  # fmt: skip
     return {k: v for k, v in chosen.items() if v}
+
+  def _there(self, found, info):
+    """Without those behind the end of a recording that may be cut off."""
+    import numpy as np
+
+    from cmsn_jax.report import clips
+    from cmsn_jax.video import video_files
+
+    if not video_files.damage_allowed(None):
+      return found
+    there = [clips.begins_within(x, info) for x in found.segments[:, 0]]
+    if not all(there):
+      warnings.warn(
+        f'{info.path}: ends at {info.duration_sec:.2f} s; {there.count(False)} '
+        f'of its {len(there)} proposals begin later and are left out',
+        video_files.VideoWarning,
+        stacklevel=2,
+      )
+    return found.take(np.flatnonzero(there))
 
   def _opened(self, video_id):
     from cmsn_jax.video import decoding

@@ -168,6 +168,7 @@ def _guarded(send, work, given, allow_damage):
   """In the process: what goes wrong is told in one line, and shown whole."""
   from cmsn_jax.video import video_files
 
+  cli.speak_alike()
   try:
     cli.use_compilation_cache()
     video_files.allow_damage(allow_damage)

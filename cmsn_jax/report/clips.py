@@ -69,10 +69,7 @@ def frame_span(
     ValueError: if the video ends before the segment begins.
   """
   total = info.num_frames_at(info.fps)
-  # A little less, for times that were computed from frames.
-  first, stop = (
-    max(0, math.ceil(x * info.fps - 0.5 - 1e-4)) for x in (start_sec, end_sec)
-  )
+  first, stop = (_frame_at(x, info) for x in (start_sec, end_sec))
   if first >= total:
     raise ValueError(
       f'{info.path}: ends at {info.duration_sec:.2f} s, before the segment '
@@ -80,6 +77,16 @@ def frame_span(
       'this recording?'
     )
   return first, min(max(stop, first + 1), total)
+
+
+def begins_within(start_sec: float | int, info: decoding.VideoInfo) -> bool:
+  """Whether a segment begins before its video ends; see `frame_span`."""
+  return _frame_at(start_sec, info) < info.num_frames_at(info.fps)
+
+
+def _frame_at(seconds, info) -> int:
+  # A little less, for times that were computed from frames.
+  return max(0, math.ceil(seconds * info.fps - 0.5 - 1e-4))
 
 
 def picture_size(

@@ -35,6 +35,7 @@ from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.serving import bodies, worker
 from cmsn_jax.serving import counts as counts_lib
 from cmsn_jax.suppression import final_list
+from cmsn_jax.video import video_files
 
 Request = starlette.requests.Request
 Response = starlette.responses.Response
@@ -50,6 +51,7 @@ _VIDEOS = {
 }  # fmt: skip
 _PATHS = ('/v1/proposals', '/v1/model', '/health', '/metrics')
 _MEGABYTE = 1_000_000
+_ALLOW = 'start launch.serve with --allow_damage'
 
 
 class Limits(NamedTuple):
@@ -224,6 +226,8 @@ class Service:
     except worker.RefusedError as error:
       # Not where it lay here.
       message = str(error).replace(path, 'the video') if path else str(error)
+      # What a client cannot pass.
+      message = message.replace(f'pass {video_files.ALLOW}', _ALLOW)
       raise _Error(400, message) from None
 
   def _read(self, body, kind, query):

@@ -96,3 +96,30 @@ def test_wrong_calls_say_why(folder, tmp_path, flags, message):
   done = _call(folder, f'--output={tmp_path}/x', *flags, status=2)
   assert message in done.stderr.splitlines()[-1]
   assert not (tmp_path / 'x').exists()
+
+
+def test_a_recording_that_was_cut_off_is_cut_as_far_as_it_goes(tmp_path):
+  """Its proposals are those of the whole one, the best of them behind its end."""
+  (tmp_path / 'videos').mkdir()
+  path = made_videos.make(
+    tmp_path / 'videos' / 'a.mp4',
+    num_frames=100,
+    noise=20,
+    container_options={'movflags': 'faststart'},
+  )
+  data = path.read_bytes()
+  path.write_bytes(data[: len(data) // 2])
+  found = proposal_files.Proposals(
+    np.array([[3.0, 3.6], [0.4, 0.8], [1.0, 3.9]]), np.array([0.9, 0.8, 0.7])
+  )
+  proposal_files.write(tmp_path / 'proposals.json', {'a': found})
+  output = tmp_path / 'clips'
+  done = _call(
+    tmp_path, f'--output={output}', '--write=clips,sheets,montage', '--top=2',
+    '--allow_damage',
+  )  # fmt: skip
+  assert 'truncated' in done.stderr
+  assert '1 of its 3 proposals begin later and are left out' in done.stderr
+  names = sorted(file.name for file in (output / 'a').iterdir())
+  assert names == ['001_0.40s.mp4', '002_1.00s.mp4']
+  assert (output / 'montage.mp4').exists() and (output / 'a.png').exists()
