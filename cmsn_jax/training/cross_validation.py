@@ -282,10 +282,16 @@ def finish(
     **options: of `loop.train_and_evaluate`.
 
   Returns:
-    AR at each AN, of all recordings together, and how good their labels are.
+    AR at each AN, of all recordings together, and how good their labels are,
+    before they are calibrated.
   """
   found = {k: p for fold in folds for k, p in fold.found.items()}
   found = {k: found[k] for k in chosen.videos}
+  # Measured before: on these recordings a fit would praise itself.
+  measured = {
+    **_recall(chosen.config, chosen.videos, found),
+    **_labels_judged(chosen.videos, found),
+  }
   settings = chosen.config.calibration
   fitted, of_labels = None, {}
   if settings.fit and not settings.labels:
@@ -341,10 +347,7 @@ def finish(
       for k, v in chosen.videos.items()
     },
   )
-  return {
-    **_recall(chosen.config, chosen.videos, found),
-    **_labels_judged(chosen.videos, found),
-  }
+  return measured
 
 
 def _config_of(chosen, own, judged):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmsn_jax.annotations import activitynet
+from cmsn_jax.chains import prediction
 from cmsn_jax.files import proposal_files
 from cmsn_jax.runs import config_record, judged_lists, trained
 from cmsn_jax.suppression import final_list
@@ -365,3 +367,50 @@ def test_the_config_of_a_fold_names_what_it_holds_out(tmp_path):
   # The final run holds out nothing.
   final = cross_validation._config_of(chosen, tmp_path / 'final', set())
   assert final.data.eval_subset == '' and final.data.holdout == 0.0
+
+
+def test_labels_of_all_are_measured_before_they_are_calibrated(
+  tmp_path, monkeypatch
+):
+  chosen = cross_validation.plan(recipe.get_config(), tmp_path, 2, '')
+  names = sorted({x for v in chosen.videos.values() for x in v.labels})
+
+  def wrong(video, sure):
+    likely = np.full((len(video.labels), len(names) + 1), (1 - sure) / 9)
+    likely[:, -1] = sure
+    scores = np.linspace(1, 0.5, len(video.labels))
+    return prediction.labelled(
+      proposal_files.Proposals(video.segments, scores), None,
+      prediction.LabelScores((*names, 'wrong'), likely),
+    )  # fmt: skip
+
+  def right(found, videos):
+    labels = {k: np.array(v.labels, object) for k, v in videos.items()}
+    return {
+      k: prediction.labelled(
+        p.proposals, None,
+        prediction.LabelScores(
+          tuple(names), np.stack([labels[k] == x for x in names], 1) * 1.0
+        ),
+      )
+      for k, p in found.items()
+    }, {}  # fmt: skip
+
+  monkeypatch.setattr(cross_validation.fold_labels, 'calibrated', right)
+  monkeypatch.setattr(
+    cross_validation.setup, 'open_run', lambda config, own: (config, None)
+  )
+  monkeypatch.setattr(
+    cross_validation.loop, 'train_and_evaluate', lambda *_, **__: None
+  )
+  kept = types.SimpleNamespace(meta={'phase': 'joint'}, step=1)
+  monkeypatch.setattr(cross_validation.folder, 'read_best', lambda own: kept)
+  monkeypatch.setattr(cross_validation.judged_lists, 'write', lambda *_: None)
+  fold = cross_validation.Fold(
+    0, (), chosen.videos,
+    {k: wrong(v, 0.9) for k, v in chosen.videos.items()}, {}, {},
+  )  # fmt: skip
+  with chosen.config.unlocked():
+    chosen.config.calibration.fit = True
+  whole = cross_validation.finish(chosen, [fold], tmp_path)
+  assert whole['label_accuracy'] == 0
