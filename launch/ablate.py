@@ -12,6 +12,7 @@ where it was. Variants that differ in inference alone share a run.
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 
@@ -36,8 +37,13 @@ _SUBSET = flags.DEFINE_string(
   'Evaluated subset; empty: the held-out videos of each run, or where there are '
   'none the subset testing.',
 )
-_PROTOCOL = flags.DEFINE_string('protocol', 'top_k', 'thumos, anet or top_k.')
+_PROTOCOL = flags.DEFINE_enum(
+  'protocol', 'top_k', ['thumos', 'anet', 'top_k'],
+  'Of AR; mAP is shown beside it.',
+)  # fmt: skip
 _ANS = flags.DEFINE_list('ans', ['50', '100', '200'], 'Numbers of proposals.')
+# Characters of a run's name, without its seed.
+_MOST = 80
 
 
 def main(argv):
@@ -51,6 +57,7 @@ def main(argv):
     raise ValueError(
       f'--table must be one of {sorted(ablations.TABLES)}, got {_TABLE.value!r}'
     )
+  ans = _numbers()
   video_flags.apply()
   table = ablations.TABLES[_TABLE.value]
   if _CONFIG.value.chain != table.chain:
@@ -60,7 +67,6 @@ def main(argv):
     )
   cli.use_compilation_cache()
   folder = pathlib.Path(_WORKDIR.value)
-  ans = tuple(int(an) for an in _ANS.value)
   rows = {}
   for row in table.rows:
     rows[row.name] = [
@@ -71,6 +77,18 @@ def main(argv):
   with replacing.path(folder / f'table_{_TABLE.value}.md') as temporary:
     pathlib.Path(temporary).write_text(_table(rows, ans) + '\n')
   return 0
+
+
+def _numbers():
+  try:
+    ans = tuple(int(an) for an in _ANS.value)
+  except ValueError:
+    ans = ()
+  if not ans or min(ans) < 1:
+    raise ValueError(
+      f'--ans={",".join(_ANS.value)} must be whole numbers from 1 on'
+    )
+  return ans
 
 
 def _run(row, seed, folder, ans):
@@ -109,12 +127,21 @@ def _workdir(row, seed, folder):
   own = {k: value for k, value in row.changes.items() if given[k] != value}
   # Runs of before were named by all that a row states.
   for changes in (row.changes, own):
-    text = json.dumps(changes, sort_keys=True)
-    name = ''.join(c for c in text if c.isalnum() or c == '_') or 'as_given'
-    workdir = folder / f'{name[:80]}_{seed}'
+    workdir = folder / f'{_name(changes)}_{seed}'
     if workdir.exists():
       break
   return workdir
+
+
+def _name(changes):
+  """Of the run with these changes, no longer than a file system takes."""
+  text = json.dumps(changes, sort_keys=True)
+  name = ''.join(c for c in text if c.isalnum() or c == '_') or 'as_given'
+  if len(name) <= _MOST:
+    return name
+  # Two rows may begin alike.
+  digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+  return f'{name[: _MOST - 9]}_{digest}'
 
 
 def _table(rows, ans):

@@ -33,7 +33,10 @@ _WORKDIR = flags.DEFINE_string('workdir', '', 'Folder of all runs.')
 _SUBSET = flags.DEFINE_string(
   'subset', '', 'Evaluated subset; empty: the held-out videos of the runs.'
 )
-_PROTOCOL = flags.DEFINE_string('protocol', 'top_k', 'thumos, anet or top_k.')
+_PROTOCOL = flags.DEFINE_enum(
+  'protocol', 'top_k', ['thumos', 'anet', 'top_k'],
+  'Of AR; mAP is shown beside it.',
+)  # fmt: skip
 _ANS = flags.DEFINE_list(
   'ans', ['10', '50', '100', '200'], 'Numbers of proposals.'
 )
