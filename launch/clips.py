@@ -12,6 +12,7 @@ segment, from the player's time zero. There is no sound.
 """
 
 import csv
+import dataclasses
 import pathlib
 import warnings
 
@@ -194,13 +195,18 @@ class _Cutting:
     return found.take(np.flatnonzero(there))
 
   def _opened(self, video_id):
-    from cmsn_jax.video import decoding
+    from cmsn_jax.video import decoding, video_files
 
     try:
       if video_id not in self._files:
         raise ValueError(f'{_VIDEOS.value} has no video of this name')
-      self._infos[video_id] = decoding.probe(self._files[video_id])
-      return self._infos[video_id]
+      info = decoding.probe(self._files[video_id])
+      if video_files.damage_allowed(None):
+        # More may be promised than is there: all is decoded once.
+        count = decoding.count(info.path, info.fps)
+        info = dataclasses.replace(info, duration_sec=count / info.fps)
+      self._infos[video_id] = info
+      return info
     except (ValueError, OSError) as error:
       self._fail(video_id, str(error))
 

@@ -10,7 +10,7 @@ import pytest
 from cmsn_jax.files import proposal_files
 from cmsn_jax.video import decoding
 from tests.launch import test_commands
-from tests.video import made_videos
+from tests.video import made_kinds, made_videos
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +98,8 @@ def test_wrong_calls_say_why(folder, tmp_path, flags, message):
   assert not (tmp_path / 'x').exists()
 
 
-def test_a_recording_that_was_cut_off_is_cut_as_far_as_it_goes(tmp_path):
+@pytest.mark.parametrize('empty', [False, True])
+def test_a_recording_that_was_cut_off_is_cut_as_far_as_it_goes(tmp_path, empty):
   """Its proposals are those of the whole one, the best of them behind its end."""
   (tmp_path / 'videos').mkdir()
   path = made_videos.make(
@@ -107,8 +108,10 @@ def test_a_recording_that_was_cut_off_is_cut_as_far_as_it_goes(tmp_path):
     noise=20,
     container_options={'movflags': 'faststart'},
   )
-  data = path.read_bytes()
-  path.write_bytes(data[: len(data) // 2])
+  if empty:
+    made_kinds.empty_from_the_middle(path)
+  else:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
   found = proposal_files.Proposals(
     np.array([[3.0, 3.6], [0.4, 0.8], [1.0, 3.9]]), np.array([0.9, 0.8, 0.7])
   )
@@ -118,7 +121,7 @@ def test_a_recording_that_was_cut_off_is_cut_as_far_as_it_goes(tmp_path):
     tmp_path, f'--output={output}', '--write=clips,sheets,montage', '--top=2',
     '--allow_damage',
   )  # fmt: skip
-  assert 'truncated' in done.stderr
+  assert 'what is there is read' in done.stderr
   assert '1 of its 3 proposals begin later and are left out' in done.stderr
   names = sorted(file.name for file in (output / 'a').iterdir())
   assert names == ['001_0.40s.mp4', '002_1.00s.mp4']
