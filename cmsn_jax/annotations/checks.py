@@ -372,12 +372,20 @@ class _Checker:
       self._repairs[f'no label, taken as {NO_LABEL!r}'].append(where)
       return NO_LABEL
     label = item['label']
-    if isinstance(label, str) and label.strip():
-      return label
-    self.problem(
-      where, f'found label {json_files.shown(label)}, expected a text'
-    )
-    return None
+    if not (isinstance(label, str) and label.strip()):
+      self.problem(
+        where,
+        f'found label {json_files.shown(label)}, expected a text that is not '
+        f'empty (without "label" an instance is called {NO_LABEL!r})',
+      )
+      return None
+    # Else two labels would look alike wherever they are shown.
+    tidy = label.strip()
+    if tidy != label:
+      self._repairs['blanks around labels, left out'].append(
+        f'{where}: {json_files.shown(label)}'
+      )
+    return tidy
 
   def _inside(
     self,

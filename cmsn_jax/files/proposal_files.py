@@ -313,10 +313,10 @@ def _array(entries: list) -> Proposals | None:
   except KeyError:
     return None
   if labels is not None:
-    if not all(isinstance(label, str) and label for label in labels):
+    if not all(isinstance(label, str) and label.strip() for label in labels):
       return None
     # The few names of a large file are kept once.
-    labels = tuple(sys.intern(label) for label in labels)
+    labels = tuple(sys.intern(label.strip()) for label in labels)
   if sure is not None:
     sure = _numbers(sure)
     if labels is None or sure is None or sure.shape != (n,):
@@ -380,7 +380,7 @@ def _label_problems(where: str, entry: dict, entries: list) -> list[str]:
         'give it in all of them or in none'
       )
   label = entry.get('label', '-')
-  if not (isinstance(label, str) and label):
+  if not (isinstance(label, str) and label.strip()):
     problems.append(
       f'{where}: found label {json_files.shown(label)}, expected a name'
     )

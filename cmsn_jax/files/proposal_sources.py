@@ -219,7 +219,7 @@ def _of_pickle(path: str) -> proposal_tables.Raw:
         f'row {k}: the video id {bad}' if bad else f'row {k}: not a segment'
       )
       continue
-    rows.setdefault(name, []).append((*row, str(labels[k])[:200]))
+    rows.setdefault(name, []).append((*row, str(labels[k]).strip()[:200]))
   if problems:
     raise ProposalFileError(
       f'{path}: {json_files.problems_found(len(problems))}', tuple(problems)

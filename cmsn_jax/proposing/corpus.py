@@ -215,7 +215,7 @@ def _check_labels(trained, labels, video_labels):
   if not known and not video_labels:
     raise ValueError(
       "--labels=all: this run gives proposals no labels; the chain 'template' "
-      'does, where the training instances have labels and '
+      'does, where the training instances have labels, 300 of them at most, and '
       'config.template.label_weight is not 0 (as in runs of earlier versions)'
     )
 

@@ -124,11 +124,16 @@ def _of_video(path, video_id, given) -> dict[str, float]:
   found = {}
   for label, value in pairs:
     score = json_files.number(value)
-    if not (isinstance(label, str) and label) or score is None or score < 0:
+    if (
+      not (isinstance(label, str) and label.strip())
+      or score is None
+      or score < 0
+    ):
       raise ValueError(
         f'{path}: {video_id}: found label {json_files.shown(label)} with score '
         f'{json_files.shown(value)}, expected a name and a number of at least 0'
       )
+    label = label.strip()
     if label in found:
       raise ValueError(f'{path}: {video_id}: found two scores of {label!r}')
     found[label] = score

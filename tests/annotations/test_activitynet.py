@@ -313,6 +313,20 @@ def test_a_missing_label_has_a_name(write):
   assert read.videos['a'].labels == ('action', 'jump')
 
 
+def test_labels_that_differ_in_blanks_are_one(write):
+  document = good()
+  rows = document['database']['a']['annotations']
+  rows[0]['label'], rows[1]['label'] = ' rear up\n', 'rear up'
+  with pytest.warns(
+    activitynet.AnnotationWarning, match='blanks around labels'
+  ):
+    read = activitynet.read(write(document))
+  assert read.videos['a'].labels == ('rear up', 'rear up')
+  rows[0]['label'] = ' '
+  with pytest.raises(ValueError, match='a text that is not empty'):
+    activitynet.read(write(document))
+
+
 def test_marked_instances_behind_the_end_stay(write, tmp_path):
   document = good()
   document['database']['a']['annotations'].append(

@@ -248,6 +248,15 @@ def test_bad_labels_are_named(write, rows, message):
     proposal_files.read(write({'results': {'a': rows}}))
 
 
+def test_blanks_make_no_other_label(write):
+  rows = [labelled(0, 1, 0.5, ' rear up\n'), labelled(1, 2, 0.25, 'rear up')]
+  read = proposal_files.read(write({'results': {'a': rows}}))
+  assert read['a'].labels == ('rear up', 'rear up')
+  rows[0]['label'] = ' '
+  with pytest.raises(proposal_files.ProposalFileError, match='expected a name'):
+    proposal_files.read(write({'results': {'a': rows}}))
+
+
 def test_as_many_labels_as_segments():
   with pytest.raises(ValueError, match='1 segments but 2 labels'):
     proposal_files.Proposals(np.zeros((1, 2)), np.zeros(1), ('a', 'b'))

@@ -44,6 +44,15 @@ def test_each_likely_label_of_the_video_gets_a_row(tmp_path, form):
   assert one.labels.names == ('run',)
 
 
+def test_blanks_make_no_other_label(tmp_path):
+  known = _read(tmp_path, {'v': {' run\n': 0.6, 'rear up ': 0.3}})
+  assert known.scores == {'v': {'run': 0.6, 'rear up': 0.3}}
+  with pytest.raises(ValueError, match="two scores of 'run'"):
+    _read(tmp_path, {'v': {'run': 0.6, 'run ': 0.3}})
+  with pytest.raises(ValueError, match='expected a name'):
+    _read(tmp_path, {'v': {' ': 0.6}})
+
+
 def test_what_the_chain_says_moves_scores_among_them(tmp_path):
   known = _read(tmp_path, _SCORES)
   own = _found(('dig', 'run', 'x'), [[0.6, 0.2, 0.2], [0.0, 0.5, 0.5]])

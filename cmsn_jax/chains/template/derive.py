@@ -140,7 +140,8 @@ def _derive_actions(settings, names):
   elif len(names) > training_data.MAX_LABELS:
     logging.warning(
       'the training instances have %d labels, more than the %d that are told '
-      'apart as actions: config.template.action_weight has no effect',
+      'apart: proposals get no labels, and config.template.action_weight has no '
+      'effect; give several the same name in the annotations',
       len(names), training_data.MAX_LABELS,
     )  # fmt: skip
     settings.action_weight, settings.num_actions = 0.0, 0
