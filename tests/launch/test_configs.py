@@ -1,8 +1,11 @@
 """The configs that come with the package: listed, and copied for a user."""
 
+import importlib
 import pathlib
 import subprocess
 import sys
+
+import pytest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -23,6 +26,19 @@ def test_lists_each_with_its_first_line():
   assert any(
     line.startswith('custom ') and line.endswith('and the rate.')
     for line in lines
+  )
+
+
+@pytest.mark.parametrize(
+  'name', sorted(path.stem for path in (_ROOT / 'configs').glob('[!_]*.py'))
+)
+def test_every_run_can_be_shrunk(name):
+  config = importlib.import_module(f'configs.{name}')
+  if 'chain' not in config.get_config():
+    return  # An extractor, or a pre-training.
+  small = config.get_config('smoke')
+  assert (
+    small.to_json_best_effort() != config.get_config().to_json_best_effort()
   )
 
 
