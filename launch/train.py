@@ -86,7 +86,7 @@ def main(argv):
 
 
 def _recall(metrics):
-  """', AR@50 …' of the held-out videos, as far as it was measured."""
+  """', AR@50 …, mAP …' of the held-out videos, as far as it was measured."""
   found = [
     f'AR@{name.removeprefix("ar_")} {value:.3f}'
     for name, value in metrics.items()
@@ -94,6 +94,8 @@ def _recall(metrics):
   ]
   if not found:
     return ' (no AR: no held-out video has an instance)'
+  if 'map' in metrics:
+    found.append(f'mAP {metrics["map"]:.3f}')
   return '; held-out videos: ' + ', '.join(found)
 
 

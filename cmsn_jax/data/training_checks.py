@@ -55,6 +55,30 @@ def tell_longer(
   return [line]
 
 
+def tell_labels(data: training_data.TrainingData) -> list[str]:
+  """Warns of labels that only held-out videos have.
+
+  Args:
+    data: training and held-out videos.
+  Returns:
+    what was said.
+  """
+  known = set(training_data.label_names(data))
+  held_out = [x for v in data.held_out.values() for x in v.labels]
+  new = [label for label in held_out if label not in known]
+  if not new:
+    return []
+  names = sorted(set(new))
+  shown = ', '.join(map(repr, names[:5])) + (' ...' if len(names) > 5 else '')
+  line = (
+    f'{len(new)} of {len(held_out)} held-out instances have a label that no '
+    f'training video has ({shown}): it cannot be learned, and lowers mAP and '
+    'label_accuracy there'
+  )
+  logging.warning('%s', line)
+  return [line]
+
+
 def _durations(data):
   found = [v.segments[:, 1] - v.segments[:, 0] for v in data.train.values()]
   return np.concatenate(found) if found else np.zeros(0)

@@ -50,7 +50,11 @@ class ExportedModel:
   statistics: sources.Statistics | None
 
   def propose(
-    self, features: np.ndarray, duration_sec: float | None = None
+    self,
+    features: np.ndarray,
+    duration_sec: float | None = None,
+    *,
+    labels: str = 'best',
   ) -> proposal_files.Proposals:
     """Proposals of a whole video of any length, as launch.propose makes them.
 
@@ -58,6 +62,8 @@ class ExportedModel:
       features: [t, d] as extracted, at `description['file_fps']` rows a second.
       duration_sec: of the video; needed, and used, where the model was trained
         on features stretched to one length (`description['rescaled']`).
+      labels: 'best': each proposal with its likeliest label; 'all': a row a
+        likely label, with the score times its probability; 'none'.
 
     Returns:
       `segments, scores`: [n, 2] in seconds and [n], best first; `labels` and
@@ -65,9 +71,9 @@ class ExportedModel:
 
     Raises:
       ValueError: on features of another width, or that are not finite; without
-        a duration that is needed.
+        a duration that is needed; 'all' of a model without labels.
     """
-    return self.predict(features, duration_sec).proposals
+    return self.predict(features, duration_sec).rows(labels)
 
   def predict(
     self, features: np.ndarray, duration_sec: float | None = None

@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import numpy as np
@@ -62,3 +63,15 @@ def test_instances_longer_than_the_window_are_counted():
   assert line.startswith('1 of 3 training instances are longer than the window')
   assert 'up to 1500, 300 s' in line and 'config.windows.length' in line
   assert training_checks.tell_longer(data, 1500, 'x') == []
+
+
+def test_labels_of_held_out_videos_alone_are_named():
+  data = _data(np.array([2.0, 3.0]), 5.0)
+  rows = np.array([[0.0, 2.0], [4.0, 6.0], [8.0, 9.0]])
+  other = activitynet.Video('b', 'validation', 9.0, rows, ('x', 'new', 'new'))
+  (line,) = training_checks.tell_labels(
+    dataclasses.replace(data, held_out={'b': other})
+  )
+  assert line.startswith('2 of 3 held-out instances have a label that no')
+  assert "('new')" in line
+  assert training_checks.tell_labels(data) == []

@@ -137,6 +137,9 @@ for model in {list(_MODELS)!r}:
       found[f'{{name}}/labels'] = prediction.labels.probabilities
       assert set(prediction.proposals.labels) <= {{'dig', 'run', 'sit'}}
       assert loaded.propose(videos[name]).labels == prediction.proposals.labels
+      every = loaded.propose(videos[name], labels='all')
+      assert every.labels == prediction.rows('all').labels
+      assert loaded.propose(videos[name], labels='none').labels is None
 np.savez('found.npz', **found)
 try:
   cmsn_loader.load('runs')

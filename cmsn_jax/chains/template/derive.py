@@ -56,6 +56,8 @@ def derive(
   if not settings.breadth:
     settings.breadth = 2.0 if len(durations) < _FEW_INSTANCES else 1.0
   _derive_actions(settings, actions(data))
+  if settings.label_names:
+    training_checks.tell_labels(data)
   _grow(config, durations * fps)
   longest = max(data.source.num_snippets(name) for name in data.train)
   needed = max(_MIN_WINDOW, _rounded(longest))
