@@ -92,6 +92,13 @@ def test_a_label_is_shown_alone(page):
   _click(page, '.chip', 2)
   assert 'new 2, old 1 of 2 found' in _facts(page, 1)
   assert page.run(rows) == 3
+  hits = 'return document.querySelectorAll("#video-1 .row.hit").length'
+  assert page.run(hits) == 2
+  # Of the two that say rear one is about a dig, which is not shown now.
+  _click(page, '.chip', 0)
+  assert (page.run(rows), page.run(hits)) == (2, 1)
+  _click(page, '.chip', 2)
+  assert page.run(hits) == 2
   assert page.console() == []
 
 

@@ -168,7 +168,7 @@ class Part {
     const { proposals, page } = this.video;
     const { starts, ends, scores, labels } = proposals;
     const best = Math.max(1e-9, scores[0]);
-    const tiou = page.has_truth ? this.video.tiouOf(i) : 0;
+    const tiou = page.has_truth ? this.video.tiouOf(this.settings, i) : 0;
     const hit = !page.has_truth || tiou >= this.settings.tiou - SLACK;
     const share = `${(100 * clamp(scores[i] / best, 0, 1)).toFixed(0)}%`;
     return el('button', { type: 'button', class: hit ? 'row hit' : 'row',

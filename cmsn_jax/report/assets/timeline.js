@@ -56,7 +56,8 @@ class Timeline extends TimelineView {
       parts.splice(1, 0, this.video.page.labels[labels[i]] +
         (sure ? ` (${sure[i].toFixed(2)})` : ''));
     if (this.video.page.has_truth)
-      parts.push(`tIoU ${this.video.tiouOf(i, other).toFixed(2)}`);
+      parts.push(
+        `tIoU ${this.video.tiouOf(this.settings, i, other).toFixed(2)}`);
     return parts;
   }
 

@@ -308,7 +308,8 @@ class TimelineView {
       if (x > this.width || x + wide < this.gutter) return;
       if (wide < 2 && once(track.lanes[place], x)) return;
       const hit = !truth ||
-        this.video.tiouOf(i, other) >= this.settings.tiou - SLACK;
+        this.video.tiouOf(this.settings, i, other) >=
+          this.settings.tiou - SLACK;
       const strength = clamp(scores[i] / best, 0, 1);
       pen.globalAlpha = byLabel && !hit ? 0.18 + 0.3 * strength
         : 0.3 + 0.7 * strength;

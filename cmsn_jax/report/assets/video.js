@@ -156,9 +156,16 @@ class Video {
     return count;
   }
 
-  // Best tIoU of a proposal with any true segment.
-  tiouOf(i, other = false) {
-    return this.matches(other ? this.others : this.proposals).best[i];
+  // Best tIoU of a proposal with any true segment whose label is chosen.
+  tiouOf(settings, i, other = false) {
+    const { from, best, truth, tiou } =
+      this.matches(other ? this.others : this.proposals);
+    if (!settings.labels) return best[i];
+    let found = 0;
+    for (let k = from[i]; k < from[i + 1]; k++)
+      if (tiou[k] > found &&
+          this.isShown(settings, this.truth[truth[k]][2])) found = tiou[k];
+    return found;
   }
 
   // Each shown span's row, so that those of a row do not overlap.
