@@ -93,7 +93,7 @@ def _recall(metrics):
     if name.startswith('ar_')
   ]
   if not found:
-    return ' (no AR: no held-out video has an instance)'
+    return ' (no AR: no video with an instance is held out)'
   if 'map' in metrics:
     found.append(f'mAP {metrics["map"]:.3f}')
   return '; held-out videos: ' + ', '.join(found)
