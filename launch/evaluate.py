@@ -104,6 +104,10 @@ def _average_precision(options):
     _only_for('--class_nms=greedy or soft', _NMS_TIOU)
   if _CLASS_NMS.value != 'soft':
     _only_for('--class_nms=soft', _NMS_SIGMA)
+  if not 0 <= _NMS_TIOU.value <= 1:
+    raise ValueError(f'--nms_tiou must be in 0..1, got {_NMS_TIOU.value}')
+  if not _NMS_SIGMA.value > 0:
+    raise ValueError(f'--nms_sigma must be above 0, got {_NMS_SIGMA.value}')
   cli.check_outputs(folders={'output': _OUTPUT.value})
   from cmsn_jax.evaluation import detection_files
   from cmsn_jax.suppression import class_wise

@@ -131,6 +131,14 @@ def test_map_of_labelled_proposals(files):
     (['--protocol=map', '--class_nms=hard'], 'none, greedy, soft'),
     (['--protocol=map', '--nms_tiou=.5'], '--nms_tiou is for --class_nms'),
     (['--class_nms=soft'], '--class_nms is for mAP'),
+    (
+      ['--protocol=map', '--class_nms=greedy', '--nms_tiou=2'],
+      '--nms_tiou must be in 0..1',
+    ),
+    (
+      ['--protocol=map', '--class_nms=soft', '--nms_sigma=nan'],
+      '--nms_sigma must be above 0',
+    ),
   ],
 )
 def test_map_refuses_what_has_no_effect(files, arguments, message):
