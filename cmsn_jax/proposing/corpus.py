@@ -216,7 +216,8 @@ def _check_labels(trained, labels, video_labels):
     raise ValueError(
       "--labels=all: this run gives proposals no labels; the chain 'template' "
       'does, where the training instances have labels, 300 of them at most, and '
-      'config.template.label_weight is not 0 (as in runs of earlier versions)'
+      'config.template.label_weight is not 0 (as in runs of earlier versions); '
+      "the chain 'paper' with config.stages.action_weight=0.25"
     )
 
 

@@ -1,4 +1,5 @@
 import contextlib
+import types
 
 import numpy as np
 import pytest
@@ -154,3 +155,12 @@ def test_a_folder_of_neither_features_nor_videos_is_called_so(tmp_path):
   (tmp_path / 'deeper').mkdir()
   with pytest.raises(ValueError, match='neither features .* nor videos'):
     inputs.open_source(_NOBODY, str(tmp_path), None, {}, _STACK)
+
+
+def test_who_gives_labels_is_said_where_none_are_given():
+  trained = types.SimpleNamespace(
+    predictor=types.SimpleNamespace(label_names=())
+  )
+  with pytest.raises(ValueError, match=r'label_weight.*stages.action_weight'):
+    corpus._check_labels(trained, 'all', None)
+  corpus._check_labels(trained, 'best', None)
