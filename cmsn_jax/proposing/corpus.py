@@ -219,6 +219,16 @@ def _check_labels(trained, labels, video_labels):
       'config.template.label_weight is not 0 (as in runs of earlier versions); '
       "the chain 'paper' with config.stages.action_weight=0.25"
     )
+  if not video_labels or not trained.predictor.label_names:
+    return
+  given = {label for scores in video_labels.scores.values() for label in scores}
+  if given.isdisjoint(trained.predictor.label_names):
+    logging.warning(
+      '%s (--video_labels): none of its labels (%s) is one of the run (%s): '
+      'what the run says of labels does not count', video_labels.path,
+      ', '.join(sorted(given)[:5]),
+      ', '.join(trained.predictor.label_names[:5]),
+    )  # fmt: skip
 
 
 def _identity(trained, settings, labels, video_labels):

@@ -1,13 +1,14 @@
 """Labels of whole videos, by hand."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 
 from cmsn_jax.chains import prediction
 from cmsn_jax.files import proposal_files
-from cmsn_jax.proposing import video_labels
+from cmsn_jax.proposing import corpus, video_labels
 
 _SCORES = {'v': {'sit': 0.1, 'run': 0.6, 'dig': 0.3}}
 
@@ -109,3 +110,18 @@ def test_what_is_malformed_is_named(tmp_path, document, part):
 def test_at_least_one_label_counts(tmp_path):
   with pytest.raises(ValueError, match='video_labels_top'):
     _read(tmp_path, _SCORES, 0)
+
+
+def test_labels_of_which_the_run_knows_none_are_told(tmp_path, caplog):
+  path = tmp_path / 'labels.json'
+  path.write_text('{"a": {"Dig": 0.5}}')
+  found = video_labels.read(path)
+  run = types.SimpleNamespace(
+    predictor=types.SimpleNamespace(label_names=('dig', 'rear'))
+  )
+  corpus._check_labels(run, 'best', found)
+  assert 'none of its labels (Dig) is one of the run (dig, rear)' in caplog.text
+  caplog.clear()
+  path.write_text('{"a": {"Dig": 0.5, "dig": 0.25}}')
+  corpus._check_labels(run, 'best', video_labels.read(path))
+  assert not caplog.records
