@@ -57,7 +57,7 @@ def main(argv):
     raise ValueError(
       f'--table must be one of {sorted(ablations.TABLES)}, got {_TABLE.value!r}'
     )
-  ans = _numbers()
+  ans = cli.whole_numbers('ans', _ANS.value)
   video_flags.apply()
   table = ablations.TABLES[_TABLE.value]
   if _CONFIG.value.chain != table.chain:
@@ -77,18 +77,6 @@ def main(argv):
   with replacing.path(folder / f'table_{_TABLE.value}.md') as temporary:
     pathlib.Path(temporary).write_text(_table(rows, ans) + '\n')
   return 0
-
-
-def _numbers():
-  try:
-    ans = tuple(int(an) for an in _ANS.value)
-  except ValueError:
-    ans = ()
-  if not ans or min(ans) < 1:
-    raise ValueError(
-      f'--ans={",".join(_ANS.value)} must be whole numbers from 1 on'
-    )
-  return ans
 
 
 def _run(row, seed, folder, ans):

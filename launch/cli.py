@@ -84,6 +84,23 @@ def require(**values: object) -> None:
       raise ValueError(f'--{name} is needed; see --help')
 
 
+def whole_numbers(name: str, texts: Sequence[str]) -> tuple[int, ...]:
+  """The numbers of a list flag.
+
+  Raises:
+    ValueError: if there is none, or one is no whole number from 1 on.
+  """
+  try:
+    numbers = tuple(int(text) for text in texts)
+  except ValueError:
+    numbers = ()
+  if not numbers or min(numbers) < 1:
+    raise ValueError(
+      f'--{name}={",".join(texts)} must be whole numbers from 1 on'
+    )
+  return numbers
+
+
 def check_outputs(
   files: Mapping[str, str] | None = None,
   folders: Mapping[str, str] | None = None,

@@ -54,7 +54,7 @@ def main(argv):
   from cmsn_jax.files import replacing
 
   configs = _configs()
-  ans = _numbers()
+  ans = cli.whole_numbers('ans', _ANS.value)
   folder = pathlib.Path(_WORKDIR.value)
   cli.check_outputs(folders={'workdir': _WORKDIR.value})
   rows, failed = [], {}
@@ -98,18 +98,6 @@ def _configs():
     config_checks.check(config)
     found[name] = config_record.to_json(config)
   return found
-
-
-def _numbers():
-  try:
-    ans = tuple(int(an) for an in _ANS.value)
-  except ValueError:
-    ans = ()
-  if not ans or min(ans) < 1:
-    raise ValueError(
-      f'--ans={",".join(_ANS.value)} must be whole numbers from 1 on'
-    )
-  return ans
 
 
 def _chain(name, config, workdir, ans):

@@ -54,7 +54,7 @@ def main(argv):
   from cmsn_jax.annotations import activitynet, agreement
   from cmsn_jax.files import replacing
 
-  ans = tuple(sorted(int(an) for an in _ANS.value))
+  ans = tuple(sorted(cli.whole_numbers('ans', _ANS.value)))
   (name, first), (other, second) = _raters()
   found = agreement.compare(first.videos, second.videos)
   ceiling = {

@@ -56,6 +56,17 @@ def test_three_raters_are_to_be_chosen_from(tmp_path):
   assert '0 pairs' in done.stdout
 
 
+def test_numbers_that_are_none_are_named(tmp_path):
+  table = tmp_path / 'labels.csv'
+  table.write_text(_ROWS)
+  for word in ('--ans=ten', '--ans=0'):
+    done = _call(
+      'compare_raters', f'--source={table}', '--column=annotator', word,
+      status=2,
+    )  # fmt: skip
+    assert f'{word} must be whole numbers from 1 on' in done.stderr
+
+
 def test_the_shared_case(real_data):
   cases = real_data('../cases/two_annotators/labels.csv')
   done = _call('compare_raters', f'--source={cases}', '--column=annotator')
