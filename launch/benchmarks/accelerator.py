@@ -5,10 +5,9 @@ evaluator on 500 proposals, and I3D's stream. An accelerator computes in
 bfloat16 and is timed in wall seconds; a CPU takes a small setting of the same.
 """
 
+import math
 import pathlib
-import statistics
 import tempfile
-import time
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +21,7 @@ from cmsn_jax.features.backbones import c3d, inception3d
 from cmsn_jax.settings import features
 from cmsn_jax.training import optimizer, parallel, steps
 
+from . import c3d as c3d_benchmark
 from . import interleaved, limits, torch_backbones
 
 _SIDE = 112
@@ -57,9 +57,7 @@ def training_step(frames: int, small: bool = False) -> dict:
     jax.block_until_ready(metrics)
 
   theirs, reason = _torch_step(config, batch)
-  row = interleaved.compare(
-    'accelerator', ours, theirs, 2 if small else 10, warm=False
-  )
+  row = interleaved.compare('accelerator', ours, theirs, 2 if small else 10)
   count = _step_flops(config, frames)
   row['work'] = (
     f'training step, C3D and stages, 1 x {frames} x {_SIDE} x {_SIDE}, '
@@ -84,7 +82,7 @@ def evaluator(small: bool = False) -> dict:
   ends = np.sort(rng.integers(0, 96, (2, 500)), axis=0)
   starts, ends = jax.device_put(ends.astype(np.int32))
   run = jax.jit(networks.score)
-  seconds = _median(lambda: run(params, hidden, starts, ends), 50)
+  seconds = limits.seconds(lambda: run(params, hidden, starts, ends), 50)
   return {
     'suite': 'accelerator',
     'work': 'evaluator, 500 proposals of a window',
@@ -192,19 +190,15 @@ def _step(config, predictor, frames):
 
 def _step_flops(config, frames):
   """Multiplications and additions of a step, those of frozen layers once."""
-  total, last, f, side = 0, 3, frames, _SIDE
-  names, first = [], True
-  for (layers, window), width in zip(c3d.BLOCKS, config.extractor.widths):
-    for name in layers:
-      count = 2 * 27 * last * width * f * side * side
-      names.append(name)
-      frozen = len(names) <= config.extractor.frozen_layers
-      # The first layer that learns sends no gradient on.
-      total += count * (1 if frozen else 2 if first else 3)
-      first, last = first and frozen, width
-    f, side = f // window[0], side // window[1]
-  stages = config.stages
-  for width in (last, stages.width):
+  widths, stages = config.extractor.widths, config.stages
+  counts = c3d_benchmark.layer_flops(frames, _SIDE, widths)
+  learned = counts[config.extractor.frozen_layers :]
+  # The first layer that learns sends no gradient on.
+  total = sum(counts) + 2 * sum(learned) - sum(learned[:1])
+  windows = [window for _, window in c3d.BLOCKS]
+  f = frames // math.prod(window[0] for window in windows)
+  side = _SIDE // math.prod(window[1] for window in windows)
+  for width in (widths[-1], stages.width):
     total += 3 * 2 * 27 * width * stages.width * f * side * side
   wide = stages.lstm_width
   inputs = stages.width
@@ -216,7 +210,7 @@ def _step_flops(config, frames):
 
 def _torch_step(config, batch):
   """The same layers in torch, with cross-entropy; and why there are none."""
-  torch, device, reason = _torch()
+  torch, device, reason = limits.torch_here()
   if reason:
     return None, reason
   on_gpu = device == 'cuda'
@@ -245,38 +239,18 @@ def _torch_step(config, batch):
   return run, ''
 
 
-def _torch():
-  """(torch, its device, why it is not used)."""
-  torch = torch_backbones.torch
-  if torch is None:
-    return None, '', 'torch is not installed'
-  if limits.on_cpu():
-    torch.set_num_threads(1)
-    return torch, 'cpu', ''
-  if not torch.cuda.is_available():
-    return None, '', 'this torch has no accelerator'
-  return torch, 'cuda', ''
-
-
 def _torch_network(config):
-  torch = torch_backbones.torch
-  nn = torch.nn
+  from torch import nn
 
   class Net(nn.Module):
     def __init__(self):
       super().__init__()
-      layers, last, count = [], 3, 0
-      for (names, window), width in zip(c3d.BLOCKS, config.extractor.widths):
-        for _ in names:
-          conv = nn.Conv3d(last, width, 3, padding=1)
-          count += 1
-          conv.requires_grad_(count > config.extractor.frozen_layers)
-          layers += [conv, nn.ReLU()]
-          last = width
-        if max(window) > 1:
-          layers.append(nn.MaxPool3d(window))
-      stages = config.stages
-      for inputs in (last, stages.width):
+      stages, widths = config.stages, config.extractor.widths
+      layers = c3d_benchmark.torch_layers(widths)
+      convolutions = [x for x in layers if isinstance(x, nn.Conv3d)]
+      for conv in convolutions[: config.extractor.frozen_layers]:
+        conv.requires_grad_(False)
+      for inputs in (widths[-1], stages.width):
         layers += [nn.Conv3d(inputs, stages.width, 3, padding=1), nn.ReLU()]
       self.convolutions = nn.Sequential(*layers)
       self.lstm = nn.LSTM(
@@ -293,7 +267,7 @@ def _torch_network(config):
 
 
 def _torch_i3d(frames):
-  torch, device, reason = _torch()
+  torch, device, reason = limits.torch_here()
   if reason:
     return None, reason
   layout = torch.channels_last_3d
@@ -309,14 +283,3 @@ def _torch_i3d(frames):
       torch.cuda.synchronize()
 
   return run, ''
-
-
-def _median(run, repeats):
-  clock = time.process_time if limits.on_cpu() else time.perf_counter
-  jax.block_until_ready(run())
-  times = []
-  for _ in range(repeats):
-    start = clock()
-    jax.block_until_ready(run())
-    times.append(clock() - start)
-  return statistics.median(times)

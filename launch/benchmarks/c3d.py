@@ -130,15 +130,19 @@ def make(
 
 def flops(frames: int, size: int, widths: Sequence[int]) -> tuple[int, int]:
   """Multiplications and additions of (forward, forward + backward)."""
-  total = first = 0
-  last, f, side = 3, frames, size
+  counts = layer_flops(frames, size, widths)
+  return sum(counts), 3 * sum(counts) - counts[0]
+
+
+def layer_flops(frames: int, size: int, widths: Sequence[int]) -> list[int]:
+  """Multiplications and additions of each convolution, forward."""
+  counts, last, f, side = [], 3, frames, size
   for (names, window), width in zip(c3d.BLOCKS, widths):
     for _ in names:
-      count = 2 * 27 * last * width * f * side * side
-      first = first or count
-      total, last = total + count, width
+      counts.append(2 * 27 * last * width * f * side * side)
+      last = width
     f, side = f // window[0], side // window[1]
-  return total, 3 * total - first
+  return counts
 
 
 def jax_runs(model, params, clip) -> tuple[Callable, Callable]:
@@ -155,15 +159,9 @@ def jax_runs(model, params, clip) -> tuple[Callable, Callable]:
 
 def torch_runs(params, clip):
   """Torch's (forward, forward + backward), and why there are none."""
-  try:
-    import torch
-  except ImportError:
-    return None, 'torch is not installed'
-  if not limits.on_cpu() and not torch.cuda.is_available():
-    return None, 'this torch has no accelerator'
-  device = 'cpu' if limits.on_cpu() else 'cuda'
-  if limits.on_cpu():
-    torch.set_num_threads(1)
+  torch, device, reason = limits.torch_here()
+  if reason:
+    return None, reason
   net = torch_copy(params).to(device, memory_format=torch.channels_last_3d)
   # As channels_last_3d this is the array's own order.
   x = torch.tensor(np.asarray(clip), device=device).permute(0, 4, 1, 2, 3)
@@ -186,19 +184,30 @@ def torch_copy(params):
   """Torch's layers with the weights of a `C3D`."""
   import torch
 
-  layers = []
-  for names, window in c3d.BLOCKS:
-    for name in names:
-      layer = params['params'][name]
-      kernel = np.asarray(layer['kernel']).transpose(4, 3, 0, 1, 2)
-      conv = torch.nn.Conv3d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-      with torch.no_grad():
-        conv.weight.copy_(torch.tensor(kernel))
-        conv.bias.copy_(torch.tensor(np.asarray(layer['bias'])))
-      layers += [conv, torch.nn.ReLU(inplace=True)]
+  params = params['params']
+  widths = [params[names[-1]]['bias'].shape[0] for names, _ in c3d.BLOCKS]
+  net = torch.nn.Sequential(*torch_layers(widths))
+  convolutions = [x for x in net if isinstance(x, torch.nn.Conv3d)]
+  for conv, name in zip(convolutions, c3d.LAYERS, strict=True):
+    kernel = np.asarray(params[name]['kernel']).transpose(4, 3, 0, 1, 2)
+    with torch.no_grad():
+      conv.weight.copy_(torch.tensor(kernel))
+      conv.bias.copy_(torch.tensor(np.asarray(params[name]['bias'])))
+  return net
+
+
+def torch_layers(widths: Sequence[int]) -> list[Any]:
+  """Torch's layers of a C3D with these widths, in order, random weights."""
+  from torch import nn
+
+  layers, last = [], 3
+  for (names, window), width in zip(c3d.BLOCKS, widths):
+    for _ in names:
+      layers += [nn.Conv3d(last, width, 3, padding=1), nn.ReLU(inplace=True)]
+      last = width
     if max(window) > 1:
-      layers.append(torch.nn.MaxPool3d(window))
-  return torch.nn.Sequential(*layers)
+      layers.append(nn.MaxPool3d(window))
+  return layers
 
 
 def print_peak(side: str, frames: int, size: int, which: int) -> None:

@@ -7,6 +7,8 @@ CPU seconds, so a rate is that of one core.
 import functools
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +50,7 @@ def matmul_flops() -> float:
   size = _SIZE if on_cpu() else 4 * _SIZE
   a = jax.random.normal(jax.random.key(0), (size, size), dtype)
   product = jax.jit(jnp.matmul)
-  return 2 * size**3 / _seconds(lambda: product(a, a))
+  return 2 * size**3 / seconds(lambda: product(a, a))
 
 
 @functools.cache
@@ -57,7 +59,7 @@ def copy_bytes() -> float:
   x = jnp.zeros(_COPY_BYTES // 4, jnp.float32)
   # Not a plain copy, which the compiler would leave out.
   negated = jax.jit(jnp.negative)
-  return 2 * _COPY_BYTES / _seconds(lambda: negated(x))
+  return 2 * _COPY_BYTES / seconds(lambda: negated(x))
 
 
 def share(flops: float) -> str:
@@ -68,12 +70,8 @@ def share(flops: float) -> str:
   )
 
 
-def on_cpu() -> bool:
-  """Whether JAX computes on the CPU."""
-  return jax.default_backend() == 'cpu'
-
-
-def _seconds(run, repeats=5):
+def seconds(run: Callable[[], object], repeats: int = 5) -> float:
+  """Median time of what returns arrays, after a run that is not timed."""
   clock = time.process_time if on_cpu() else time.perf_counter
   jax.block_until_ready(run())
   times = []
@@ -82,6 +80,26 @@ def _seconds(run, repeats=5):
     jax.block_until_ready(run())
     times.append(clock() - start)
   return statistics.median(times)
+
+
+def torch_here() -> tuple[Any, str, str]:
+  """(PyTorch or None, its device, why it cannot be compared with)."""
+  try:
+    import torch
+  except ImportError:
+    return None, '', 'torch is not installed'
+  if on_cpu():
+    # More threads spin while they wait, which would count as work.
+    torch.set_num_threads(1)
+    return torch, 'cpu', ''
+  if not torch.cuda.is_available():
+    return None, '', 'this torch has no accelerator'
+  return torch, 'cuda', ''
+
+
+def on_cpu() -> bool:
+  """Whether JAX computes on the CPU."""
+  return jax.default_backend() == 'cpu'
 
 
 def _unit():

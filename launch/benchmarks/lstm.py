@@ -100,15 +100,9 @@ def _jax_runs(apply, params, inputs) -> tuple[Callable, Callable]:
 
 def _torch_runs(params, inputs):
   """(forward, forward + backward) of torch's LSTM, or (None, the reason)."""
-  try:
-    import torch
-  except ImportError:
-    return None, 'torch is not installed'
-  if not limits.on_cpu() and not torch.cuda.is_available():
-    return None, 'this torch has no accelerator'
-  if limits.on_cpu():
-    torch.set_num_threads(1)
-  device = 'cpu' if limits.on_cpu() else 'cuda'
+  torch, device, reason = limits.torch_here()
+  if reason:
+    return None, reason
   net = torch_copy(params).to(device)
   x = torch.tensor(np.asarray(inputs), device=device, requires_grad=True)
 
