@@ -198,10 +198,7 @@ def _of_table(path: str) -> dict[str, Length]:
       signs[role] = cell_values.decimal_sign(cells)
     except ValueError as problem:
       raise csv_tables.TableError(f'{path}: {problem}') from None
-  for line, width in table.ragged:
-    problems.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  problems += table.misfits()
   for row in table.rows:
     where = f'row {row.line}'
     name = chosen.cell(row, 'video')

@@ -69,6 +69,13 @@ class Table:
   notes: tuple[str, ...] = ()
   ragged: tuple[tuple[int, int], ...] = ()
 
+  def misfits(self) -> list[str]:
+    """What is wrong with each ragged row, for the user."""
+    return [
+      f'row {line}: found {width} cells, expected {len(self.header)}'
+      for line, width in self.ragged
+    ]
+
 
 def read_text(path: json_files.PathLike) -> tuple[str, str]:
   """A text file in whatever encoding, and which that was.

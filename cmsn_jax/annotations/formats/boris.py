@@ -59,15 +59,7 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
 
 
 def _table(file, result, options) -> None:
-  table = file.table
-  if table is None or not _is_header(table.header):
-    table = csv_tables.read(file.path, _is_header)
-  table = csv_format.filtered(table, options.where)
-  result.notes += table.notes
-  for line, width in table.ragged:
-    result.bad.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  table = csv_format.below_heading(file, _is_header, options, result)
   rows = _Rows(table, result, options)
   rows.read()
   rows.tell()

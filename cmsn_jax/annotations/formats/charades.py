@@ -34,10 +34,7 @@ def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
     result.notes.append(
       f'the subset {subset} is taken from the name of the file'
     )
-  for line, width in table.ragged:
-    result.bad.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  result.bad += table.misfits()
   for row in table.rows:
     where = f'row {row.line}'
     name = row.cells[index['id']]

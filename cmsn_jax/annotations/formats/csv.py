@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -65,10 +65,7 @@ def read_rows(
   result.duration_hint = next(
     (n for n in chosen.notes if 'end - start' in n), ''
   )
-  for line, width in table.ragged:
-    result.bad.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  result.bad += table.misfits()
   _Rows(table, chosen, options, result).read()
   if 'label' not in chosen.chosen and not options.labels_from:
     result.notes.append('no label column: all events are labelled "action"')
@@ -101,6 +98,29 @@ def _names_recordings(
     ):
       return True
   return False
+
+
+def below_heading(
+  file: sample.Sample,
+  is_header: Callable[[Sequence[str]], bool],
+  options: imported.Options,
+  result: imported.Imported,
+) -> csv_tables.Table:
+  """The wanted rows of a table that other lines may stand before.
+
+  Args:
+    file: of the table.
+    is_header: says of a row whether it is the header.
+    options: which rows are wanted.
+    result: gets the notes, and rows of another number of cells.
+  """
+  table = file.table
+  if table is None or not is_header(table.header):
+    table = csv_tables.read(file.path, is_header)
+  table = filtered(table, options.where)
+  result.notes += table.notes
+  result.bad += table.misfits()
+  return table
 
 
 def filtered(

@@ -198,10 +198,7 @@ def _read_table(table, result, name, options) -> None:
     )
   layout = _Layout(table)
   result.notes += table.notes
-  for line, width in table.ragged:
-    result.bad.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  result.bad += table.misfits()
   if not layout.binary and not layout.text:
     raise csv_tables.TableError(
       f'{table.path}: found the columns {", ".join(table.header[:12])}, expected '

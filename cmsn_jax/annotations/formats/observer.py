@@ -40,16 +40,8 @@ def recognise(file: sample.Sample) -> str | None:
 
 def read(file: sample.Sample, options: imported.Options) -> imported.Imported:
   """State events: from start to stop, or as long as the duration says."""
-  table = file.table
-  if table is None or not _is_header(table.header):
-    table = csv_tables.read(file.path, _is_header)
-  table = csv_format.filtered(table, options.where)
   result = imported.Imported(file.path, 'seconds')
-  result.notes += table.notes
-  for line, width in table.ragged:
-    result.bad.append(
-      f'row {line}: found {width} cells, expected {len(table.header)}'
-    )
+  table = csv_format.below_heading(file, _is_header, options, result)
   rows = _Rows(table, result, options, file.stem)
   for row in table.rows:
     rows.read(row)
