@@ -251,7 +251,9 @@ class _Painter:
 
   def _blend(self, image, centre, radius, shape, colour):
     height = self._size[0]
-    down, right = self._grid - height * centre[:, None, None].astype(np.float32)
+    box = _box(height * centre, height * radius + 1)
+    image, grid = image[box], self._grid[(slice(None), *box)]
+    down, right = grid - height * centre[:, None, None].astype(np.float32)
     if shape == 'square':
       distance = np.maximum(np.abs(down), np.abs(right)) * 1.1
     elif shape == 'diamond':
@@ -263,6 +265,13 @@ class _Painter:
     else:
       cover = (height * radius - distance + 0.5).clip(0, 1)
     image += cover[..., None] * (colour - image)
+
+
+def _box(centre, reach):
+  """Rows and columns of the pixels no further off; what is beyond stays."""
+  first = np.maximum(np.floor(centre - reach), 0).astype(int)
+  last = np.maximum(np.ceil(centre + reach), 0).astype(int)
+  return tuple(slice(low, high) for low, high in zip(first, last))
 
 
 def _interpolated(tones, rows, columns) -> np.ndarray:
