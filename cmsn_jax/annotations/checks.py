@@ -3,6 +3,7 @@
 import collections
 import difflib
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -155,6 +156,7 @@ class _Checker:
     self._names = names
     self._problems: list[str] = []
     self._repairs: dict[str, list[str]] = collections.defaultdict(list)
+    self._labels = collections.Counter()
 
   def problem(self, where: str, what: str) -> None:
     self._problems.append(f'{where}: {what}')
@@ -174,6 +176,11 @@ class _Checker:
       raise AnnotationError(
         f'{self._source}: {count}{remedy}', tuple(self._problems)
       )
+    alike = _look_alike(self._labels)
+    if alike:
+      self._repairs[
+        'labels alike but for case or blanks, told apart: are they one?'
+      ] = alike
     for what, places in self._repairs.items():
       shown = '; '.join(places[:5]) + ('; …' if len(places) > 5 else '')
       warnings.warn(
@@ -295,6 +302,7 @@ class _Checker:
         continue
       seen.add((row, label))
       instances.append((row, label))
+    self._labels.update(label for _, label in instances)
     return instances
 
   def _ignored(
@@ -409,6 +417,15 @@ class _Checker:
       f'{unit_hint(end / duration)}',
     )
     return None
+
+
+def _look_alike(labels: Mapping[str, int]) -> list[str]:
+  """Groups of labels that people read as one, with their instances."""
+  groups = collections.defaultdict(list)
+  for label, count in labels.items():
+    plain = unicodedata.normalize('NFKC', label).casefold()
+    groups[' '.join(plain.split())].append(f'{label!r} ({count})')
+  return [', '.join(alike) for alike in groups.values() if len(alike) > 1]
 
 
 def unit_hint(ratio: float) -> str:

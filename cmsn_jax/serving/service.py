@@ -29,6 +29,7 @@ import starlette.routing
 
 from cmsn_jax import process_memory
 from cmsn_jax.annotations import activitynet
+from cmsn_jax.chains import prediction
 from cmsn_jax.files import feature_memory, proposal_files
 from cmsn_jax.proposing import inputs
 from cmsn_jax.runs import trained as trained_lib
@@ -191,9 +192,12 @@ class Service:
       self._taken -= 1
 
   async def _answer(self, request, kind, most):
+    query = dict(request.query_params)
+    labels = self._labels(query.pop('labels', 'best'))
     with contextlib.ExitStack() as stack:
       if kind in _VIDEOS:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
+        _refuse_unknown(query)
         path = pathlib.Path(folder) / f'video{_VIDEOS[kind]}'
         with open(path, 'wb') as file:
           await _received(request, file.write, most, self._limits.body_sec)
@@ -202,16 +206,16 @@ class Service:
         path, parts = '', []
         await _received(request, parts.append, most, self._limits.body_sec)
         source = await asyncio.to_thread(
-          self._read, b''.join(parts), kind, dict(request.query_params)
+          self._read, b''.join(parts), kind, query
         )
       began = time.monotonic()
-      found = await self._computed(source, str(path))
+      found = await self._computed(source, str(path), labels)
       self._usual_sec += 0.1 * (time.monotonic() - began - self._usual_sec)
       return await asyncio.to_thread(_response, self._trained.identity, found)
 
-  async def _computed(self, source, path):
+  async def _computed(self, source, path, labels):
     deadline = time.monotonic() + self._limits.answer_sec
-    job = worker.Job(source, path, deadline)
+    job = worker.Job(source, path, deadline, labels)
     self._worker.submit(job)
     try:
       return await asyncio.wait_for(
@@ -238,13 +242,22 @@ class Service:
         value = bodies.positive(name, query.pop(name, None))
         if value is not None:
           found = found._replace(**{name: value})
-      if query:
-        raise bodies.BodyError(
-          f'unknown parameters: {", ".join(sorted(query))}'
-        )
+    except (ValueError, TypeError) as error:
+      raise _Error(400, str(error)) from None
+    _refuse_unknown(query)
+    try:
       return self._source(found)
     except (ValueError, TypeError) as error:
       raise _Error(400, str(error)) from None
+
+  def _labels(self, wanted):
+    """What a client wants to know of labels, if the model can say it."""
+    if wanted not in prediction.LABELS:
+      known = ', '.join(prediction.LABELS)
+      raise _Error(400, f'labels={wanted!r}, expected one of {known}')
+    if wanted == 'all' and not self._trained.predictor.label_names:
+      raise _Error(400, 'labels=all: this model gives no labels')
+    return wanted
 
   def _source(self, found):
     if self._trained.config.data.input == 'video':
@@ -275,6 +288,7 @@ class Service:
         'input': self._trained.config.data.input,
         'feature_fps': about['file_fps'] or about['feature_fps'],
         'feature_dim': about['file_dim'],
+        'labels': list(self._trained.predictor.label_names),
         'videos': bool(
           about['sidecar'] or self._trained.config.data.input == 'video'
         ),
@@ -349,6 +363,11 @@ async def _rest(request):
 
 _LINGER_SEC = 2.0
 _CLOSE = {'connection': 'close'}
+
+
+def _refuse_unknown(query):
+  if query:
+    raise _Error(400, f'unknown parameters: {", ".join(sorted(query))}')
 
 
 def _check_length(request, most):

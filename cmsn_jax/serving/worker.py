@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
 
+from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
-from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import inputs
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.serving import counts as counts_lib
@@ -37,12 +37,14 @@ class Job:
     features: its source, of one video; None: it is a video.
     path: of the video, where it is one.
     deadline: `time.monotonic()` after which nobody waits for it.
+    labels: see `prediction.Prediction.rows`.
     answer: gets the proposals.
   """
 
   features: sources.Source | None
   path: str
   deadline: float
+  labels: str = 'best'
   taken: float = dataclasses.field(default_factory=time.monotonic)
   answer: futures.Future = dataclasses.field(default_factory=futures.Future)
 
@@ -142,8 +144,8 @@ class Worker:
 
     found = self._trained.predictor.propose(source, list(named), refuse)
     for key, one in found:
-      proposals = limited(one.proposals, seconds[key], self._settings)
       job = named[key]
+      proposals = limited(one, seconds[key], self._settings).rows(job.labels)
       # Counted before it is known to the one who waits.
       self._counts.proposed(time.monotonic() - job.taken)
       with contextlib.suppress(futures.InvalidStateError):
@@ -151,15 +153,14 @@ class Worker:
 
 
 def limited(
-  proposals: proposal_files.Proposals,
-  seconds: float,
-  settings: final_list.Settings,
-) -> proposal_files.Proposals:
+  found: prediction.Prediction, seconds: float, settings: final_list.Settings
+) -> prediction.Prediction:
   """A video's list, as launch.propose limits it."""
   if settings == final_list.NO_LIMITS:
-    return proposals
-  return proposals.take(
-    final_list.select(proposals.segments, proposals.scores, seconds, settings)
+    return found
+  one = found.proposals
+  return found.take(
+    final_list.select(one.segments, one.scores, seconds, settings)
   )
 
 

@@ -327,6 +327,18 @@ def test_labels_that_differ_in_blanks_are_one(write):
     activitynet.read(write(document))
 
 
+@pytest.mark.parametrize('other', ['Rear up', 'rear  up', 'ｒear up'])
+def test_labels_that_people_read_as_one_are_told_of(write, other):
+  document = good()
+  rows = document['database']['a']['annotations']
+  rows[0]['label'], rows[1]['label'] = 'rear up', other
+  with pytest.warns(
+    activitynet.AnnotationWarning, match=rf"'rear up' \(1\), '{other}' \(1\)"
+  ):
+    read = activitynet.read(write(document))
+  assert read.videos['a'].labels == ('rear up', other)
+
+
 def test_marked_instances_behind_the_end_stay(write, tmp_path):
   document = good()
   document['database']['a']['annotations'].append(

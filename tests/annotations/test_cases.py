@@ -56,7 +56,7 @@ def said(converted, *words):
     'k_decimal_comma.csv', 'k_sep_line.csv', 'k_cp1252.csv', 'k_path.csv',
     'k_pipe.csv', 'v_unit.csv', 'k_bom_crlf.csv', 'k_cr_only.csv',
     'k_space_cols.csv', 'd_event_label.csv', 'e3_bout_and_video_duration.csv',
-    'a_row_id.csv', 'u_label_case.csv',
+    'a_row_id.csv',
   ],
 )  # fmt: skip
 def test_plain_tables_in_any_writing(convert, name):
@@ -65,6 +65,15 @@ def test_plain_tables_in_any_writing(convert, name):
   assert video.segments[0].tolist() == [1, 3] and video.duration_sec == 60
   assert video.labels[0].startswith(('groom', 'toilettage é'))
   assert said(read, 'columns: recording ← ')
+
+
+def test_labels_of_another_case_are_told_of(convert):
+  with pytest.warns(
+    UserWarning, match=r"case or blanks.*'groom' \(1\), 'Groom' \(1\)"
+  ):
+    read = convert('u_label_case.csv')
+  labels = read.annotations.videos['rat_01'].labels
+  assert labels == ('groom', 'Groom', 'groom_')
 
 
 def test_a_row_number_is_not_the_recording(convert):

@@ -167,9 +167,23 @@ def test_a_wrong_rate_or_parameter_is_said(one):
     ('?feature_fps=100', 'trained on 8'),
     ('?feature_fps=x', 'above 0'),
     ('?feature_fsp=8', 'unknown parameters: feature_fsp'),
+    ('?labels=some', 'best, all, none'),
   ):
     status, found, _ = serving.propose(one[0], rows, query)
     assert status == 400 and message in found['error'], found
+
+
+@pytest.mark.parametrize('labels', ['best', 'all', 'none'])
+def test_labels_as_launch_propose_writes_them(running, trained, labels):
+  rows = _rows(200, 4)
+  source = inputs.feature_source(trained, feature_memory.ArrayStore(rows), None)
+  ((_, expected),) = trained.predictor.propose(source, source.ids)
+  status, found, _ = serving.propose(running[0], rows, f'?labels={labels}')
+  if labels == 'all' and not trained.predictor.label_names:
+    assert status == 400 and 'gives no labels' in found['error']
+  else:
+    assert found == _as_written(trained, expected.rows(labels))
+    assert found['proposals']
 
 
 def test_a_body_too_large_by_chunks_is_cut_off(one):
@@ -188,6 +202,7 @@ def test_other_addresses(one):
   status, found, _ = serving.ask(port, 'GET', '/v1/model')
   assert status == 200
   assert (found['feature_dim'], found['feature_fps']) == (_WIDTH, 8.0)
+  assert found['labels'] == list(app._trained.predictor.label_names)
   assert serving.ask(port, 'GET', '/health')[:2] == (200, {'status': 'ok'})
   assert serving.ask(port, 'GET', '/nothing')[0] == 404
   assert serving.ask(port, 'GET', '/v1/proposals')[0] == 405
