@@ -88,6 +88,8 @@ _SINCE = (
   Added('template.student_windows', 16),
   Added('data.train_share', 1.0),
   Added('template.breadth', 1.0),
+  Added('template.temper', 1.0),
+  Added('template.doubt_snippets', 0.0),
   Added('bmn.samples', 32),
   Added('bmn.context', 0.25),
   Added('bmn.shrink', 1),

@@ -114,7 +114,7 @@ TABLES = {
     (
       _plus('one member'),
       _plus('borders count no further', **{'template.clear_weight': 0.0}),
-      _plus('borders are exact', **{'template.border_error': 0.0}),
+      _plus('the short not doubted', **{'template.doubt_snippets': 0.0}),
       _plus('Soft-NMS', **{'nms.method': 'soft'}),
       _plus(
         'only the best fits are candidates',

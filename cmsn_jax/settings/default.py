@@ -272,8 +272,13 @@ def _template():
   template.typical_duration = 0.0
   # Power of the borders' clearness in a proposal's score; 0: without it.
   template.clear_weight = 0.2
+  # Of a proposal of L snippets the evaluator's probabilities count to the power
+  # `temper + doubt_snippets / L`: it is far too sure of short ones. `temper` 0:
+  # from the data, .7 where there are few training instances, else 1.
+  template.temper = 0.0
+  template.doubt_snippets = 10.0
   # Snippets by which borders are known at best: short proposals count less.
-  template.border_error = 0.5
+  template.border_error = 0.0
   # Per snippet of video: candidates that the evaluator scores; of them, those
   # that are the best of their place and duration (0: only the best fit counts);
   # those whose borders it mends and scores again, beside them; and those that

@@ -41,6 +41,8 @@ _AT_LEAST = {
   'template.num_actions': 0,
   'template.clear_weight': 0.0,
   'template.border_error': 0.0,
+  'template.temper': 0.0,
+  'template.doubt_snippets': 0.0,
   'template.mend_per_snippet': 0.0,
   'template.breadth': 0.0,
   'template.different_per_snippet': 0.0,

@@ -32,7 +32,7 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   The grid of candidate durations, the typical duration, how many candidates are
-  scored where instances are few, the number of actions,
+  scored and how sure of them to be where instances are few, the number of actions,
   a window that holds the long instances (`_grow`) and is no longer than the
   longest training video needs. What the config states is kept.
 
@@ -53,8 +53,11 @@ def derive(
   if not settings.durations:
     grid = template.duration_grid(durations, fps)
     settings.durations = tuple(round(float(value), 4) for value in grid)
+  few = len(durations) < _FEW_INSTANCES
   if not settings.breadth:
-    settings.breadth = 2.0 if len(durations) < _FEW_INSTANCES else 1.0
+    settings.breadth = 2.0 if few else 1.0
+  if not settings.temper:
+    settings.temper = 0.7 if few else 1.0
   _derive_actions(settings, actions(data))
   if settings.label_names:
     training_checks.tell_labels(data)

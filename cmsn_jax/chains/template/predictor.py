@@ -18,6 +18,7 @@ from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
+from cmsn_jax.scoring import doubt
 from cmsn_jax.stages import targets
 from cmsn_jax.suppression import calibration, keep, label_calibration
 
@@ -59,6 +60,7 @@ class Predictor(prediction.Predictor):
     self._reach = networks.facts['reach']
     # 0 until it is derived.
     self._breadth = config.template.breadth or 1.0
+    self._temper = config.template.temper or 1.0
     # Runs and exports of earlier versions have no labels.
     self._label = None
     if self.label_names:
@@ -108,9 +110,12 @@ class Predictor(prediction.Predictor):
     # Nor does it know that the borders of what is to be seen are never exact.
     exact = template.border_tiou(segments, settings.border_error)
     worth = clear**settings.clear_weight * exact
+    doubted = doubt.doubted(
+      matches, segments, self._temper, settings.doubt_snippets
+    )
     kept, scores = keep.select(
       segments,
-      matches * worth[:, None],
+      doubted * worth[:, None],
       self.config.nms.method,
       self.config.nms,
       self._most(len(probabilities)),

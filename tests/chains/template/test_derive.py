@@ -213,11 +213,16 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
   assert '301 labels, more than the 300' in caplog.text
 
 
-@pytest.mark.parametrize(('count', 'breadth'), [(299, 2.0), (300, 1.0)])
-def test_few_instances_get_twice_the_candidates(count, breadth):
+@pytest.mark.parametrize(
+  ('count', 'breadth', 'temper'), [(299, 2.0, 0.7), (300, 1.0, 1.0)]
+)
+def test_few_instances_get_twice_the_candidates_less_sure(
+  count, breadth, temper
+):
   data = _lasting(*[1.0] * count)
-  assert derive.derive(_config(), data).template.breadth == breadth
+  found = derive.derive(_config(), data).template
+  assert (found.breadth, found.temper) == (breadth, temper)
   # What is stated stays, and what is derived is not derived again.
-  stated = derive.derive(_config(breadth=1.5), data)
-  assert stated.template.breadth == 1.5
-  assert derive.derive(stated, data).template.breadth == 1.5
+  stated = derive.derive(_config(breadth=1.5, temper=0.9), data)
+  for found in (stated, derive.derive(stated, data)):
+    assert (found.template.breadth, found.template.temper) == (1.5, 0.9)

@@ -104,6 +104,29 @@ def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
   assert seen[0] > count
 
 
+def test_the_nms_gets_what_is_left_after_doubt(predictor, monkeypatch):
+  seen = []
+  select = keep_lib.select
+  monkeypatch.setattr(
+    keep_lib, 'select',
+    lambda *given: seen.append(given[:2]) or select(*given),
+  )  # fmt: skip
+  for doubt, temper in ((0.0, 1.0), (10.0, 0.0), (10.0, 0.7)):
+    config = predictor.config.copy_and_resolve_references()
+    with config.unlocked():
+      config.template.update(doubt_snippets=doubt, temper=temper)
+      config.template.clear_weight = 0.0
+    other = predictor_lib.Predictor(
+      config, predictor.networks, predictor.params
+    )
+    list(other.propose(Source(), ['d']))
+  segments, plain = seen[0]
+  duration = np.diff(segments, axis=1)
+  # A temper of 0 was never derived: it counts as 1.
+  for (_, given), temper in zip(seen[1:], (1.0, 0.7)):
+    np.testing.assert_allclose(given, plain ** (temper + 10 / duration))
+
+
 def test_a_video_gets_the_same_proposals_alone_and_among_others(predictor):
   together = dict(predictor.propose(Source(), LENGTHS))
   ((_, alone),) = predictor.propose(Source(), ['d'])
