@@ -5,6 +5,7 @@ order of the file: "found at .5" means that one of them has tIoU >= .5 with
 the ground-truth segment. AR@AN itself is `metrics`'.
 """
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -132,10 +133,11 @@ def _group(name: str, tiou: Float64[np.ndarray, ' g']) -> Group:
 
 def recall_by_label(instances: Instances) -> list[Group]:
   """Recall of each label's segments, best found first."""
-  names = np.asarray(instances.labels, object)
+  members = collections.defaultdict(list)
+  for place, name in enumerate(instances.labels):
+    members[name].append(place)
   groups = [
-    _group(name, instances.tiou[names == name])
-    for name in sorted(set(instances.labels))
+    _group(name, instances.tiou[members[name]]) for name in sorted(members)
   ]
   return sorted(groups, key=lambda group: -group.recall)
 

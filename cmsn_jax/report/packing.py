@@ -12,7 +12,7 @@ from cmsn_jax.files import proposal_files
 
 def video(
   shown: Any,
-  labels: list[str],
+  index: Mapping[str, int],
   result: dict[str, object],
   max_proposals: int,
   max_snippets: int,
@@ -21,13 +21,12 @@ def video(
 
   Args:
     shown: a `report_page.Entry`.
-    labels: all names; labels are indices of it.
+    index: number of each label.
     result: the page so far: its `score_range`; gets `averaged_stages`.
     max_proposals: a video's best that are kept.
     max_snippets: longer stage sequences are averaged down to at most this.
   """
   kept = min(max_proposals, len(shown.proposals.scores))
-  index = {name: k for k, name in enumerate(labels)}
   truth = [] if shown.segments_sec is None else shown.segments_sec.tolist()
   packed = {
     'id': shown.video_id,

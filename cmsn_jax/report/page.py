@@ -181,8 +181,9 @@ def page(
       result['compare'] = recall([_swapped(video) for video in videos])
   result |= _diagnostics(videos, has_truth, diagnostic_top)
   result |= _confusion(videos)
+  index = {name: number for number, name in enumerate(labels)}
   result['videos'] = [
-    packing.video(video, labels, result, max_proposals, max_snippets)
+    packing.video(video, index, result, max_proposals, max_snippets)
     for video in videos
   ]
   return result

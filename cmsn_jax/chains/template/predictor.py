@@ -250,9 +250,13 @@ class Predictor(prediction.Predictor):
 
 
 def _regions(segments):
-  """Number and members of each stretch in which segments begin."""
+  """Number and members, in their order, of each stretch where segments begin."""
   region = np.floor(segments[:, 0] / _REGION).astype(int)
-  return [(index, region == index) for index in np.unique(region)]
+  # Not a mask a region: their bytes would grow with the square of the video.
+  members = np.argsort(region, kind='stable')
+  numbers, first = np.unique(region[members], return_index=True)
+  # Without any segment there is a part, and no number.
+  return zip(numbers, np.split(members, first[1:]))
 
 
 def _seconds(source, video_id, segments):

@@ -104,6 +104,18 @@ def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
   assert seen[0] > count
 
 
+def test_regions_hold_each_segment_once_in_its_order():
+  starts = np.random.default_rng(0).uniform(0, 9000, 500)
+  starts[3] = 4096.0  # the first snippet of a region
+  segments = np.stack([starts, starts + 5], axis=1)
+  found = list(predictor_lib._regions(segments))
+  assert [number for number, _ in found] == list(range(9))
+  for number, members in found:
+    expected = [k for k, start in enumerate(starts) if start // 1024 == number]
+    assert members.tolist() == expected
+  assert not list(predictor_lib._regions(segments[:0]))
+
+
 def test_the_nms_gets_what_is_left_after_doubt(predictor, monkeypatch):
   seen = []
   select = keep_lib.select
