@@ -109,13 +109,14 @@ class Predictor(prediction.Predictor):
     clear = template.border_scores(template.StageSums(probabilities), segments)
     # Nor does it know that the borders of what is to be seen are never exact.
     exact = template.border_tiou(segments, settings.border_error)
-    worth = clear**settings.clear_weight * exact
-    doubted = doubt.doubted(
+    matches = doubt.doubted(
       matches, segments, self._temper, settings.doubt_snippets
     )
+    # In place: of a hundred hours they are half a gigabyte.
+    matches *= (clear**settings.clear_weight * exact)[:, None]
     kept, scores = keep.select(
       segments,
-      doubted * worth[:, None],
+      matches,
       self.config.nms.method,
       self.config.nms,
       self._most(len(probabilities)),
