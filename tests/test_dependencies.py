@@ -72,7 +72,7 @@ _MAY_IMPORT = {
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding '
   'engines',
-  'serving': 'proposing runs data files annotations suppression video process_memory',
+  'serving': 'proposing runs chains/prediction data files annotations suppression video process_memory',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '
   'video suppression segments progress sharding processes engines',
