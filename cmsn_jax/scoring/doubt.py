@@ -8,6 +8,8 @@ and far more so of the short (docs/template_chain.md, "Too sure").
 import numpy as np
 from jaxtyping import Float, Float64
 
+from cmsn_jax import segments as segments_lib
+
 
 def doubted(
   probabilities: Float[np.ndarray, 'n thresholds'],
@@ -25,6 +27,5 @@ def doubted(
     temper: of long proposals; below 1 the tail of the list becomes more varied.
     snippets: at this duration the power is one more; 0: durations are alike.
   """
-  duration = segments[:, 1] - segments[:, 0]
-  power = temper + snippets / duration
+  power = temper + snippets / segments_lib.durations(segments)
   return np.asarray(probabilities, np.float64) ** power[:, None]

@@ -50,6 +50,8 @@ _VIDEOS = {
   'video/mp2t': '.ts', 'video/ogg': '.ogv', 'video/x-flv': '.flv',
   'video/x-ms-wmv': '.wmv',
 }  # fmt: skip
+# Parameters that a request with features may have.
+_OF_FEATURES = ('feature_fps', 'duration_sec')
 _PATHS = ('/v1/proposals', '/v1/model', '/health', '/metrics')
 _MEGABYTE = 1_000_000
 _ALLOW = 'start launch.serve with --allow_damage'
@@ -194,10 +196,12 @@ class Service:
   async def _answer(self, request, kind, most):
     query = dict(request.query_params)
     labels = self._labels(query.pop('labels', 'best'))
+    unknown = set(query).difference(() if kind in _VIDEOS else _OF_FEATURES)
+    if unknown:
+      raise _Error(400, f'unknown parameters: {", ".join(sorted(unknown))}')
     with contextlib.ExitStack() as stack:
       if kind in _VIDEOS:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        _refuse_unknown(query)
         path = pathlib.Path(folder) / f'video{_VIDEOS[kind]}'
         with open(path, 'wb') as file:
           await _received(request, file.write, most, self._limits.body_sec)
@@ -238,14 +242,10 @@ class Service:
     """The source of a body of features."""
     try:
       found = bodies.of_json(body) if kind == _JSON else bodies.npy(body)
-      for name in ('feature_fps', 'duration_sec'):
-        value = bodies.positive(name, query.pop(name, None))
+      for name in _OF_FEATURES:
+        value = bodies.positive(name, query.get(name))
         if value is not None:
           found = found._replace(**{name: value})
-    except (ValueError, TypeError) as error:
-      raise _Error(400, str(error)) from None
-    _refuse_unknown(query)
-    try:
       return self._source(found)
     except (ValueError, TypeError) as error:
       raise _Error(400, str(error)) from None
@@ -363,11 +363,6 @@ async def _rest(request):
 
 _LINGER_SEC = 2.0
 _CLOSE = {'connection': 'close'}
-
-
-def _refuse_unknown(query):
-  if query:
-    raise _Error(400, f'unknown parameters: {", ".join(sorted(query))}')
 
 
 def _check_length(request, most):

@@ -157,6 +157,10 @@ def test_a_video_is_answered_and_a_cut_one_refused(tmp_path):
       assert status == expected_status, found
       if status == 400:
         assert said in found['error'] and '/tmp' not in found['error']
+    status, refused, _ = serving.ask(
+      port, 'POST', '/v1/proposals?feature_fps=5', content, kind
+    )
+    assert status == 400 and 'unknown parameters' in refused['error']
   assert found == _as_written(trained, expected.proposals)
   assert found['proposals']
 
