@@ -258,6 +258,9 @@ def _template():
   # --phase=joint the members. 0 steps: no student.
   template.student_steps = 0
   template.student_windows = 16
+  # Each member leaves a part of the training videos out, so that the student is
+  # taught what is said of videos by one that has not seen them.
+  template.cross_fit = False
   # Weight of the classifier that gives proposals their labels, and its width;
   # what it learns shapes the evaluator's features too: of fewer than seven
   # labels in proportion, of two 2/7. 0: none.

@@ -31,6 +31,8 @@ def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.template.steps = 600
   # Their student proposes, at a quarter of the cost.
   config.template.student_steps = 150
+  # It is taught what members say of videos that they have not seen.
+  config.template.cross_fit = True
   config.template.dropout = 0.4
   config.train.batch_per_device = 32
   config.train.optimizer = 'adamw'

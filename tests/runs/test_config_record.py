@@ -55,9 +55,10 @@ def test_a_run_of_version_0_1_goes_on(tmp_path, chain):
   config = _NOW[chain].get_config('smoke')
   _begin(tmp_path, _SAVED[chain])
   if chain == 'template':
-    # It has no student, and its proposals have no labels.
+    # It has no student, its members have seen all videos, and its proposals have
+    # no labels.
     config.template.update(
-      label_weight=0.0, student_steps=0, student_windows=16
+      label_weight=0.0, student_steps=0, student_windows=16, cross_fit=False
     )
     # Which candidates are scored is no matter of training.
     with pytest.warns(

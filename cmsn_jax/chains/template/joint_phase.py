@@ -1,7 +1,8 @@
 """The one training phase of the template chain: stages and evaluator at once.
 
 Several networks ("members") are trained side by side, each on its own share of
-every batch; their averaged predictions are worth more than a larger network.
+every batch, and where `template.cross_fit` says so on other videos (`cross_fit`);
+their averaged predictions are worth more than a larger network.
 """
 
 import math
@@ -14,7 +15,7 @@ from absl import logging
 
 from cmsn_jax import segments
 from cmsn_jax.chains import protocol
-from cmsn_jax.chains.template import derive, losses
+from cmsn_jax.chains.template import cross_fit, derive, losses
 from cmsn_jax.chains.template import networks as networks_lib
 from cmsn_jax.data import augmentation, training_data
 from cmsn_jax.data import windows as windows_lib
@@ -104,6 +105,9 @@ def reader(
     noise=config.windows.noise,
     channel_drop=config.windows.channel_drop,
   )
+  part_of = cross_fit.parts(
+    data, config.template.members if config.template.cross_fit else 1
+  )
   numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
   instances, actions, unknown = {}, {}, {}
   weights = _label_weights(config, data, numbers)
@@ -139,6 +143,7 @@ def reader(
     hidden = (unknown[window.video_id] - first) * factor
     known = ~stage_targets.within(hidden, valid)
     return {
+      'part': np.int32(part_of(window)),
       'inputs': windows_lib.pad(
         augmentation.perturb(features, changes, rng), length
       ),
@@ -178,8 +183,11 @@ def _counts(config, networks):
     return x.reshape(parts, members, each, *x.shape[1:])
 
   def count(batch):
-    names = ('known', 'judged', 'tiou', 'proposal_labels')
+    names = ('part', 'known', 'judged', 'tiou', 'proposal_labels')
     shares = {name: share(batch[name]) for name in names}
+    shares['known'] = jax.vmap(cross_fit.learned)(
+      shares.pop('part'), shares['known']
+    )
     found = jax.vmap(jax.vmap(losses.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)
 
@@ -215,6 +223,7 @@ def _loss(config, networks):
     shares = jax.tree.map(
       lambda x: x.reshape(members, x.shape[0] // members, *x.shape[1:]), batch
     )
+    shares['known'] = cross_fit.learned(shares.pop('part'), shares['known'])
 
     # One after the other, unrolled: a vmapped convolution becomes a grouped
     # one, and inside a loop CPUs compute convolutions four times slower.

@@ -2,8 +2,9 @@
 
 Proposing with it costs one network in place of `template.members`. What it is
 taught are not the labels, which the members know by heart, but what the members
-say of windows that are perturbed and laid over one another, those without any
-instance too: there they hesitate, as they will on new videos (Hinton et al.,
+say, above all the one that left a window's video out (`cross_fit`), of windows
+that are perturbed and laid over one another, those without any instance too:
+there they hesitate, as they will on new videos (Hinton et al.,
 "Distilling the knowledge in a neural network", 2015; Beyer et al., "Knowledge
 distillation: a good teacher is patient and consistent", 2022).
 """
@@ -16,7 +17,7 @@ import optax
 from absl import logging
 
 from cmsn_jax.chains import protocol
-from cmsn_jax.chains.template import joint_phase
+from cmsn_jax.chains.template import cross_fit, joint_phase
 from cmsn_jax.chains.template import losses as losses_lib
 from cmsn_jax.chains.template import networks as networks_lib
 
@@ -26,7 +27,7 @@ _HUBER = 0.2
 
 
 class _Said(NamedTuple):
-  """What the members say, averaged."""
+  """What the members say, as one."""
 
   stages: jax.Array
   actions: jax.Array
@@ -86,7 +87,7 @@ def _loss(config, model):
     inputs, mask = _mixed(mix, batch['inputs'], batch['mask'])
     proposals = batch['proposals']
     taught = jax.lax.stop_gradient(
-      _said(model, params['teachers'], inputs, mask, proposals)
+      _said(model, params['teachers'], inputs, mask, proposals, batch['part'])
     )
     encoding, outputs, labels = model.apply(
       {'params': networks_lib.member(params['student'], 0)},
@@ -114,7 +115,7 @@ def _mixed(key, inputs, mask):
   return inputs * (1 - share) + jnp.roll(inputs, 1, axis=0) * share, mask
 
 
-def _said(model, members, inputs, mask, proposals):
+def _said(model, members, inputs, mask, proposals, part):
   """Without dropout, of one batch of windows."""
   found = []
   for index in range(len(jax.tree.leaves(members)[0])):
@@ -130,7 +131,17 @@ def _said(model, members, inputs, mask, proposals):
         None if labels is None else jax.nn.softmax(labels),
       )
     )
-  return jax.tree.map(lambda *values: sum(values) / len(values), *found)
+  alike = jax.tree.map(lambda *values: sum(values) / len(values), *found)
+  weights = cross_fit.weights(part, len(found))
+
+  def honest(name):
+    values = jnp.stack([getattr(said, name) for said in found])
+    return jnp.einsum('mb,mb...->b...', weights, values)
+
+  # Not what happens: of labels, who has not seen them knows nothing.
+  return alike._replace(
+    stages=honest('stages'), match=honest('match'), offsets=honest('offsets')
+  )
 
 
 def _cross_entropy(logits, taught, valid):

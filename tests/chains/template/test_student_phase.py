@@ -9,7 +9,12 @@ import optax
 import pytest
 
 from cmsn_jax.chains import protocol, registry
-from cmsn_jax.chains.template import derive, joint_phase, student_phase
+from cmsn_jax.chains.template import (
+  cross_fit,
+  derive,
+  joint_phase,
+  student_phase,
+)
 from cmsn_jax.data import opening
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
@@ -128,6 +133,33 @@ def test_every_other_window_has_a_second_one_laid_over_it():
     share = (found[number] - inputs[number]) / (other - inputs[number])
     np.testing.assert_allclose(share, share[0, 0], rtol=1e-4)
     assert 0 < share[0, 0] < 0.5
+
+
+def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
+  config = derive.derive(_config(), data)
+  phase, batch = _phase(config, data)
+  members = phase.init(jax.random.key(0))['teachers']
+  model = registry.predictor(config, {}).networks.model
+  arrays = [batch[name] for name in ('inputs', 'mask', 'proposals')]
+
+  @jax.jit
+  def said(part):
+    return student_phase._said(model, members, *arrays, part)
+
+  count = len(batch['inputs'])
+  alike = said(jnp.full(count, cross_fit.NONE))
+  first, second = (said(jnp.full(count, number)) for number in (0, 1))
+  mixed = said(jnp.arange(count) % 2)
+  for name in student_phase._Said._fields:
+    one, two, both, mean = (
+      np.asarray(getattr(x, name)) for x in (first, second, mixed, alike)
+    )
+    # Three quarters of one and a quarter of the other, or the other way.
+    np.testing.assert_allclose((one + two) / 2, mean, atol=1e-6)
+    np.testing.assert_array_equal(both[::2], one[::2])
+    np.testing.assert_array_equal(both[1::2], two[1::2])
+    apart = np.abs(one - two).max()
+    assert (apart > 1e-3) == (name in ('stages', 'match', 'offsets'))
 
 
 def test_it_comes_closer_to_what_the_members_say_together(data):
