@@ -132,6 +132,10 @@ TABLES = {
       _plus('scale 30, as the paper', {'stages.scale': 30.0}),
       Row('four members', {'template.student_steps': 0}),
       Row('their student, as shipped', {}),
+      Row('of members that saw all videos', {'template.cross_fit': False}),
+      Row(
+        'it sees windows as often as it comes', {'template.student_epochs': 0}
+      ),
     ),
   ),
   'low_data': Table(

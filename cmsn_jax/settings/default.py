@@ -258,6 +258,9 @@ def _template():
   # --phase=joint the members. 0 steps: no student.
   template.student_steps = 0
   template.student_windows = 16
+  # From fewer steps where there are few windows: what is shown more often than so
+  # is known by heart once more. 0: as often as it comes.
+  template.student_epochs = 15
   # Each member leaves a part of the training videos out, so that the student is
   # taught what is said of videos by one that has not seen them.
   template.cross_fit = False

@@ -58,7 +58,11 @@ def test_a_run_of_version_0_1_goes_on(tmp_path, chain):
     # It has no student, its members have seen all videos, and its proposals have
     # no labels.
     config.template.update(
-      label_weight=0.0, student_steps=0, student_windows=16, cross_fit=False
+      label_weight=0.0,
+      student_steps=0,
+      student_windows=16,
+      cross_fit=False,
+      student_epochs=0,
     )
     # Which candidates are scored is no matter of training.
     with pytest.warns(

@@ -24,6 +24,8 @@ from cmsn_jax.chains.template import networks as networks_lib
 # Share of a second window that is laid over the first: up to half.
 _MOST_MIXED = 0.5
 _HUBER = 0.2
+# Of few windows: however often they are seen, the members must be reached.
+_LEAST_STEPS = 75
 
 
 class _Said(NamedTuple):
@@ -40,11 +42,14 @@ def student(job: protocol.Job) -> protocol.Phase:
   """The student, from the first member on; see the module's text."""
   config, data, networks = job.config, job.data, job.predictor.networks
   windows = job.windows(every=True)
-  # A short run, a warm start say, has a short second phase.
-  steps = min(config.template.student_steps, config.template.steps)
+  settings = config.template
 
   def plan(per_epoch):
-    del per_epoch
+    # A short run, a warm start say, has a short second phase.
+    steps = min(settings.student_steps, settings.steps)
+    if settings.student_epochs:
+      enough = max(_LEAST_STEPS, settings.student_epochs * per_epoch)
+      steps = min(steps, enough)
     logging.info('student: %d windows, %d steps', len(windows), steps)
     return protocol.Plan(steps, steps)
 

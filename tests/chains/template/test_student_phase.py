@@ -84,6 +84,17 @@ def test_it_begins_as_the_first_member_and_learns_from_all_windows(data):
       None,
     )
   ).plan(1) == (4, 4)  # As long as the members' phase at most.
+  # Few windows are not learned by heart: 15 times each, but 75 steps at least.
+  for epochs, per_epoch, planned in (
+    (15, 2, 75), (15, 6, 90), (15, 40, 300), (0, 2, 300),
+  ):  # fmt: skip
+    config = _config(student_steps=300, steps=600, student_epochs=epochs)
+    config = derive.derive(config, data)
+    job = protocol.Job(
+      config, data, registry.predictor(config, {}), 2, None, None
+    )
+    assert student_phase.student(job).plan(per_epoch) == (planned, planned)
+  config = derive.derive(_config(), data)
   # Those without an instance too.
   joint = joint_phase.joint(
     protocol.Job(config, data, registry.predictor(config, {}), 2, None, None)
