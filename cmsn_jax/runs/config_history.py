@@ -91,6 +91,7 @@ _SINCE = (
   Added('template.temper', 1.0),
   Added('template.doubt_snippets', 0.0),
   Added('template.cross_fit', False),
+  Added('template.honest_weight', 1.0),
   Added('template.student_epochs', 0),
   Added('bmn.samples', 32),
   Added('bmn.context', 0.25),

@@ -264,6 +264,9 @@ def _template():
   # Each member leaves a part of the training videos out, so that the student is
   # taught what is said of videos by one that has not seen them.
   template.cross_fit = False
+  # That one counts so many times as much as another. 0: from the data, 9 where
+  # there are few training instances, else 3.
+  template.honest_weight = 0.0
   # Weight of the classifier that gives proposals their labels, and its width;
   # what it learns shapes the evaluator's features too: of fewer than seven
   # labels in proportion, of two 2/7. 0: none.
@@ -282,7 +285,7 @@ def _template():
   # `temper + doubt_snippets / L`: it is far too sure of short ones. `temper` 0:
   # from the data, .7 where there are few training instances, else 1.
   template.temper = 0.0
-  template.doubt_snippets = 10.0
+  template.doubt_snippets = 7.0
   # Snippets by which borders are known at best: short proposals count less.
   template.border_error = 0.0
   # Per snippet of video: candidates that the evaluator scores; of them, those

@@ -30,7 +30,7 @@ def apply(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   config.template.members = 4
   config.template.steps = 600
   # Their student proposes, at a quarter of the cost.
-  config.template.student_steps = 300
+  config.template.student_steps = 150
   # It is taught what members say of videos that they have not seen.
   config.template.cross_fit = True
   config.template.dropout = 0.4

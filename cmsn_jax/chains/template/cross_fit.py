@@ -18,10 +18,6 @@ from cmsn_jax.data import windows as windows_lib
 
 # The part of windows that no member leaves out.
 NONE = -1
-# What the one that left a window out says of it counts so many times as much, for
-# the student, as what another says: more is more honest, less is less noisy.
-_HONEST = 3.0
-
 # Window -> its part.
 PartOf = Callable[[windows_lib.Window], int]
 
@@ -66,13 +62,17 @@ def learned(part: Int[Array, 'm b'], known: Bool[Array, 'm b t']) -> Array:
   return known & (part != members)[:, :, None]
 
 
-def weights(part: Int[Array, ' b'], members: int) -> Float[Array, 'm b']:
+def weights(
+  part: Int[Array, ' b'], members: int, honest: float | int
+) -> Float[Array, 'm b']:
   """Of what each member says of windows, for the student; they add up to 1.
 
   Args:
     part: of each window; of `NONE` all members count alike.
     members: how many.
+    honest: the one that left a window out counts so many times as much as another:
+      more is more honest, less is less noisy.
   """
   own = part[None] == jnp.arange(members)[:, None]
-  found = jnp.where(own, _HONEST, 1.0)
+  found = jnp.where(own, float(honest), 1.0)
   return found / found.sum(axis=0, keepdims=True)

@@ -22,8 +22,9 @@ _LEAST_ROOM = 1.25
 # Snippets to either side that a grown encoder sees at most: a quarter of the
 # piece that is encoded in one call, so that half of each is new.
 _MAX_REACH = 512
-# Training instances: below, twice the candidates are worth their time.
-_FEW_INSTANCES = 300
+# Training instances: below, they are soon known by heart, and twice the candidates
+# are worth their time.
+_FEW_INSTANCES = 400
 
 
 def derive(
@@ -32,8 +33,8 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   The grid of candidate durations, the typical duration, how many candidates are
-  scored and how sure of them to be where instances are few, the number of actions,
-  a window that holds the long instances (`_grow`) and is no longer than the
+  scored, how sure of them to be and whom the student believes where instances are
+  few, the number of actions, a window that holds the long instances (`_grow`) and is no longer than the
   longest training video needs. What the config states is kept.
 
   Args:
@@ -58,6 +59,9 @@ def derive(
     settings.breadth = 2.0 if few else 1.0
   if not settings.temper:
     settings.temper = 0.7 if few else 1.0
+  if not settings.honest_weight:
+    believed = 9.0 if few else 3.0
+    settings.honest_weight = believed if settings.cross_fit else 1.0
   _derive_actions(settings, actions(data))
   if settings.label_names:
     training_checks.tell_labels(data)

@@ -86,13 +86,22 @@ def _of_student(pattern):
 def _loss(config, model):
   """Cross-entropy with the members' mean, and distance from their offsets."""
   weights = joint_phase.loss_weights(config)
+  honest = config.template.honest_weight or 1.0
 
   def loss_fn(params, batch, key):
     mix, dropout = jax.random.split(key)
     inputs, mask = _mixed(mix, batch['inputs'], batch['mask'])
     proposals = batch['proposals']
     taught = jax.lax.stop_gradient(
-      _said(model, params['teachers'], inputs, mask, proposals, batch['part'])
+      _said(
+        model,
+        params['teachers'],
+        inputs,
+        mask,
+        proposals,
+        batch['part'],
+        honest,
+      )
     )
     encoding, outputs, labels = model.apply(
       {'params': networks_lib.member(params['student'], 0)},
@@ -120,7 +129,7 @@ def _mixed(key, inputs, mask):
   return inputs * (1 - share) + jnp.roll(inputs, 1, axis=0) * share, mask
 
 
-def _said(model, members, inputs, mask, proposals, part):
+def _said(model, members, inputs, mask, proposals, part, honest):
   """Without dropout, of one batch of windows."""
   found = []
   for index in range(len(jax.tree.leaves(members)[0])):
@@ -137,15 +146,17 @@ def _said(model, members, inputs, mask, proposals, part):
       )
     )
   alike = jax.tree.map(lambda *values: sum(values) / len(values), *found)
-  weights = cross_fit.weights(part, len(found))
+  weights = cross_fit.weights(part, len(found), honest)
 
-  def honest(name):
+  def weighted(name):
     values = jnp.stack([getattr(said, name) for said in found])
     return jnp.einsum('mb,mb...->b...', weights, values)
 
   # Not what happens: of labels, who has not seen them knows nothing.
   return alike._replace(
-    stages=honest('stages'), match=honest('match'), offsets=honest('offsets')
+    stages=weighted('stages'),
+    match=weighted('match'),
+    offsets=weighted('offsets'),
   )
 
 

@@ -59,7 +59,7 @@ def test_one_member_leaves_nothing_out():
   part_of = cross_fit.parts(_data(dict(a=5, b=1)), 1)
   assert part_of(_window('a')) == cross_fit.NONE
   np.testing.assert_array_equal(
-    cross_fit.weights(jnp.array([0, cross_fit.NONE]), 1), np.ones((1, 2))
+    cross_fit.weights(jnp.array([0, cross_fit.NONE]), 1, 9), np.ones((1, 2))
   )
 
 
@@ -86,21 +86,21 @@ def test_members_know_nothing_of_what_they_leave_out():
   np.testing.assert_array_equal(found, expected)
 
 
-def test_who_left_a_window_out_counts_three_times_as_much():
-  found = cross_fit.weights(jnp.array([2, cross_fit.NONE, 0]), 4)
-  sixth, quarter = 1 / 6, 1 / 4
+def test_who_left_a_window_out_counts_nine_times_as_much():
+  found = cross_fit.weights(jnp.array([2, cross_fit.NONE, 0]), 4, 9)
+  twelfth, quarter = 1 / 12, 1 / 4
   np.testing.assert_allclose(
     found,
     [
-      [sixth, quarter, 0.5],
-      [sixth, quarter, sixth],
-      [0.5, quarter, sixth],
-      [sixth, quarter, sixth],
+      [twelfth, quarter, 0.75],
+      [twelfth, quarter, twelfth],
+      [0.75, quarter, twelfth],
+      [twelfth, quarter, twelfth],
     ],
     rtol=1e-6,
   )
-  found = cross_fit.weights(jnp.array([1, cross_fit.NONE]), 2)
-  np.testing.assert_allclose(found, [[0.25, 0.5], [0.75, 0.5]], rtol=1e-6)
+  found = cross_fit.weights(jnp.array([1, cross_fit.NONE]), 2, 9.0)
+  np.testing.assert_allclose(found, [[0.1, 0.5], [0.9, 0.5]], rtol=1e-6)
 
 
 @pytest.fixture(scope='module')

@@ -214,15 +214,17 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
 
 
 @pytest.mark.parametrize(
-  ('count', 'breadth', 'temper'), [(299, 2.0, 0.7), (300, 1.0, 1.0)]
+  ('count', 'derived'), [(399, (2.0, 0.7, 9.0)), (400, (1.0, 1.0, 3.0))]
 )
-def test_few_instances_get_twice_the_candidates_less_sure(
-  count, breadth, temper
-):
+def test_few_instances_get_twice_the_candidates_less_sure(count, derived):
+  def settings(config):
+    found = config.template
+    return found.breadth, found.temper, found.honest_weight
+
   data = _lasting(*[1.0] * count)
-  found = derive.derive(_config(), data).template
-  assert (found.breadth, found.temper) == (breadth, temper)
+  assert settings(derive.derive(_config(), data)) == derived
   # What is stated stays, and what is derived is not derived again.
-  stated = derive.derive(_config(breadth=1.5, temper=0.9), data)
+  own = dict(breadth=1.5, temper=0.9, honest_weight=2.0)
+  stated = derive.derive(_config(**own), data)
   for found in (stated, derive.derive(stated, data)):
-    assert (found.template.breadth, found.template.temper) == (1.5, 0.9)
+    assert settings(found) == tuple(own.values())

@@ -155,7 +155,7 @@ def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
 
   @jax.jit
   def said(part):
-    return student_phase._said(model, members, *arrays, part)
+    return student_phase._said(model, members, *arrays, part, 9.0)
 
   count = len(batch['inputs'])
   alike = said(jnp.full(count, cross_fit.NONE))
@@ -165,7 +165,7 @@ def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
     one, two, both, mean = (
       np.asarray(getattr(x, name)) for x in (first, second, mixed, alike)
     )
-    # Three quarters of one and a quarter of the other, or the other way.
+    # Nine parts of one and one of the other, or the other way.
     np.testing.assert_allclose((one + two) / 2, mean, atol=1e-6)
     np.testing.assert_array_equal(both[::2], one[::2])
     np.testing.assert_array_equal(both[1::2], two[1::2])
