@@ -63,6 +63,7 @@ def test_a_run_of_version_0_1_goes_on(tmp_path, chain):
       student_windows=16,
       cross_fit=False,
       student_epochs=0,
+      honest_weight=1.0,  # As it is derived then.
     )
     # Which candidates are scored is no matter of training.
     with pytest.warns(
