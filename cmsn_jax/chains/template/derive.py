@@ -34,8 +34,9 @@ def derive(
 
   The grid of candidate durations, the typical duration, how many candidates are
   scored, how sure of them to be and whom the student believes where instances are
-  few, the number of actions, a window that holds the long instances (`_grow`) and is no longer than the
-  longest training video needs. What the config states is kept.
+  few, the number of actions, a window that holds the long instances (`_grow`) and
+  is no longer than the longest training video needs. What the config states is
+  kept.
 
   Args:
     config: left as it is.
