@@ -3,6 +3,8 @@
 Stages and evaluator are trained in one phase; several members are averaged.
 """
 
+import math
+
 import ml_collections
 
 from cmsn_jax.chains import protocol
@@ -55,6 +57,12 @@ def problems(config: ml_collections.ConfigDict) -> list[str]:
     found.append(
       f'config.train.batch_per_device must be divisible by the {members} of '
       f'template.members, got {batch}'
+    )
+  honest = config.template.honest_weight
+  if honest and not 1 <= honest < math.inf:
+    found.append(
+      'config.template.honest_weight must be 0 (from the data) or a number from 1 '
+      f'on, got {honest}'
     )
   if config.nms.method == 'none':
     found.append(

@@ -60,9 +60,7 @@ def derive(
     settings.breadth = 2.0 if few else 1.0
   if not settings.temper:
     settings.temper = 0.7 if few else 1.0
-  if not settings.honest_weight:
-    believed = 9.0 if few else 3.0
-    settings.honest_weight = believed if settings.cross_fit else 1.0
+  _derive_student(config, few)
   _derive_actions(settings, actions(data))
   if settings.label_names:
     training_checks.tell_labels(data)
@@ -130,6 +128,26 @@ def _grow(config, durations):
     100 * (1 - _COVERED), length, grown, config.train.batch_per_device, batch,
     settings.proposals, settings.dilations,
   )  # fmt: skip
+
+
+def _derive_student(config, few):
+  """Whether members leave something out, and how much the student believes it."""
+  settings = config.template
+  if not settings.student_steps:
+    # There is nobody to be taught.
+    settings.cross_fit, settings.student_epochs = False, 0
+  if settings.members < 2:
+    settings.cross_fit = False
+  if config.train.init_from and settings.cross_fit:
+    logging.info(
+      'train.init_from: members begin with what an earlier run has seen, so that '
+      'none leaves a part of the training videos out (template.cross_fit)'
+    )
+    settings.cross_fit = False
+  if not settings.cross_fit:
+    settings.honest_weight = 1.0
+  elif not settings.honest_weight:
+    settings.honest_weight = 9.0 if few else 3.0
 
 
 def _rounded(snippets):

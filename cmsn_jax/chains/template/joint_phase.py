@@ -105,7 +105,7 @@ def reader(
     noise=config.windows.noise,
     channel_drop=config.windows.channel_drop,
   )
-  part_of = cross_fit.parts(
+  parts_of = cross_fit.parts(
     data, config.template.members if config.template.cross_fit else 1
   )
   numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
@@ -142,8 +142,13 @@ def reader(
     tiou, offsets = context_targets.assign(proposals, inside)
     hidden = (unknown[window.video_id] - first) * factor
     known = ~stage_targets.within(hidden, valid)
+
+    def parts(at):
+      return parts_of(window.video_id, first + at / factor)
+
     return {
-      'part': np.int32(part_of(window)),
+      'part': parts(np.arange(length) + 0.5),
+      'proposal_part': parts(proposals.mean(axis=1)),
       'inputs': windows_lib.pad(
         augmentation.perturb(features, changes, rng), length
       ),
@@ -183,15 +188,24 @@ def _counts(config, networks):
     return x.reshape(parts, members, each, *x.shape[1:])
 
   def count(batch):
-    names = ('part', 'known', 'judged', 'tiou', 'proposal_labels')
-    shares = {name: share(batch[name]) for name in names}
-    shares['known'] = jax.vmap(cross_fit.learned)(
-      shares.pop('part'), shares['known']
-    )
+    names = (
+      'part', 'proposal_part', 'known', 'judged', 'tiou', 'proposal_labels',
+    )  # fmt: skip
+    shares = jax.vmap(_learned)({name: share(batch[name]) for name in names})
     found = jax.vmap(jax.vmap(losses.counts))(shares)
     return jax.tree.map(lambda x: x.sum(axis=0), found)
 
   return count
+
+
+def _learned(shares):
+  """Each member's share of a batch, without what it does not learn from."""
+  shares = dict(shares)
+  part, proposal_part = shares.pop('part'), shares.pop('proposal_part')
+  return shares | {
+    'known': cross_fit.learned(part, shares['known']),
+    'judged': cross_fit.learned(proposal_part, shares['judged']),
+  }
 
 
 def loss_weights(
@@ -223,7 +237,7 @@ def _loss(config, networks):
     shares = jax.tree.map(
       lambda x: x.reshape(members, x.shape[0] // members, *x.shape[1:]), batch
     )
-    shares['known'] = cross_fit.learned(shares.pop('part'), shares['known'])
+    shares = _learned(shares)
 
     # One after the other, unrolled: a vmapped convolution becomes a grouped
     # one, and inside a loop CPUs compute convolutions four times slower.

@@ -2,9 +2,10 @@
 
 Proposing with it costs one network in place of `template.members`. What it is
 taught are not the labels, which the members know by heart, but what the members
-say, above all the one that left a window's video out (`cross_fit`), of windows
-that are perturbed and laid over one another, those without any instance too:
-there they hesitate, as they will on new videos (Hinton et al.,
+say, above all the one that has not learned from a window (`cross_fit`; what is
+laid over it may be known to it), of windows that are perturbed and laid over one
+another, those without any instance too: there they hesitate, as they will on new
+videos (Hinton et al.,
 "Distilling the knowledge in a neural network", 2015; Beyer et al., "Knowledge
 distillation: a good teacher is patient and consistent", 2022).
 """
@@ -93,15 +94,7 @@ def _loss(config, model):
     inputs, mask = _mixed(mix, batch['inputs'], batch['mask'])
     proposals = batch['proposals']
     taught = jax.lax.stop_gradient(
-      _said(
-        model,
-        params['teachers'],
-        inputs,
-        mask,
-        proposals,
-        batch['part'],
-        honest,
-      )
+      _said(model, params['teachers'], inputs, mask, batch, honest)
     )
     encoding, outputs, labels = model.apply(
       {'params': networks_lib.member(params['student'], 0)},
@@ -129,13 +122,15 @@ def _mixed(key, inputs, mask):
   return inputs * (1 - share) + jnp.roll(inputs, 1, axis=0) * share, mask
 
 
-def _said(model, members, inputs, mask, proposals, part, honest):
-  """Without dropout, of one batch of windows."""
+def _said(model, members, inputs, mask, batch, honest):
+  """Without dropout, of windows of a batch that may be laid over one another."""
   found = []
-  for index in range(len(jax.tree.leaves(members)[0])):
+  count = len(jax.tree.leaves(members)[0])
+  for index in range(count):
     encoding, outputs, labels = model.apply(
-      {'params': networks_lib.member(members, index)}, inputs, mask, proposals
-    )
+      {'params': networks_lib.member(members, index)},
+      inputs, mask, batch['proposals'],
+    )  # fmt: skip
     found.append(
       _Said(
         jax.nn.softmax(model.stages(encoding)),
@@ -145,18 +140,18 @@ def _said(model, members, inputs, mask, proposals, part, honest):
         None if labels is None else jax.nn.softmax(labels),
       )
     )
-  alike = jax.tree.map(lambda *values: sum(values) / len(values), *found)
-  weights = cross_fit.weights(part, len(found), honest)
+  alike = jax.tree.map(lambda *values: sum(values) / count, *found)
 
-  def weighted(name):
-    values = jnp.stack([getattr(said, name) for said in found])
-    return jnp.einsum('mb,mb...->b...', weights, values)
+  def weighted(name, part):
+    weights = cross_fit.weights(batch[part], count, honest)
+    values = (getattr(said, name) for said in found)
+    return sum(w[..., None] * value for w, value in zip(weights, values))
 
   # Not what happens: of labels, who has not seen them knows nothing.
   return alike._replace(
-    stages=weighted('stages'),
-    match=weighted('match'),
-    offsets=weighted('offsets'),
+    stages=weighted('stages', 'part'),
+    match=weighted('match', 'proposal_part'),
+    offsets=weighted('offsets', 'proposal_part'),
   )
 
 

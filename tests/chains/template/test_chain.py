@@ -30,6 +30,8 @@ def test_the_shipped_settings_are_fine():
     ('data.input', 'video', 'launch.extract_features'),
     ('template.members', 3, 'divisible by the 3 of template.members, got 32'),
     ('nms.method', 'none', "nms.method 'none'"),
+    ('template.honest_weight', 0.5, 'a number from 1 on, got 0.5'),
+    ('template.honest_weight', float('inf'), 'honest_weight must be 0'),
     ('template.dilations', (512, 512), 'reach'),
   ],
 )

@@ -32,75 +32,103 @@ def _data(counts, snippets=100):
   )
 
 
-def _window(name, start=0, length=20):
-  return windows_lib.Window(name, start, length)
+def _dealt(parts_of, names):
+  """Part of whole videos."""
+  found = {name: set(parts_of(name, np.arange(100) + 0.5)) for name in names}
+  assert all(len(parts) == 1 for parts in found.values()), found
+  return {name: int(*parts) for name, parts in found.items()}
 
 
 def test_videos_are_dealt_by_their_instances_there_and_back_again():
   counts = dict(a=3, b=9, c=8, d=7, e=9, f=5, g=1, h=0, i=0)
-  part_of = cross_fit.parts(_data(counts), 4)
-  dealt = {name: part_of(_window(name)) for name in counts}
+  parts_of = cross_fit.parts(_data(counts), 4)
   # By instances, then by name: b e c d | f a g h | i.
-  assert dealt == dict(b=0, e=1, c=2, d=3, f=3, a=2, g=1, h=0, i=0)
-  assert part_of(_window('b', start=60)) == 0
+  assert _dealt(parts_of, counts) == dict(
+    b=0, e=1, c=2, d=3, f=3, a=2, g=1, h=0, i=0
+  )
+  assert parts_of('b', np.zeros((2, 3))).dtype == np.int32
 
 
-def test_few_videos_are_cut_in_stretches_where_the_middle_of_a_window_lies():
-  part_of = cross_fit.parts(_data(dict(a=5, b=1)), 4)
-  starts = (0, 14, 16, 39, 41, 64, 66, 80)
-  assert [part_of(_window('b', start)) for start in starts] == [
-    0, 0, 1, 1, 2, 2, 3, 3,
-  ]  # fmt: skip
-  # One that is longer than its video.
-  assert part_of(_window('a', 0, 220)) == 3
+@pytest.mark.parametrize(
+  'counts',
+  [
+    dict(a=5, b=1),
+    # Enough videos, but one alone has instances, or most of them.
+    dict(a=0, b=0, c=9, d=0, e=0),
+    dict(a=1, b=1, c=9, d=1, e=1),
+  ],
+)
+def test_few_videos_are_cut_in_stretches_of_time(counts):
+  parts_of = cross_fit.parts(_data(counts), 4)
+  for name in counts:
+    found = parts_of(name, np.array([-1.0, 0, 24.9, 25, 50, 74.9, 99, 130]))
+    assert found.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
+    assert found.dtype == np.int32
 
 
 def test_one_member_leaves_nothing_out():
-  part_of = cross_fit.parts(_data(dict(a=5, b=1)), 1)
-  assert part_of(_window('a')) == cross_fit.NONE
+  parts_of = cross_fit.parts(_data(dict(a=5, b=1)), 1)
+  assert parts_of('a', np.arange(3.0)).tolist() == [cross_fit.NONE] * 3
+  part = jnp.array([[0, cross_fit.NONE]])
   np.testing.assert_array_equal(
-    cross_fit.weights(jnp.array([0, cross_fit.NONE]), 1, 9), np.ones((1, 2))
+    cross_fit.weights(part, 1, 9), np.ones((1, 1, 2))
   )
 
 
-@given(st.lists(st.integers(0, 30), min_size=4, max_size=40), st.integers(2, 4))
-def test_every_part_has_videos_and_about_as_many_instances(counts, members):
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(2, 4))
+def test_each_member_leaves_something_out_and_is_left_half_at_least(
+  counts, members
+):
   named = {f'{i:02}': count for i, count in enumerate(counts)}
-  part_of = cross_fit.parts(_data(named), members)
-  totals = np.zeros(members)
-  videos = np.zeros(members, int)
+  parts_of = cross_fit.parts(_data(named), members)
+  left_out = np.zeros(members)
+  seconds = np.zeros(members)
   for name, count in named.items():
-    totals[part_of(_window(name))] += count
-    videos[part_of(_window(name))] += 1
-  assert videos.min() >= 1 and np.ptp(videos) <= 2
-  assert np.ptp(totals) <= 2 * max(counts)
+    # Instances of the made videos begin every three seconds.
+    for start in np.arange(count) * 3.0:
+      left_out[parts_of(name, np.array([start]))[0]] += 1
+    found = parts_of(name, np.arange(100) + 0.5)
+    seconds += np.bincount(found, minlength=members)
+  by_videos = all(
+    len(set(parts_of(name, np.arange(100.0)))) == 1 for name in named
+  )
+  assert seconds.min() > 0
+  if by_videos:
+    assert left_out.min() > 0
+    assert left_out.max() <= left_out.sum() / 2
+  else:
+    # 100 snippets in three are 33, 34 and 33.
+    assert np.ptp(seconds) <= len(named)
 
 
 def test_members_know_nothing_of_what_they_leave_out():
   known = np.ones((2, 3, 4), bool)
   known[0, 1, 2] = False
-  part = jnp.array([[0, 1, -1], [0, 1, -1]])
-  found = cross_fit.learned(part, jnp.asarray(known))
+  part = np.array([[0] * 4, [1] * 4, [-1] * 4])
+  part = np.stack([part, part])
+  part[0, 2, 3] = 0
+  found = cross_fit.learned(jnp.asarray(part), jnp.asarray(known))
   expected = known.copy()
   expected[0, 0] = expected[1, 1] = False
+  expected[0, 2, 3] = False
   np.testing.assert_array_equal(found, expected)
 
 
-def test_who_left_a_window_out_counts_nine_times_as_much():
-  found = cross_fit.weights(jnp.array([2, cross_fit.NONE, 0]), 4, 9)
+def test_who_left_something_out_counts_nine_times_as_much():
+  found = cross_fit.weights(jnp.array([[2, cross_fit.NONE], [0, 2]]), 4, 9)
   twelfth, quarter = 1 / 12, 1 / 4
   np.testing.assert_allclose(
     found,
     [
-      [twelfth, quarter, 0.75],
-      [twelfth, quarter, twelfth],
-      [0.75, quarter, twelfth],
-      [twelfth, quarter, twelfth],
+      [[twelfth, quarter], [0.75, twelfth]],
+      [[twelfth, quarter], [twelfth, twelfth]],
+      [[0.75, quarter], [twelfth, 0.75]],
+      [[twelfth, quarter], [twelfth, twelfth]],
     ],
     rtol=1e-6,
   )
-  found = cross_fit.weights(jnp.array([1, cross_fit.NONE]), 2, 9.0)
-  np.testing.assert_allclose(found, [[0.1, 0.5], [0.9, 0.5]], rtol=1e-6)
+  found = cross_fit.weights(jnp.array([[1, cross_fit.NONE]]), 2, 9.0)
+  np.testing.assert_allclose(found, [[[0.1, 0.5]], [[0.9, 0.5]]], rtol=1e-6)
 
 
 @pytest.fixture(scope='module')
@@ -124,7 +152,9 @@ def test_no_member_learns_from_the_part_it_leaves_out(job):
   batch = loader.batch(0)
   batch.pop('window')
   # The first half is the first member's share.
-  batch['part'] = np.array([0, 1, 0, 1, 1, 0, 0, 0], np.int32)
+  part = np.array([0, 1, 0, 1, 1, 0, 0, 0], np.int32)
+  for name in ('part', 'proposal_part'):
+    batch[name] = np.broadcast_to(part[:, None], batch[name].shape)
   left_out = np.array([1, 0, 1, 0, 1, 0, 0, 0], bool)
   batch = jax.tree.map(jnp.asarray, batch)
   grad = jax.jit(
@@ -143,16 +173,49 @@ def test_no_member_learns_from_the_part_it_leaves_out(job):
     np.testing.assert_allclose(one, other, atol=1e-6)
   same = zip(*map(jax.tree.leaves, (before, changed(~left_out))))
   assert not all(np.allclose(one, other, atol=1e-6) for one, other in same)
+  # A member that leaves out all of its share learns nothing, and stays a number.
+  nothing = dict(batch)
+  for name in ('part', 'proposal_part'):
+    nothing[name] = batch[name].at[:4].set(0)
+  for leaf in jax.tree.leaves(grad(params, nothing)):
+    assert np.isfinite(leaf).all() and not np.any(leaf[0])
 
 
-def test_windows_know_their_part_where_the_config_asks_for_it(job):
+def test_snippets_and_proposals_know_their_part_where_the_config_asks(job):
   for asked in (True, False):
     config = job.config.copy_and_resolve_references()
     config.template.cross_fit = asked
     phase = joint_phase.joint(job._replace(config=config))
     read = phase.prepare()
-    found = {
-      int(read(window, np.random.default_rng(0))['part'])
-      for window in phase.windows
-    }
+    found = set()
+    for window in phase.windows:
+      example = read(window, np.random.default_rng(0))
+      both = {*example['part'], *example['proposal_part']}
+      found |= {int(part) for part in both}
     assert found == ({0, 1} if asked else {cross_fit.NONE})
+
+
+def test_the_part_of_a_stretched_and_shifted_window_is_that_of_its_snippets(
+  job, monkeypatch
+):
+  # The position itself in place of the part.
+  monkeypatch.setattr(
+    cross_fit, 'parts', lambda data, members: lambda video_id, at: at
+  )
+  config = job.config.copy_and_resolve_references()
+  config.windows.time_stretch = 0.3
+  phase = joint_phase.joint(job._replace(config=config))
+  read = phase.prepare()
+  for seed in range(10):
+    window = phase.windows[-1]
+    example = read(window, np.random.default_rng(seed))
+    at = example['part']
+    steps = np.diff(at)
+    np.testing.assert_allclose(steps, steps[0])
+    assert 0.7 < steps[0] < 1.4
+    middles = example['proposals'].mean(axis=1)
+    expected = at[0] + (middles - 0.5) * steps[0]
+    np.testing.assert_allclose(
+      example['proposal_part'], expected, rtol=1e-4, atol=1e-3
+    )
+    assert at[0] >= 0

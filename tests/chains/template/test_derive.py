@@ -1,5 +1,7 @@
 """What the template chain takes from the training data, by hand."""
 
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -224,7 +226,29 @@ def test_few_instances_get_twice_the_candidates_less_sure(count, derived):
   data = _lasting(*[1.0] * count)
   assert settings(derive.derive(_config(), data)) == derived
   # What is stated stays, and what is derived is not derived again.
-  own = dict(breadth=1.5, temper=0.9, honest_weight=2.0)
+  own = {'breadth': 1.5, 'temper': 0.9, 'honest_weight': 2.0}
   stated = derive.derive(_config(**own), data)
   for found in (stated, derive.derive(stated, data)):
     assert settings(found) == tuple(own.values())
+
+
+@pytest.mark.parametrize(
+  ('section', 'changes', 'derived'),
+  [
+    # Nobody is taught; one member alone; members that know the videos already.
+    ('template', {'student_steps': 0}, (False, 1.0, 0)),
+    ('template', {'members': 1}, (False, 1.0, 15)),
+    ('train', {'init_from': 'runs/mine'}, (False, 1.0, 15)),
+    ('template', {'cross_fit': False}, (False, 1.0, 15)),
+    ('template', {}, (True, 9.0, 15)),
+  ],
+)
+def test_members_leave_something_out_where_a_student_is_to_gain_by_it(
+  section, changes, derived, caplog
+):
+  config = _config()
+  config[section].update(changes)
+  with caplog.at_level(logging.INFO):
+    done = derive.derive(config, _lasting(*[1.0] * 10)).template
+  assert (done.cross_fit, done.honest_weight, done.student_epochs) == derived
+  assert ('init_from' in caplog.text) == (section == 'train')

@@ -41,7 +41,8 @@ def test_arrays_have_fixed_shapes_and_types(data):
   length = config.windows.length
   example = read(windows[0], np.random.default_rng(0))
   assert {k: (v.shape, v.dtype.name) for k, v in example.items()} == {
-    'part': ((), 'int32'),
+    'part': ((length,), 'int32'),
+    'proposal_part': ((32,), 'int32'),
     'inputs': ((length, data.source.snippet_shape[0]), 'float32'),
     'mask': ((length,), 'bool'),
     'known': ((length,), 'bool'),

@@ -271,7 +271,8 @@ def test_counts_of_a_batch_without_labels(data):
   config = derive.derive(small(label_weight=0.0), data)
   phase = joint_phase.joint(_job(config, data, 16))
   batch = {
-    'part': np.full(4, -1, np.int32),
+    'part': np.full((4, 8), -1, np.int32),
+    'proposal_part': np.full((4, 3), -1, np.int32),
     'known': np.ones((4, 8), bool),
     'judged': np.ones((4, 3), bool),
     'tiou': np.zeros((4, 3)),

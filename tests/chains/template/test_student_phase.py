@@ -151,11 +151,16 @@ def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
   phase, batch = _phase(config, data)
   members = phase.init(jax.random.key(0))['teachers']
   model = registry.predictor(config, {}).networks.model
-  arrays = [batch[name] for name in ('inputs', 'mask', 'proposals')]
 
   @jax.jit
   def said(part):
-    return student_phase._said(model, members, *arrays, part, 9.0)
+    parts = {
+      name: jnp.broadcast_to(part[:, None], batch[name].shape)
+      for name in ('part', 'proposal_part')
+    }
+    return student_phase._said(
+      model, members, batch['inputs'], batch['mask'], {**batch, **parts}, 9.0
+    )
 
   count = len(batch['inputs'])
   alike = said(jnp.full(count, cross_fit.NONE))
