@@ -37,7 +37,6 @@ _AT_LEAST = {
   'template.student_steps': 0,
   'template.student_windows': 1,
   'template.student_epochs': 0,
-  'template.honest_weight': 0.0,
   'template.evaluations': 1,
   'template.action_weight': 0.0,
   'template.num_actions': 0,

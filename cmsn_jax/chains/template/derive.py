@@ -36,7 +36,8 @@ def derive(
   scored, how sure of them to be and whom the student believes where instances are
   few, the number of actions, a window that holds the long instances (`_grow`) and
   is no longer than the longest training video needs. What the config states is
-  kept.
+  kept, but for what a student is taught where there is none, or where no member
+  can leave a part out (`_derive_student`).
 
   Args:
     config: left as it is.

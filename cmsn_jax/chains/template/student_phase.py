@@ -5,9 +5,8 @@ taught are not the labels, which the members know by heart, but what the members
 say, above all the one that has not learned from a window (`cross_fit`; what is
 laid over it may be known to it), of windows that are perturbed and laid over one
 another, those without any instance too: there they hesitate, as they will on new
-videos (Hinton et al.,
-"Distilling the knowledge in a neural network", 2015; Beyer et al., "Knowledge
-distillation: a good teacher is patient and consistent", 2022).
+videos (Hinton et al., "Distilling the knowledge in a neural network", 2015; Beyer
+et al., "Knowledge distillation: a good teacher is patient and consistent", 2022).
 """
 
 from typing import NamedTuple
@@ -85,7 +84,7 @@ def _of_student(pattern):
 
 
 def _loss(config, model):
-  """Cross-entropy with the members' mean, and distance from their offsets."""
+  """Cross-entropy with what the members say, and distance from their offsets."""
   weights = joint_phase.loss_weights(config)
   honest = config.template.honest_weight or 1.0
 
