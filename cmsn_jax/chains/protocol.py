@@ -99,6 +99,14 @@ class Phase:
       accumulated parts before the loss is computed; None: the loss is one mean
       and returns its weight.
     windows_key: of the config: windows a step, accumulated part and device.
+    members: networks that learn side by side, stacked on the first axis of every
+      parameter, each by a loss of its own: `loss_fn` is then of one of them (its
+      parameters, and its number as `index`), compiled once for all, and needs
+      `counts`. 0: one loss of all parameters.
+    teach: (parameters, batch, key, number) -> what one of `teachers` says of
+      each window, any arrays [b, ...]: one program for all of them. `loss_fn`
+      finds them, one after another, as `batch['taught']`.
+    teachers: how many.
     begins_anew: False where `init` gives parameters of an earlier phase, so that
       `train.init_from` has no say.
   """
@@ -115,6 +123,9 @@ class Phase:
   stacked_axes: int = 0
   counts: Callable[[dict], Any] | None = None
   windows_key: str = 'train.batch_per_device'
+  members: int = 0
+  teach: Callable[..., Any] | None = None
+  teachers: int = 0
   begins_anew: bool = True
 
 

@@ -23,12 +23,38 @@ def parallel_step(step: Callable, **static: Any) -> Callable:
   State and key are replicated, the batch is split by `shard`; the old state's
   buffers are given to the new one.
   """
-  return jax.pmap(
+  return mapped(
     functools.partial(step, axis_name=AXIS, **static),
+    split=(1,),
+    arguments=3,
+    donate=(0,),
+  )
+
+
+def mapped(
+  function: Callable,
+  *,
+  split: tuple[int, ...],
+  arguments: int,
+  splits: bool = False,
+  donate: tuple[int, ...] = (),
+) -> Callable:
+  """Runs a function on every local device, within the axis `AXIS`.
+
+  Args:
+    function: of positional arguments.
+    split: those of which each device gets its share, as `shard` has them; the
+      others are the same on all.
+    arguments: how many there are.
+    splits: the result is each device's own; else it is the same on all.
+    donate: arguments whose buffers are given to the result.
+  """
+  return jax.pmap(
+    function,
     axis_name=AXIS,
-    in_axes=(None, 0, None),
-    out_axes=None,
-    donate_argnums=0,
+    in_axes=tuple(0 if i in split else None for i in range(arguments)),
+    out_axes=0 if splits else None,
+    donate_argnums=donate,
   )
 
 

@@ -26,6 +26,7 @@ from cmsn_jax.training import (
   metric_writer,
   optimizer,
   parallel,
+  phase_step,
   save_times,
   steps,
   stopping,
@@ -159,11 +160,9 @@ class PhaseRun:
     """From the step of `state` to the last; returns the best evaluation."""
     settings = self.config.train
     phase, plan = work.phase, work.plan
-    step_fn = parallel.parallel_step(
-      steps.train_step,
-      loss_fn=phase.loss_fn,
-      counts_fn=phase.counts,
-      tx=work.tx,
+    step_fn = phase_step.phase_step(
+      phase,
+      work.tx,
       accumulate=settings.accumulate,
       ema_decay=settings.ema,
     )

@@ -52,6 +52,22 @@ def create_state(
   return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), average)
 
 
+class Sums(NamedTuple):
+  """What an update needs of a batch; of a larger one, the sums of its parts'.
+
+  Attributes:
+    weight: of the batch, see `LossFn`.
+    loss: times the weight, like the others.
+    metrics: by name.
+    grads: like the parameters.
+  """
+
+  weight: jax.Array
+  loss: jax.Array
+  metrics: dict
+  grads: Params
+
+
 def train_step(
   state: TrainState,
   batch: dict,
@@ -80,24 +96,95 @@ def train_step(
   Returns:
     the state after the step, and its metrics.
   """
-  key = jax.random.fold_in(key, state.step)
-  if axis_name is not None:
-    key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+  sums = gradients(
+    state.params, state.step, batch, key, loss_fn=loss_fn,
+    accumulate=accumulate, counts_fn=counts_fn, axis_name=axis_name,
+  )  # fmt: skip
+  return update(
+    state, sums, tx=tx, ema_decay=ema_decay, counted=counts_fn is not None,
+    axis_name=axis_name,
+  )  # fmt: skip
+
+
+def gradients(
+  params: Params,
+  step: jax.typing.ArrayLike,
+  batch: dict,
+  key: jax.Array,
+  *,
+  loss_fn: LossFn,
+  accumulate: int = 1,
+  counts_fn: CountsFn | None = None,
+  axis_name: str | None = None,
+) -> Sums:
+  """The first half of a step: what this device's share of a batch says.
+
+  Args:
+    params: to differentiate by.
+    step: number of the step.
+    batch: see `train_step`, like what follows.
+    key: of the run.
+    loss_fn: of `params`.
+    accumulate: parts.
+    counts_fn: see `CountsFn`.
+    axis_name: of the devices; only counts are summed over them.
+  """
   if counts_fn is not None:
     counts = counts_fn(batch)
     if axis_name is not None:
       counts = jax.lax.psum(counts, axis_name)
     loss_fn = _of_counts(loss_fn, counts)
-  sums = _weighted_sums(state.params, batch, key, loss_fn, accumulate)
+
+  def part(batch, key):
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    (loss, (weight, metrics)), grads = grad_fn(params, batch, key)
+    weight = weight.astype(jnp.float32)
+    found = jax.tree.map(
+      lambda x: x * weight.astype(x.dtype), (loss, metrics, grads)
+    )
+    return Sums(weight, *found)
+
+  key = device_key(key, step, axis_name)
+  if accumulate == 1:
+    return part(batch, key)
+  parts, keys = in_parts(batch, key, accumulate)
+  shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts), keys[0])
+  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+  def add(total, inputs):
+    return jax.tree.map(jnp.add, total, part(*inputs)), None
+
+  return jax.lax.scan(add, zeros, (parts, keys))[0]
+
+
+def update(
+  state: TrainState,
+  sums: Sums,
+  *,
+  tx: optax.GradientTransformation,
+  ema_decay: float = 0.0,
+  counted: bool = False,
+  axis_name: str | None = None,
+) -> tuple[TrainState, StepMetrics]:
+  """The second half of a step: from what all devices say to the next state.
+
+  Args:
+    state: before the step.
+    sums: this device's, see `gradients`.
+    tx: the optimizer.
+    ema_decay: of the parameters' moving average.
+    counted: the loss took counts, so that its weight says nothing.
+    axis_name: pmap axis to sum over; None: one device.
+  """
   if axis_name is not None:
     sums = jax.lax.psum(sums, axis_name)
-  weight, (loss, metrics, grads) = sums
+  weight, *found = sums
   # A batch without a single valid entry changes nothing.
   scale = jnp.where(weight > 0, 1.0 / jnp.maximum(weight, 1e-9), 0.0)
-  if counts_fn is not None:
+  if counted:
     scale = jnp.ones(())
   loss, metrics, grads = jax.tree.map(
-    lambda x: x * scale.astype(x.dtype), (loss, metrics, grads)
+    lambda x: x * scale.astype(x.dtype), found
   )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
   params = optax.apply_updates(state.params, updates)
@@ -110,32 +197,26 @@ def train_step(
   return state, StepMetrics(loss, optax.global_norm(grads), metrics)
 
 
-def _of_counts(loss_fn, counts):
-  return lambda params, batch, key: loss_fn(params, batch, key, counts)
+def device_key(
+  key: jax.Array, step: jax.typing.ArrayLike, axis_name: str | None
+) -> jax.Array:
+  """The run's key with the step, and the device of several, folded in."""
+  key = jax.random.fold_in(key, step)
+  if axis_name is not None:
+    key = jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+  return key
 
 
-def _weighted_sums(params, batch, key, loss_fn, accumulate):
-  """Sums of weight, and of weight * (loss, metrics, gradients)."""
-
-  def part(batch, key):
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    (loss, (weight, metrics)), grads = grad_fn(params, batch, key)
-    weight = weight.astype(jnp.float32)
-    return weight, jax.tree.map(
-      lambda x: x * weight.astype(x.dtype), (loss, metrics, grads)
-    )
-
-  if accumulate == 1:
-    return part(batch, key)
+def in_parts(
+  batch: dict, key: jax.Array, accumulate: int
+) -> tuple[dict, jax.Array]:
+  """A batch [accumulate * b, ...] as [accumulate, b, ...], and a key a part."""
   parts = jax.tree.map(
     lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]),
     batch,
   )
-  keys = jax.random.split(key, accumulate)
-  shapes = jax.eval_shape(part, jax.tree.map(lambda x: x[0], parts), keys[0])
-  zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+  return parts, jax.random.split(key, accumulate)
 
-  def add(total, inputs):
-    return jax.tree.map(jnp.add, total, part(*inputs)), None
 
-  return jax.lax.scan(add, zeros, (parts, keys))[0]
+def _of_counts(loss_fn, counts):
+  return lambda params, batch, key: loss_fn(params, batch, key, counts)

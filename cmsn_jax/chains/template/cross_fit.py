@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from cmsn_jax.data import training_data
 
@@ -61,14 +61,24 @@ def parts(data: training_data.TrainingData, members: int) -> PartsOf:
   return stretch
 
 
-def learned(part: Int[Array, 'm b n'], taken: Bool[Array, 'm b n']) -> Array:
-  """What each member learns from: nothing of the part that it leaves out.
+def learned(
+  batch: dict[str, Array], member: Int[Array, ''] | int
+) -> dict[str, Array]:
+  """A member's batch, of which the part that it leaves out teaches nothing.
 
   Args:
-    part: of the snippets or proposals of each member's windows.
-    taken: which of them teach something.
+    batch: `part` and `known` of its snippets, `proposal_part` and `judged` of
+      its proposals, [b, n] each, and anything else.
+    member: its number.
+  Returns:
+    the batch, without its parts.
   """
-  return taken & (part != jnp.arange(len(part))[:, None, None])
+  batch = dict(batch)
+  part, proposal_part = batch.pop('part'), batch.pop('proposal_part')
+  return batch | {
+    'known': batch['known'] & (part != member),
+    'judged': batch['judged'] & (proposal_part != member),
+  }
 
 
 def weights(

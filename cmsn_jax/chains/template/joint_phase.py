@@ -67,6 +67,7 @@ def joint(job: protocol.Job) -> protocol.Phase:
     frozen=tuple(config.train.frozen),
     stacked_axes=1,
     counts=_counts(config, networks),
+    members=networks.count,
   )
 
 
@@ -191,21 +192,17 @@ def _counts(config, networks):
     names = (
       'part', 'proposal_part', 'known', 'judged', 'tiou', 'proposal_labels',
     )  # fmt: skip
-    shares = jax.vmap(_learned)({name: share(batch[name]) for name in names})
-    found = jax.vmap(jax.vmap(losses.counts))(shares)
+
+    def of_member(share, index):
+      return losses.counts(cross_fit.learned(share, index))
+
+    shares = {name: share(batch[name]) for name in names}
+    found = jax.vmap(jax.vmap(of_member), (0, None))(
+      shares, jnp.arange(members)
+    )
     return jax.tree.map(lambda x: x.sum(axis=0), found)
 
   return count
-
-
-def _learned(shares):
-  """Each member's share of a batch, without what it does not learn from."""
-  shares = dict(shares)
-  part, proposal_part = shares.pop('part'), shares.pop('proposal_part')
-  return shares | {
-    'known': cross_fit.learned(part, shares['known']),
-    'judged': cross_fit.learned(proposal_part, shares['judged']),
-  }
 
 
 def loss_weights(
@@ -227,37 +224,33 @@ def loss_weights(
 
 
 def _loss(config, networks):
+  """Of one member, on its share of the batch.
+
+  They are not one program: in it they would have to be written out one after
+  the other, for a vmapped convolution becomes a grouped one, and inside a loop
+  CPUs compute convolutions four times slower.
+  """
   members = networks.count
   margins = cosine_margin.margin_matrix(
     config.stages.margin_m, config.stages.margin_n, config.stages.margin_form
   )
   weights = loss_weights(config)
 
-  def loss_fn(params, batch, key, totals):
-    shares = jax.tree.map(
-      lambda x: x.reshape(members, x.shape[0] // members, *x.shape[1:]), batch
+  def loss_fn(params, batch, key, totals, *, index):
+    own = jax.tree.map(
+      lambda x: x.reshape(members, len(x) // members, *x.shape[1:])[index],
+      batch,
     )
-    shares = _learned(shares)
-
-    # One after the other, unrolled: a vmapped convolution becomes a grouped
-    # one, and inside a loop CPUs compute convolutions four times slower.
-    results = [
-      losses.loss(
-        networks.model,
-        *networks_lib.member((params, shares), index),
-        jax.random.fold_in(key, index),
-        margins,
-        weights,
-        config.stages.lmcl_margin,
-        networks_lib.member(totals, index),
-      )
-      for index in range(members)
-    ]
-    # The sum, so that a member learns as it would alone.
-    total = sum(value for value, _ in results)
-    parts = jax.tree.map(
-      lambda *values: sum(values) / members, *(part for _, part in results)
+    value, parts = losses.loss(
+      networks.model,
+      params,
+      cross_fit.learned(own, index),
+      jax.random.fold_in(key, index),
+      margins,
+      weights,
+      config.stages.lmcl_margin,
+      networks_lib.member(totals, index),
     )
-    return total, (jnp.ones(()), parts)
+    return value, (jnp.ones(()), parts)
 
   return loss_fn

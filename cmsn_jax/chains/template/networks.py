@@ -344,7 +344,7 @@ def init_members(
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
 
 
-def member(tree: Any, index: int) -> Any:
+def member(tree: Any, index: jax.typing.ArrayLike) -> Any:
   """One member's share of a tree whose leaves are stacked by member."""
   return jax.tree.map(lambda leaf: leaf[index], tree)
 

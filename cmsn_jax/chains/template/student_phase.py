@@ -29,7 +29,7 @@ _LEAST_STEPS = 75
 
 
 class _Said(NamedTuple):
-  """What the members say, as one."""
+  """What a member says, or all of them as one."""
 
   stages: jax.Array
   actions: jax.Array
@@ -69,6 +69,8 @@ def student(job: protocol.Job) -> protocol.Phase:
     prepare=lambda: joint_phase.reader(config, data, job.hop),
     init=init,
     loss_fn=_loss(config, networks.model),
+    teach=lambda *args: _said(networks.model, *args),
+    teachers=networks.count,
     bundle=lambda params: {'joint': params['student']},
     frozen=('^teachers/', *map(_of_student, config.train.frozen)),
     stacked_axes=1,
@@ -91,13 +93,10 @@ def _loss(config, model):
   def loss_fn(params, batch, key):
     mix, dropout = jax.random.split(key)
     inputs, mask = _mixed(mix, batch['inputs'], batch['mask'])
-    proposals = batch['proposals']
-    taught = jax.lax.stop_gradient(
-      _said(model, params['teachers'], inputs, mask, batch, honest)
-    )
+    taught = _together(batch, honest)
     encoding, outputs, labels = model.apply(
       {'params': networks_lib.member(params['student'], 0)},
-      inputs, mask, proposals, train=True, rngs={'dropout': dropout},
+      inputs, mask, batch['proposals'], train=True, rngs={'dropout': dropout},
     )  # fmt: skip
     valid = mask.astype(jnp.float32)
     parts = losses_lib.LossWeights(
@@ -121,24 +120,27 @@ def _mixed(key, inputs, mask):
   return inputs * (1 - share) + jnp.roll(inputs, 1, axis=0) * share, mask
 
 
-def _said(model, members, inputs, mask, batch, honest):
-  """Without dropout, of windows of a batch that may be laid over one another."""
-  found = []
-  count = len(jax.tree.leaves(members)[0])
-  for index in range(count):
-    encoding, outputs, labels = model.apply(
-      {'params': networks_lib.member(members, index)},
-      inputs, mask, batch['proposals'],
-    )  # fmt: skip
-    found.append(
-      _Said(
-        jax.nn.softmax(model.stages(encoding)),
-        jax.nn.softmax(encoding.actions),
-        jax.nn.sigmoid(outputs.logits),
-        outputs.offsets,
-        None if labels is None else jax.nn.softmax(labels),
-      )
-    )
+def _said(model, params, batch, key, index):
+  """What one member says, without dropout, of windows as the student sees them."""
+  mix, _ = jax.random.split(key)
+  inputs, mask = _mixed(mix, batch['inputs'], batch['mask'])
+  encoding, outputs, labels = model.apply(
+    {'params': networks_lib.member(params['teachers'], index)},
+    inputs, mask, batch['proposals'],
+  )  # fmt: skip
+  return _Said(
+    jax.nn.softmax(model.stages(encoding)),
+    jax.nn.softmax(encoding.actions),
+    jax.nn.sigmoid(outputs.logits),
+    outputs.offsets,
+    None if labels is None else jax.nn.softmax(labels),
+  )
+
+
+def _together(batch, honest):
+  """What all members say, one as much as the other, or as they know a window."""
+  found = batch['taught']
+  count = len(found)
   alike = jax.tree.map(lambda *values: sum(values) / count, *found)
 
   def weighted(name, part):

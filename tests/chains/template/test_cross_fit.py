@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 
 from cmsn_jax.annotations import activitynet
 from cmsn_jax.chains import protocol, registry
-from cmsn_jax.chains.template import cross_fit, derive, joint_phase
+from cmsn_jax.chains.template import (
+  cross_fit,
+  derive,
+  joint_phase,
+  networks,
+)
 from cmsn_jax.data import opening, training_data
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.settings import default, plus, smoke
@@ -102,16 +107,23 @@ def test_each_member_leaves_something_out_and_is_left_half_at_least(
 
 
 def test_members_know_nothing_of_what_they_leave_out():
-  known = np.ones((2, 3, 4), bool)
-  known[0, 1, 2] = False
   part = np.array([[0] * 4, [1] * 4, [-1] * 4])
-  part = np.stack([part, part])
-  part[0, 2, 3] = 0
-  found = cross_fit.learned(jnp.asarray(part), jnp.asarray(known))
-  expected = known.copy()
-  expected[0, 0] = expected[1, 1] = False
-  expected[0, 2, 3] = False
-  np.testing.assert_array_equal(found, expected)
+  part[2, 3] = 0
+  known = np.ones((3, 4), bool)
+  known[1, 2] = False
+  batch = {
+    'part': part, 'known': known, 'proposal_part': part[:, :2],
+    'judged': np.ones((3, 2), bool), 'inputs': np.zeros((3, 4, 5)),
+  }  # fmt: skip
+  batch = jax.tree.map(jnp.asarray, batch)
+  left = [[False] * 4, [True, True, False, True], [True] * 3 + [False]]
+  found = cross_fit.learned(batch, 0)
+  assert set(found) == {'known', 'judged', 'inputs'}
+  np.testing.assert_array_equal(found['known'], left)
+  np.testing.assert_array_equal(found['judged'], [[0, 0], [1, 1], [1, 1]])
+  np.testing.assert_array_equal(
+    cross_fit.learned(batch, 1)['judged'], [[1, 1], [0, 0], [1, 1]]
+  )
 
 
 def test_who_left_something_out_counts_nine_times_as_much():
@@ -157,11 +169,17 @@ def test_no_member_learns_from_the_part_it_leaves_out(job):
     batch[name] = np.broadcast_to(part[:, None], batch[name].shape)
   left_out = np.array([1, 0, 1, 0, 1, 0, 0, 0], bool)
   batch = jax.tree.map(jnp.asarray, batch)
-  grad = jax.jit(
-    lambda params, batch: jax.grad(lambda p: phase.loss_fn(
-      p, batch, jax.random.key(1), phase.counts(batch)
-    )[0])(params)
-  )  # fmt: skip
+
+  def loss(params, batch):
+    return sum(
+      phase.loss_fn(
+        networks.member(params, index), batch, jax.random.key(1),
+        phase.counts(batch), index=index,
+      )[0]
+      for index in range(phase.members)
+    )  # fmt: skip
+
+  grad = jax.jit(jax.grad(loss))
   params = phase.init(jax.random.key(0))
   before = grad(params, batch)
 

@@ -15,7 +15,7 @@ from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
 from cmsn_jax.suppression import calibration
-from cmsn_jax.training import loop, optimizer, steps
+from cmsn_jax.training import loop, optimizer, phase_step, steps
 
 
 def small(**template):
@@ -185,6 +185,26 @@ def test_the_steps_that_are_asked_are_run(data):
   assert plan(7) == plan(9_000) == (20, 7)
 
 
+def _one_program(phase, tx, accumulate=1, axis_name=None):
+  """A step of all members, written out one after the other."""
+
+  def step(state, batch, key):
+    found = [
+      steps.gradients(
+        jax.tree.map(lambda x, i=i: x[i], state.params), state.step, batch, key,
+        loss_fn=functools.partial(phase.loss_fn, index=i),
+        counts_fn=phase.counts, accumulate=accumulate, axis_name=axis_name,
+      )
+      for i in range(phase.members)
+    ]  # fmt: skip
+    return steps.update(
+      state, phase_step.together(found), tx=tx, counted=True,
+      axis_name=axis_name,
+    )  # fmt: skip
+
+  return step
+
+
 @pytest.mark.parametrize(('devices', 'accumulate'), [(2, 1), (1, 2), (2, 2)])
 def test_a_batch_gives_the_same_gradient_however_split(
   data, devices, accumulate
@@ -202,12 +222,7 @@ def test_a_batch_gives_the_same_gradient_however_split(
   params = whole.init(jax.random.key(0))
   tx = optax.sgd(1.0)
   state = steps.create_state(params, tx)
-  step = jax.jit(
-    functools.partial(
-      steps.train_step, loss_fn=whole.loss_fn, counts_fn=whole.counts, tx=tx
-    )
-  )
-  expected, metrics = step(
+  expected, metrics = jax.jit(_one_program(whole, tx))(
     state, jax.tree.map(jnp.asarray, batch), jax.random.key(1)
   )
   # Each member must get the windows that it had: part by part a block each.
@@ -218,10 +233,7 @@ def test_a_batch_gives_the_same_gradient_however_split(
     config.train.accumulate = accumulate
   split = joint_phase.joint(_job(config, data, 32))
   found, parted = jax.pmap(
-    functools.partial(
-      steps.train_step, loss_fn=split.loss_fn, counts_fn=split.counts, tx=tx,
-      accumulate=accumulate, axis_name='d',
-    ),
+    _one_program(split, tx, accumulate, 'd'),
     axis_name='d', in_axes=(None, 0, None), out_axes=None,
     devices=jax.devices()[:devices],
   )(

@@ -63,6 +63,12 @@ def _phase(config, data):
   return phase, jax.tree.map(jnp.asarray, batch)
 
 
+def _taught(phase, params, batch, key):
+  """The batch, with what the teachers say of it."""
+  said = [phase.teach(params, batch, key, i) for i in range(phase.teachers)]
+  return {**batch, 'taught': tuple(said)}
+
+
 def test_it_begins_as_the_first_member_and_learns_from_all_windows(data):
   config = derive.derive(_config(), data)
   phase, _ = _phase(config, data)
@@ -122,6 +128,7 @@ def test_who_agrees_with_the_members_has_nothing_to_learn(data):
   config = derive.derive(config, data)
   phase, batch = _phase(config, data)
   params = phase.init(jax.random.key(0))
+  batch = _taught(phase, params, batch, jax.random.key(1))
   grad = jax.jit(jax.grad(lambda *x: phase.loss_fn(*x)[0]))
   found = grad(params, batch, jax.random.key(1))
   assert all(np.abs(x).max() < 1e-5 for x in jax.tree.leaves(found))
@@ -149,8 +156,7 @@ def test_every_other_window_has_a_second_one_laid_over_it():
 def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
   config = derive.derive(_config(), data)
   phase, batch = _phase(config, data)
-  members = phase.init(jax.random.key(0))['teachers']
-  model = registry.predictor(config, {}).networks.model
+  params = phase.init(jax.random.key(0))
 
   @jax.jit
   def said(part):
@@ -158,8 +164,9 @@ def test_who_has_not_seen_a_window_says_most_of_it_but_not_what_happens(data):
       name: jnp.broadcast_to(part[:, None], batch[name].shape)
       for name in ('part', 'proposal_part')
     }
-    return student_phase._said(
-      model, members, batch['inputs'], batch['mask'], {**batch, **parts}, 9.0
+    key = jax.random.key(1)
+    return student_phase._together(
+      _taught(phase, params, {**batch, **parts}, key), 9.0
     )
 
   count = len(batch['inputs'])
@@ -187,12 +194,14 @@ def test_it_comes_closer_to_what_the_members_say_together(data):
   )  # fmt: skip
   state = steps.create_state(phase.init(jax.random.key(0)), tx)
   teachers = jax.tree.map(np.array, state.params['teachers'])
+  # With the same windows laid over one another at each step.
+  key = jax.random.key(3)
+  batch = _taught(phase, state.params, batch, jax.random.fold_in(key, 0))
   step = jax.jit(
     lambda state: steps.train_step(
-      state.replace(step=0), batch, jax.random.key(3), loss_fn=phase.loss_fn,
-      tx=tx,
+      state.replace(step=0), batch, key, loss_fn=phase.loss_fn, tx=tx
     )
-  )  # fmt: skip
+  )
   losses = []
   for _ in range(60):
     state, metrics = step(state)
