@@ -29,6 +29,11 @@ _PARTS = (
 )
 
 
+# Of instances that touch, or are shorter than a snippet or two, even perfect
+# stages show no clear borders.
+_UNCLEAR = 0.01
+
+
 class StageSums:
   """Integrals of the stage probabilities up to any point in time.
 
@@ -58,7 +63,8 @@ class TemplateCandidates(NamedTuple):
 
   Attributes:
     segments: `[start, end)` in snippets with fractions, `[n, 2]`, float64.
-    scores: fit to the template, in 0..1, `[n]`, float64.
+    scores: fit to the template, in 0..1, times what the borders are worth,
+      `[n]`, float64.
   """
 
   segments: Float64[np.ndarray, 'n 2']
@@ -147,6 +153,7 @@ def generate(
   start_step: float | int = 0.5,
   relative_step: float | int = 1 / 16,
   context_weight: float | int = 0.5,
+  clear_weight: float | int = 0.0,
 ) -> TemplateCandidates:
   """The candidates that fit the stage template best, region by region.
 
@@ -167,6 +174,9 @@ def generate(
     start_step: least step of the starts, in snippets.
     relative_step: step of the starts in durations.
     context_weight: of Ready and Follow; the inner parts have 1.
+    clear_weight: power of `border_scores`, by which fits are multiplied; 0: only
+      the fit counts. What begins and ends within an instance may fit as well,
+      above all what is short; its borders are not clear.
   Returns:
     candidates of all regions, best first; ties: earlier start, then end.
   Raises:
@@ -195,6 +205,9 @@ def generate(
     stop = min(first + region, total)
     grid = _grid(first, stop, total, durations, start_step, relative_step)
     fit = fit_scores(sums, grid, context_weight)
+    if clear_weight:
+      clear = border_scores(sums, grid) + _UNCLEAR
+      fit *= (clear / (1 + _UNCLEAR)) ** clear_weight
     best = diverse.select(
       grid,
       fit,

@@ -37,6 +37,13 @@ class Removed(NamedTuple):
   value: Any
 
 
+class Multiplied(NamedTuple):
+  """A key that is no more, by whose value others were multiplied."""
+
+  key: str
+  others: tuple[str, ...]
+
+
 _CHAINS = {'stage_runs': 'paper', 'stage_template': 'template'}
 
 # Until a chain had a name of its own.
@@ -87,12 +94,20 @@ _SINCE = (
   Added('template.student_steps', 0),
   Added('template.student_windows', 16),
   Added('data.train_share', 1.0),
-  Added('template.breadth', 1.0),
+  Multiplied(
+    'template.breadth',
+    (
+      'template.per_snippet',
+      'template.different_per_snippet',
+      'template.mend_per_snippet',
+    ),
+  ),
   Added('template.temper', 1.0),
   Added('template.doubt_snippets', 0.0),
   Added('template.cross_fit', False),
   Added('template.honest_weight', 1.0),
   Added('template.student_epochs', 0),
+  Added('template.clear_candidates', 0.0),
   Added('bmn.samples', 32),
   Added('bmn.context', 0.25),
   Added('bmn.shrink', 1),
@@ -161,6 +176,10 @@ def _apply(values, change):
     return
   if isinstance(change, Moved):
     _set(values, change.new, change.convert(found))
+  elif isinstance(change, Multiplied):
+    for other in change.others:
+      # Of a config that was saved as it was given, nothing is derived yet.
+      _set(values, other, _get(values, other) * (found or 1.0))
   elif found != change.value:
     raise RemovedKeyError(
       f'this run was made with config.{change.key} = {found!r}, a key that is '

@@ -120,6 +120,9 @@ TABLES = {
         'only the best fits are candidates',
         **{'template.different_per_snippet': 0.0},
       ),
+      _plus(
+        'candidates by their fit alone', **{'template.clear_candidates': 0.0}
+      ),
       _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
       _plus('standardised features', {'data.normal_scores': False}),
       _plus('without action labels', {'template.action_weight': 0.0}),

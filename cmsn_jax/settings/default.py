@@ -285,21 +285,21 @@ def _template():
   # `temper + doubt_snippets / L`: it is far too sure of short ones. `temper` 0:
   # from the data, .7 where there are few training instances, else 1.
   template.temper = 0.0
-  template.doubt_snippets = 7.0
+  template.doubt_snippets = 5.0
   # Snippets by which borders are known at best: short proposals count less.
   template.border_error = 0.0
+  # Power of the borders' clearness in choosing candidates; 0: without it.
+  template.clear_candidates = 0.5
   # Per snippet of video: candidates that the evaluator scores; of them, those
-  # that are the best of their place and duration (0: only the best fit counts);
-  # those whose borders it mends and scores again, beside them; and those that
-  # reach the NMS (0: all).
-  template.per_snippet = 3.2
-  template.different_per_snippet = 2.0
-  template.mend_per_snippet = 0.4
+  # that are the best of their place and duration (others are near copies of the
+  # best); those whose borders it mends and scores again, beside them; and those
+  # that reach the NMS (0: all). The first two 0: from the data, 2.4 and 1.6, or
+  # 4.7 and 4 where there are few training instances: what learned from few knows
+  # less well which are the best, so that more must be tried.
+  template.per_snippet = 0.0
+  template.different_per_snippet = 0.0
+  template.mend_per_snippet = 0.6
   template.keep_per_snippet = 0.0
-  # Multiplies candidates, those that differ and those mended. 0: from the data,
-  # 2 where there are few training instances (stages that learned from few fit
-  # less well, so more must be tried), else 1.
-  template.breadth = 0.0
   # Proposals kept of a video at most, where `nms.max_proposals` is 0: so many a
   # snippet, but not fewer than `most_at_least`. Both 0: all that the NMS leaves.
   template.most_per_snippet = 0.2

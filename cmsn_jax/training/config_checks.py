@@ -45,7 +45,8 @@ _AT_LEAST = {
   'template.temper': 0.0,
   'template.doubt_snippets': 0.0,
   'template.mend_per_snippet': 0.0,
-  'template.breadth': 0.0,
+  'template.clear_candidates': 0.0,
+  'template.per_snippet': 0.0,
   'template.different_per_snippet': 0.0,
   'template.keep_per_snippet': 0.0,
   'template.most_per_snippet': 0.0,
@@ -88,7 +89,6 @@ _AT_LEAST = {
 _ABOVE = {
   'nms.sigma': 0.0,
   'stages.scale': 0.0,
-  'template.per_snippet': 0.0,
   'train.learning_rate': 0.0,
   'data.target_snippets': 0.0,
   'video.fps': 0.0,

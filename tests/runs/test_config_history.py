@@ -86,3 +86,20 @@ def test_a_key_of_an_older_version_is_found(key, value, expected):
 def test_a_removed_key_is_named():
   with pytest.raises(config_history.RemovedKeyError, match='inner_bins'):
     config_history.current_key('joint.inner_bins', '4')
+
+
+@pytest.mark.parametrize(('breadth', 'factor'), [(2.0, 2), (1.0, 1), (0.0, 1)])
+def test_the_candidates_of_runs_with_a_breadth_stay_as_many(breadth, factor):
+  values = json.loads(default.get_config().to_json())
+  values['template'] |= {
+    'per_snippet': 3.25,
+    'different_per_snippet': 2.0,
+    'mend_per_snippet': 0.5,
+    'breadth': breadth,
+  }
+  del values['template']['clear_candidates']
+  found = config_history.current(values)['template']
+  assert found['per_snippet'] == 3.25 * factor
+  assert found['different_per_snippet'] == 2.0 * factor
+  assert found['mend_per_snippet'] == 0.5 * factor
+  assert 'breadth' not in found and found['clear_candidates'] == 0.0

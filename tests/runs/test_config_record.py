@@ -63,12 +63,15 @@ def test_a_run_of_version_0_1_goes_on(tmp_path, chain):
       student_windows=16,
       cross_fit=False,
       student_epochs=0,
-      honest_weight=1.0,  # As it is derived then.
+      # As they are derived then.
+      honest_weight=1.0,
+      per_snippet=2.4,
+      different_per_snippet=1.6,
     )
     # Which candidates are scored is no matter of training.
     with pytest.warns(
       config_record.ConfigChangedWarning,
-      match='different_per_snippet: 0.0 -> 2.0; .*keep_per_snippet: 1.4 -> 0.0',
+      match='different_per_snippet: 0.0 -> 1.6; .*keep_per_snippet: 1.4 -> 0.0',
     ):
       config_record.claim(tmp_path, config)
   else:

@@ -45,7 +45,7 @@ def test_every_shipped_config_is_valid_and_has_a_docstring(name):
     ('nms.threshold', 1.1, r'threshold must be within \[0, 1\], got 1.1'),
     ('nms.max_proposals', -1, 'max_proposals must be at least 0, got -1'),
     ('template.keep_per_snippet', -1.0, 'keep_per_snippet must be at least 0'),
-    ('template.per_snippet', 0.0, 'template.per_snippet must be above 0'),
+    ('template.per_snippet', -1.0, 'template.per_snippet must be at least 0'),
     ('windows.jitter', -3.0, r'jitter must be within \[0, 1\], got -3'),
     ('windows.channel_drop', 1.0, 'channel_drop must be within'),
     ('train.ema', 1.0, r'train.ema must be within \[0, 1\), got 1.0'),

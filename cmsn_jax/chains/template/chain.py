@@ -26,8 +26,9 @@ AT_INFERENCE = (
   'template.clear_weight', 'template.border_error', 'template.temper',
   'template.doubt_snippets', 'template.per_snippet',
   'template.different_per_snippet', 'template.mend_per_snippet',
-  'template.keep_per_snippet', 'template.most_per_snippet',
-  'template.most_at_least', 'template.breadth', 'nms',
+  'template.keep_per_snippet', 'template.clear_candidates',
+  'template.most_per_snippet',
+  'template.most_at_least', 'nms',
 )  # fmt: skip
 
 derive = derive_lib.derive

@@ -22,8 +22,8 @@ _LEAST_ROOM = 1.25
 # Snippets to either side that a grown encoder sees at most: a quarter of the
 # piece that is encoded in one call, so that half of each is new.
 _MAX_REACH = 512
-# Training instances: below, they are soon known by heart, and twice the candidates
-# are worth their time.
+# Training instances: below, they are soon known by heart, and many candidates are
+# worth their time.
 _FEW_INSTANCES = 400
 
 
@@ -57,8 +57,7 @@ def derive(
     grid = template.duration_grid(durations, fps)
     settings.durations = tuple(round(float(value), 4) for value in grid)
   few = len(durations) < _FEW_INSTANCES
-  if not settings.breadth:
-    settings.breadth = 2.0 if few else 1.0
+  _derive_candidates(settings, few)
   if not settings.temper:
     settings.temper = 0.7 if few else 1.0
   _derive_student(config, few)
@@ -129,6 +128,17 @@ def _grow(config, durations):
     100 * (1 - _COVERED), length, grown, config.train.batch_per_device, batch,
     settings.proposals, settings.dilations,
   )  # fmt: skip
+
+
+def _derive_candidates(settings, few):
+  """How many the evaluator scores, a snippet."""
+  total, different = (4.7, 4.0) if few else (2.4, 1.6)
+  if not settings.per_snippet:
+    settings.per_snippet = total
+    if not settings.different_per_snippet:
+      settings.different_per_snippet = different
+  elif not settings.different_per_snippet:
+    settings.different_per_snippet = settings.per_snippet * different / total
 
 
 def _derive_student(config, few):

@@ -59,7 +59,6 @@ class Predictor(prediction.Predictor):
     self._piece = piece
     self._reach = networks.facts['reach']
     # 0 until it is derived.
-    self._breadth = config.template.breadth or 1.0
     self._temper = config.template.temper or 1.0
     # Runs and exports of earlier versions have no labels.
     self._label = None
@@ -146,8 +145,9 @@ class Predictor(prediction.Predictor):
     return template.generate(
       probabilities,
       np.asarray(settings.durations, np.float64),
-      per_snippet=self._breadth * settings.per_snippet,
-      different_per_snippet=self._breadth * settings.different_per_snippet,
+      per_snippet=settings.per_snippet,
+      different_per_snippet=settings.different_per_snippet,
+      clear_weight=settings.clear_candidates,
     )
 
   def ceilings(
@@ -201,7 +201,7 @@ class Predictor(prediction.Predictor):
     """Candidates and their mended versions with threshold probabilities."""
     total = pooled.shape[1]
     keep = self.config.template.keep_per_snippet
-    mend = self._breadth * self.config.template.mend_per_snippet
+    mend = self.config.template.mend_per_snippet
     found, matches = [segments[:0]], [np.zeros((0, 10))]
     for index, inside in _regions(segments):
       own = segments[inside]

@@ -216,20 +216,33 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
 
 
 @pytest.mark.parametrize(
-  ('count', 'derived'), [(399, (2.0, 0.7, 9.0)), (400, (1.0, 1.0, 3.0))]
+  ('count', 'derived'),
+  [(399, (4.7, 4.0, 0.7, 9.0)), (400, (2.4, 1.6, 1.0, 3.0))],
 )
-def test_few_instances_get_twice_the_candidates_less_sure(count, derived):
+def test_few_instances_get_more_candidates_less_sure(count, derived):
+  names = 'per_snippet', 'different_per_snippet', 'temper', 'honest_weight'
+
   def settings(config):
-    found = config.template
-    return found.breadth, found.temper, found.honest_weight
+    return tuple(config.template[name] for name in names)
 
   data = _lasting(*[1.0] * count)
   assert settings(derive.derive(_config(), data)) == derived
   # What is stated stays, and what is derived is not derived again.
-  own = {'breadth': 1.5, 'temper': 0.9, 'honest_weight': 2.0}
+  own = dict(zip(names, (3.0, 1.0, 0.9, 2.0)))
   stated = derive.derive(_config(**own), data)
   for found in (stated, derive.derive(stated, data)):
     assert settings(found) == tuple(own.values())
+
+
+@pytest.mark.parametrize('count', [399, 400])
+def test_of_a_total_that_is_stated_as_many_differ_as_of_a_derived_one(count):
+  data = _lasting(*[1.0] * count)
+  derived = derive.derive(_config(), data).template
+  stated = derive.derive(_config(per_snippet=3.0), data).template
+  assert stated.per_snippet == 3.0
+  assert stated.different_per_snippet / 3.0 == pytest.approx(
+    derived.different_per_snippet / derived.per_snippet
+  )
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def predictor():
   config.template.update(
     width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=2,
     durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
+    different_per_snippet=2.0,
   )  # fmt: skip
   empty = registry.predictor(config, {})
   params = networks.init_members(
@@ -84,15 +85,7 @@ def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
   ((options, count),) = asked
   assert options['different_per_snippet'] == 2.0
   assert options['per_snippet'] == 2.0
-  # Where instances are few.
-  with predictor.config.unlocked():
-    predictor.config.template.breadth = 2.0
-  broad = predictor_lib.Predictor(
-    predictor.config, predictor.networks, predictor.params
-  )
-  predictor.config.template.breadth = 0.0
-  list(broad.propose(Source(), ['d']))
-  assert asked[1][0]['per_snippet'] == asked[1][0]['different_per_snippet'] == 4
+  assert options['clear_weight'] == 0.5
   # All of them reach the NMS, and so do those with mended borders.
   seen = []
   select = keep_lib.select
