@@ -67,6 +67,7 @@ def test_a_run_of_version_0_1_goes_on(tmp_path, chain):
       honest_weight=1.0,
       per_snippet=2.4,
       different_per_snippet=1.6,
+      mend_per_snippet=0.4,
     )
     # Which candidates are scored is no matter of training.
     with pytest.warns(

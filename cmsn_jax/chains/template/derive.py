@@ -132,7 +132,9 @@ def _grow(config, durations):
 
 def _derive_candidates(settings, few):
   """How many the evaluator scores, a snippet."""
-  total, different = (4.7, 4.0) if few else (2.4, 1.6)
+  total, different, mended = (4.7, 4.0, 0.8) if few else (2.4, 1.6, 0.4)
+  if not settings.mend_per_snippet:
+    settings.mend_per_snippet = mended
   if not settings.per_snippet:
     settings.per_snippet = total
     if not settings.different_per_snippet:

@@ -217,10 +217,13 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
 
 @pytest.mark.parametrize(
   ('count', 'derived'),
-  [(399, (4.7, 4.0, 0.7, 9.0)), (400, (2.4, 1.6, 1.0, 3.0))],
+  [(399, (4.7, 4.0, 0.8, 0.7, 9.0)), (400, (2.4, 1.6, 0.4, 1.0, 3.0))],
 )
 def test_few_instances_get_more_candidates_less_sure(count, derived):
-  names = 'per_snippet', 'different_per_snippet', 'temper', 'honest_weight'
+  names = (
+    'per_snippet', 'different_per_snippet', 'mend_per_snippet', 'temper',
+    'honest_weight',
+  )  # fmt: skip
 
   def settings(config):
     return tuple(config.template[name] for name in names)
@@ -228,7 +231,7 @@ def test_few_instances_get_more_candidates_less_sure(count, derived):
   data = _lasting(*[1.0] * count)
   assert settings(derive.derive(_config(), data)) == derived
   # What is stated stays, and what is derived is not derived again.
-  own = dict(zip(names, (3.0, 1.0, 0.9, 2.0)))
+  own = dict(zip(names, (3.0, 1.0, 0.3, 0.9, 2.0)))
   stated = derive.derive(_config(**own), data)
   for found in (stated, derive.derive(stated, data)):
     assert settings(found) == tuple(own.values())

@@ -44,7 +44,7 @@ def predictor():
   config.template.update(
     width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=2,
     durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
-    different_per_snippet=2.0,
+    different_per_snippet=2.0, mend_per_snippet=0.4,
   )  # fmt: skip
   empty = registry.predictor(config, {})
   params = networks.init_members(
