@@ -15,6 +15,7 @@ import ml_collections
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from cmsn_jax.chains import first_params
 from cmsn_jax.chains.bmn import sampling
 from cmsn_jax.stages import network
 
@@ -146,7 +147,7 @@ class Networks:
     """Random parameters on so many features."""
     inputs = jnp.zeros((1, self.length, channels))
     mask = jnp.ones((1, self.length), bool)
-    return jax.jit(self.model.init)(key, inputs, mask)['params']
+    return first_params.drawn(self.model.init, key, inputs, mask)['params']
 
   def encode(
     self,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
+from cmsn_jax.chains import first_params
 from cmsn_jax.features import pixels
 from cmsn_jax.features.backbones import c3d
 from cmsn_jax.scoring import evaluator as evaluator_lib
@@ -111,12 +112,12 @@ class Networks:
       stride, *frame = snippet_shape
       inputs = jnp.zeros((1, window * stride, *frame), jnp.uint8)
     mask = jnp.ones((1, window), bool)
-    return jax.jit(self.stages.init)(key, inputs, mask)['params']
+    return first_params.drawn(self.stages.init, key, inputs, mask)['params']
 
   def init_evaluator(self, key: jax.Array, channels: int) -> dict[str, Any]:
     """Random parameters of the PES on `channels` hidden features."""
     rois = jnp.zeros((1, self.roi_bins, channels))
-    return jax.jit(self.evaluator.init)(key, rois)['params']
+    return first_params.drawn(self.evaluator.init, key, rois)['params']
 
   def encode(
     self,

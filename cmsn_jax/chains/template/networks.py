@@ -20,6 +20,7 @@ import ml_collections
 from jaxtyping import Array, Bool, Float
 
 from cmsn_jax import stage_names
+from cmsn_jax.chains import first_params
 from cmsn_jax.scoring import (
   context_evaluator,
   context_features,
@@ -336,12 +337,10 @@ def init_members(
   mask = jnp.ones((1, length), bool)
   segments = jnp.array([[[0.0, 1.0]]])
 
-  @jax.jit
   def init(one):
     return model.init(one, inputs, mask, segments)['params']
 
-  members = [init(one) for one in jax.random.split(key, count)]
-  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+  return first_params.drawn(jax.vmap(init), jax.random.split(key, count))
 
 
 def member(tree: Any, index: jax.typing.ArrayLike) -> Any:
