@@ -16,6 +16,9 @@ def drawn(init: Callable[..., Any], *args: Any) -> Any:
     init: of a Flax module.
     args: its arguments.
   """
+  if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(args)):
+    # Only its shapes are asked for.
+    return init(*args)
   options = None
   if jax.default_backend() == 'cpu':
     options = {'xla_backend_optimization_level': 1}
