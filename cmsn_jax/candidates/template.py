@@ -46,6 +46,9 @@ class StageSums:
     self._sums = np.zeros((len(probabilities) + 1, stage_names.COUNT))
     np.cumsum(self._rows, axis=0, out=self._sums[1:])
 
+  def __len__(self):
+    return len(self._rows)
+
   def __call__(
     self, stage: int, time: Float64[np.ndarray, ' n']
   ) -> Float64[np.ndarray, ' n']:
@@ -110,7 +113,8 @@ def border_scores(
   """How clearly the stages change at both borders of any segments.
 
   The mean probability of Ready just before the start and of Start just after
-  it, times that of End just before the end and of Follow just after it.
+  it, times that of End just before the end and of Follow just after it; at the
+  ends of a video, of what there is.
 
   Args:
     sums: of the stage probabilities.
@@ -125,8 +129,10 @@ def border_scores(
   def mean(stage, first):
     return (sums(stage, first + width) - sums(stage, first)) / width
 
-  opening = (mean(1, start - width) + mean(2, start)) / 2
-  closing = (mean(4, end - width) + mean(5, end)) / 2
+  before = np.clip(start / width, 0, 1)
+  after = np.clip((len(sums) - end) / width, 0, 1)
+  opening = (mean(1, start - width) + mean(2, start)) / (1 + before)
+  closing = (mean(4, end - width) + mean(5, end)) / (1 + after)
   return np.clip(opening * closing, 0, 1)
 
 
@@ -155,7 +161,7 @@ def generate(
   context_weight: float | int = 0.5,
   clear_weight: float | int = 0.0,
 ) -> TemplateCandidates:
-  """The candidates that fit the stage template best, region by region.
+  """The candidates that fit the stage template best, and whose borders are clear.
 
   All starts on a grid (`start_step`, or `relative_step` of the duration where
   that is longer) with all `durations`; of those that begin in the same
@@ -169,7 +175,7 @@ def generate(
       but for the shortest of those, which becomes the whole video.
     per_snippet: candidates to keep, a snippet of the video.
     different_per_snippet: of them, those that are the best of their cell of
-      place and duration; 0: only the fit counts.
+      place and duration; 0: the best of all.
     region: snippets that share their candidates.
     start_step: least step of the starts, in snippets.
     relative_step: step of the starts in durations.

@@ -163,6 +163,12 @@ def current_key(key: str, value: str) -> tuple[str, str]:
       raise RemovedKeyError(
         f'config.{key} is no more; only {change.value!r} is still done'
       )
+  for change in _SINCE:
+    if isinstance(change, Multiplied) and change.key == key:
+      raise RemovedKeyError(
+        f'config.{key} is no more; state what it multiplied: '
+        + ', '.join(change.others)
+      )
   return key, value
 
 

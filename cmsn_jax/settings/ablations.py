@@ -117,7 +117,7 @@ TABLES = {
       _plus('the short not doubted', **{'template.doubt_snippets': 0.0}),
       _plus('Soft-NMS', **{'nms.method': 'soft'}),
       _plus(
-        'only the best fits are candidates',
+        'only the best are candidates',
         **{'template.different_per_snippet': 0.0},
       ),
       _plus(

@@ -293,12 +293,13 @@ def _template():
   # Per snippet of video: candidates that the evaluator scores; of them, those
   # that are the best of their place and duration (others are near copies of the
   # best); those whose borders it mends and scores again, beside them; and those
-  # that reach the NMS (0: all). The first three 0: from the data, 2.4, 1.6 and .4,
-  # or 4.7, 4 and .8 where there are few training instances: what learned from few
-  # knows less well which are the best, so that more must be tried.
+  # that reach the NMS (0: all). From the data (0, -1, -1): 2.4, 1.6 and .4, or
+  # 4.7, 4 and .8 where there are few training instances: what learned from few
+  # knows less well which are the best, so that more must be tried. Of a number of
+  # candidates that is stated as many differ, in proportion.
   template.per_snippet = 0.0
-  template.different_per_snippet = 0.0
-  template.mend_per_snippet = 0.0
+  template.different_per_snippet = -1.0
+  template.mend_per_snippet = -1.0
   template.keep_per_snippet = 0.0
   # Proposals kept of a video at most, where `nms.max_proposals` is 0: so many a
   # snippet, but not fewer than `most_at_least`. Both 0: all that the NMS leaves.

@@ -113,7 +113,10 @@ def _taught(phase, step, accumulate):
     said = jax.lax.map(
       lambda both: phase.teach(params, *both, index), (parts, keys)
     )
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), said)
+    # Not -1, which no array without numbers can have: actions left out.
+    return jax.tree.map(
+      lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), said
+    )
 
   teach = parallel.mapped(teach, split=(2,), arguments=5, splits=True)
   place, indices = _placed(phase.teachers)
@@ -131,4 +134,4 @@ def _taught(phase, step, accumulate):
 def _placed(count: int) -> tuple[Callable[[dict], dict], list[Any]]:
   """Places a batch on its devices, once for all programs; their numbers there."""
   place = parallel.mapped(lambda x: x, split=(0,), arguments=1, splits=True)
-  return place, [parallel.replicate(np.int32(i)) for i in range(count)]
+  return place, parallel.replicate([np.int32(i) for i in range(count)])

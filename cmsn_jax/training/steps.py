@@ -12,6 +12,7 @@ Params = Any
 # (params, batch, key) -> (mean loss, (weight of that mean, metrics)).  The
 # weight (its valid snippets, say) makes means over devices and accumulated
 # batches exact: the same global batch gives the same gradient however split.
+# That of one of several members takes its number too, as `index`.
 LossFn = Callable[
   [Params, dict, jax.Array], tuple[jax.Array, tuple[jax.Array, dict]]
 ]

@@ -212,10 +212,18 @@ def test_border_tiou_is_that_of_a_wider_segment():
   np.testing.assert_array_equal(template.border_tiou(found, 0), 1)
 
 
-def test_borders_outside_the_video_are_not_clear():
+def test_borders_at_the_ends_of_a_video_are_as_clear_as_what_there_is():
   sums = template.StageSums(np.full((9, 6), 1 / 6))
-  scores = template.border_scores(sums, np.array([[0.0, 9.0], [3.0, 6.0]]))
-  np.testing.assert_allclose(scores, [1 / 144, 1 / 36])
+  segments = np.array([[0.0, 9.0], [3.0, 6.0], [0.5, 7.0], [2.0, 8.0]])
+  scores = template.border_scores(sums, segments)
+  np.testing.assert_allclose(scores, 1 / 36)
+  whole = one_hot(np.array([[0.0, 12.0]]), 12)
+  scores = template.border_scores(
+    template.StageSums(whole), np.array([[0.0, 12.0], [2.0, 12.0]])
+  )
+  # Start is seen in three fifths of the reach, and three fifths of the other are
+  # there, without Ready.
+  np.testing.assert_allclose(scores, [1.0, 0.6 / 1.6])
 
 
 def pool_recall(truth, probabilities, feature_fps, durations, **options):

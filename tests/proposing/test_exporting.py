@@ -66,6 +66,7 @@ def _template(dim=_WIDTH, **about):
   config.template.update(
     width=8, dilations=(1, 2), pooled_width=4, hidden=8, members=3,
     durations=(3.0, 8.0, 20.0), typical_duration=8.0, per_snippet=2.0,
+    different_per_snippet=1.0, mend_per_snippet=0.4,
     num_actions=3, label_names=('dig', 'run', 'sit'),
   )  # fmt: skip
   params = networks.init_members(

@@ -86,6 +86,10 @@ def test_a_key_of_an_older_version_is_found(key, value, expected):
 def test_a_removed_key_is_named():
   with pytest.raises(config_history.RemovedKeyError, match='inner_bins'):
     config_history.current_key('joint.inner_bins', '4')
+  with pytest.raises(
+    config_history.RemovedKeyError, match='breadth is no more; .*mend_per_snip'
+  ):
+    config_history.current_key('template.breadth', '2.0')
 
 
 @pytest.mark.parametrize(('breadth', 'factor'), [(2.0, 2), (1.0, 1), (0.0, 1)])

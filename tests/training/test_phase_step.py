@@ -98,10 +98,14 @@ def test_a_loss_finds_what_every_teacher_said_of_its_own_windows(accumulate):
 
   def teach(params, batch, key, index):
     drawn = jax.random.normal(key, batch['y'].shape)
-    return {'y': batch['y'] * params['w'][0] + drawn + index}
+    # What has no numbers at all goes with it, as actions do that are left out.
+    none = jnp.zeros((len(drawn), 2, 0))
+    return {'y': batch['y'] * params['w'][0] + drawn + index, 'none': none}
 
   def loss(params, batch, key):
     assert len(batch['taught']) == 2
+    for said in batch['taught']:
+      assert said['none'].shape == (len(batch['y']), 2, 0)
     drawn = jax.random.normal(key, batch['y'].shape)
     wrong = [
       jnp.abs(said['y'] - (batch['y'] * params['w'][0] + drawn + i)).max()

@@ -133,14 +133,13 @@ def _grow(config, durations):
 def _derive_candidates(settings, few):
   """How many the evaluator scores, a snippet."""
   total, different, mended = (4.7, 4.0, 0.8) if few else (2.4, 1.6, 0.4)
-  if not settings.mend_per_snippet:
+  if settings.mend_per_snippet < 0:
     settings.mend_per_snippet = mended
   if not settings.per_snippet:
     settings.per_snippet = total
-    if not settings.different_per_snippet:
-      settings.different_per_snippet = different
-  elif not settings.different_per_snippet:
-    settings.different_per_snippet = settings.per_snippet * different / total
+  if settings.different_per_snippet < 0:
+    share = settings.per_snippet / total
+    settings.different_per_snippet = round(share * different, 4)
 
 
 def _derive_student(config, few):

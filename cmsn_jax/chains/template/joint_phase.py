@@ -6,6 +6,7 @@ their averaged predictions are worth more than a larger network.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -86,6 +87,43 @@ def _check(config, batch_size):
     )
 
 
+class _Known(NamedTuple):
+  """What is known of the training videos, by id, in snippets.
+
+  Attributes:
+    instances: by their start, [g, 2].
+    actions: their numbers, from 1, [g].
+    unknown: spans of which it is not known what happens, [k, 2].
+    weights: of no action and of each; empty where proposals get no labels.
+    parts: see `cross_fit.parts`.
+  """
+
+  instances: dict[str, np.ndarray]
+  actions: dict[str, np.ndarray]
+  unknown: dict[str, np.ndarray]
+  weights: np.ndarray
+  parts: cross_fit.PartsOf
+
+
+def _known(config, data):
+  fps = data.source.feature_fps
+  numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
+  instances, actions, unknown = {}, {}, {}
+  for video_id, video in data.train.items():
+    order = np.argsort(video.segments[:, 0])
+    instances[video_id] = data.grid_segments(video_id)[order] * fps
+    actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
+    unknown[video_id] = data.grid_unknown(video_id) * fps
+  members = config.template.members if config.template.cross_fit else 1
+  return _Known(
+    instances,
+    actions,
+    unknown,
+    _label_weights(config, data, numbers),
+    cross_fit.parts(data, members),
+  )
+
+
 def reader(
   config: ml_collections.ConfigDict,
   data: training_data.TrainingData,
@@ -98,75 +136,77 @@ def reader(
     data: its training videos.
     hop: snippets from one window to the next: each lies at random within.
   """
-  length = config.windows.length
-  source, fps = data.source, data.source.feature_fps
+  length, source = config.windows.length, data.source
   changes = augmentation.Augmentation(
     time_stretch=config.windows.time_stretch,
     scale=config.windows.scale,
     noise=config.windows.noise,
     channel_drop=config.windows.channel_drop,
   )
-  parts_of = cross_fit.parts(
-    data, config.template.members if config.template.cross_fit else 1
-  )
-  numbers = {name: i for i, name in enumerate(derive.actions(data), start=1)}
-  instances, actions, unknown = {}, {}, {}
-  weights = _label_weights(config, data, numbers)
-  for video_id, video in data.train.items():
-    order = np.argsort(video.segments[:, 0])
-    instances[video_id] = data.grid_segments(video_id)[order] * fps
-    actions[video_id] = np.array([numbers[video.labels[i]] for i in order], int)
-    unknown[video_id] = data.grid_unknown(video_id) * fps
+  known = _known(config, data)
   durations = context_targets.duration_range(
-    np.concatenate([x[:, 1] - x[:, 0] for x in instances.values()])
+    np.concatenate([x[:, 1] - x[:, 0] for x in known.instances.values()])
   )
 
   def read_window(window, rng):
+    video_id = window.video_id
     factor = augmentation.stretch_factor(changes, rng)
-    total = source.num_snippets(window.video_id)
+    total = source.num_snippets(video_id)
     first = window.start + rng.uniform(-hop / 2, hop / 2)
     first = float(np.clip(first, 0, max(0.0, total - length / factor)))
     low = max(0, math.floor(first) - 1)
     high = min(total, math.ceil(first + length / factor) + 1)
     features = augmentation.resample(
-      source.read(window.video_id, low, high), first - low, factor, length
+      source.read(video_id, low, high), first - low, factor, length
     )
     valid = len(features)
-    inside = (instances[window.video_id] - first) * factor
+    inside = (known.instances[video_id] - first) * factor
     seen = (inside[:, 1] > 0) & (inside[:, 0] < valid)
-    inside, own = inside[seen], actions[window.video_id][seen]
-    labels = stage_targets.stage_labels(inside, valid, 1.0)
-    shown = stage_targets.action_labels(inside, own, valid)
+    inside, actions = inside[seen], known.actions[video_id][seen]
+    hidden = (known.unknown[video_id] - first) * factor
     proposals = context_targets.sample(
       inside, valid, config.template.proposals, durations, rng
     )
-    tiou, offsets = context_targets.assign(proposals, inside)
-    hidden = (unknown[window.video_id] - first) * factor
-    known = ~stage_targets.within(hidden, valid)
 
     def parts(at):
-      return parts_of(window.video_id, first + at / factor)
+      return known.parts(video_id, first + at / factor)
 
     return {
-      'part': parts(np.arange(length) + 0.5),
-      'proposal_part': parts(proposals.mean(axis=1)),
       'inputs': windows_lib.pad(
         augmentation.perturb(features, changes, rng), length
       ),
       'mask': np.arange(length) < valid,
-      'known': windows_lib.pad(known, length),
-      'labels': windows_lib.pad(labels, length),
-      'actions': windows_lib.pad(shown, length),
+      'part': parts(np.arange(length) + 0.5),
+      **_snippet_targets(inside, actions, hidden, valid, length),
       'proposals': proposals.astype(np.float32),
-      'tiou': tiou.astype(np.float32),
-      'offsets': offsets.astype(np.float32),
-      'proposal_labels': context_targets.label_targets(
-        proposals, inside, own, weights
-      ),
-      'judged': ~segments.mostly_within(proposals, hidden),
+      'proposal_part': parts(proposals.mean(axis=1)),
+      **_proposal_targets(proposals, inside, actions, hidden, known.weights),
     }
 
   return read_window
+
+
+def _snippet_targets(inside, actions, hidden, valid, length):
+  """What a window's `valid` snippets shall say, padded to `length`."""
+  targets = {
+    'known': ~stage_targets.within(hidden, valid),
+    'labels': stage_targets.stage_labels(inside, valid, 1.0),
+    'actions': stage_targets.action_labels(inside, actions, valid),
+  }
+  return {name: windows_lib.pad(x, length) for name, x in targets.items()}
+
+
+def _proposal_targets(proposals, inside, actions, hidden, weights):
+  """What the evaluator shall say of proposals."""
+  tiou, offsets = context_targets.assign(proposals, inside)
+  return {
+    'judged': ~segments.mostly_within(proposals, hidden),
+    'tiou': tiou.astype(np.float32),
+    'offsets': offsets.astype(np.float32),
+    'proposal_labels': context_targets.label_targets(
+      proposals, inside, actions, weights
+    ),
+  }
 
 
 def _label_weights(config, data, numbers):

@@ -103,8 +103,8 @@ class Predictor(prediction.Predictor):
       ):  # fmt: skip
         self._watch(video_id, step, _seconds(source, video_id, spans))
     # The evaluator is surer of what it learned by heart than of what is to be
-    # seen, so clear borders count beside it. Only now: which candidates are
-    # kept is better left to the evaluator alone.
+    # seen, so clear borders count beside it. Only now: what of the scored is kept
+    # (`template.keep_per_snippet`) is better left to the evaluator alone.
     clear = template.border_scores(template.StageSums(probabilities), segments)
     # Nor does it know that the borders of what is to be seen are never exact.
     exact = template.border_tiou(segments, settings.border_error)

@@ -244,8 +244,12 @@ def test_of_a_total_that_is_stated_as_many_differ_as_of_a_derived_one(count):
   stated = derive.derive(_config(per_snippet=3.0), data).template
   assert stated.per_snippet == 3.0
   assert stated.different_per_snippet / 3.0 == pytest.approx(
-    derived.different_per_snippet / derived.per_snippet
+    derived.different_per_snippet / derived.per_snippet, abs=1e-4
   )
+  # None is a number too.
+  none = {'different_per_snippet': 0.0, 'mend_per_snippet': 0.0}
+  stated = derive.derive(_config(**none), data).template
+  assert not stated.different_per_snippet and not stated.mend_per_snippet
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default
 from cmsn_jax.suppression import calibration
-from cmsn_jax.training import loop, optimizer, phase_step, steps
+from cmsn_jax.training import loop, optimizer, parallel, phase_step, steps
 
 
 def small(**template):
@@ -205,7 +205,7 @@ def _one_program(phase, tx, accumulate=1, axis_name=None):
   return step
 
 
-@pytest.mark.parametrize(('devices', 'accumulate'), [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize(('devices', 'accumulate'), [(1, 2), (2, 2), (8, 1)])
 def test_a_batch_gives_the_same_gradient_however_split(
   data, devices, accumulate
 ):
@@ -213,7 +213,7 @@ def test_a_batch_gives_the_same_gradient_however_split(
   config = derive.derive(small(dropout=0.0), data)
   whole = joint_phase.joint(_job(config, data, 32))
   loader = windows_lib.WindowLoader(
-    whole.prepare(), whole.windows, batch_size=8, seed=0
+    whole.prepare(), whole.windows, batch_size=16, seed=0
   )
   batch = loader.batch(0)
   batch.pop('window')
@@ -227,20 +227,26 @@ def test_a_batch_gives_the_same_gradient_however_split(
   )
   # Each member must get the windows that it had: part by part a block each.
   parts, members = devices * accumulate, config.template.members
-  order = np.arange(8).reshape(members, parts, -1).swapaxes(0, 1).ravel()
+  order = np.arange(16).reshape(members, parts, -1).swapaxes(0, 1).ravel()
   batch = {name: value[order] for name, value in batch.items()}
   with config.unlocked():
     config.train.accumulate = accumulate
   split = joint_phase.joint(_job(config, data, 32))
-  found, parted = jax.pmap(
-    _one_program(split, tx, accumulate, 'd'),
-    axis_name='d', in_axes=(None, 0, None), out_axes=None,
-    devices=jax.devices()[:devices],
-  )(
-    state,
-    {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()},
-    jax.random.key(1),
-  )  # fmt: skip
+  if devices == jax.local_device_count():
+    # As it is trained: a program of one member, run for each.
+    found, parted = phase_step.phase_step(split, tx, accumulate=accumulate)(
+      parallel.replicate(state), parallel.shard(batch), jax.random.key(1)
+    )
+  else:
+    found, parted = jax.pmap(
+      _one_program(split, tx, accumulate, 'd'),
+      axis_name='d', in_axes=(None, 0, None), out_axes=None,
+      devices=jax.devices()[:devices],
+    )(
+      state,
+      {k: v.reshape(devices, -1, *v.shape[1:]) for k, v in batch.items()},
+      jax.random.key(1),
+    )  # fmt: skip
   np.testing.assert_allclose(parted.loss, metrics.loss, rtol=1e-5)
   for x, y in zip(
     jax.tree.leaves(found.params), jax.tree.leaves(expected.params)
