@@ -14,10 +14,10 @@ _TENSORFLOW_HERE = ('cmsn_jax/data/input_pipeline.py', 'cmsn_jax/data/builders')
 # Each room, or module, and what of ours it may import beside itself: rooms and
 # modules, or all below a room. The longest name that fits a module is its room.
 _CHAIN = (
-  'chains/device chains/first_params chains/prediction chains/protocol chains/windowed data stages '
-  'candidates scoring suppression features/backbones features/weights '
-  'features/pixels '
-  'features/variables files segments stage_names processes progress'
+  'chains/device chains/first_params chains/prediction chains/protocol '
+  'chains/windowed data stages candidates scoring suppression '
+  'features/backbones features/weights features/pixels features/variables '
+  'files segments stage_names processes progress'
 )
 _MAY_IMPORT = {
   'segments': '',

@@ -34,6 +34,13 @@ _PARTS = (
 _UNCLEAR = 0.01
 
 
+class _Places(NamedTuple):
+  """Points in time: the snippet that each is in, and how far into it."""
+
+  index: np.ndarray
+  rest: np.ndarray
+
+
 class StageSums:
   """Integrals of the stage probabilities up to any point in time.
 
@@ -42,23 +49,34 @@ class StageSums:
   """
 
   def __init__(self, probabilities: Float[np.ndarray, 't stages']):
-    self._rows = probabilities.astype(np.float64)
-    self._sums = np.zeros((len(probabilities) + 1, stage_names.COUNT))
-    np.cumsum(self._rows, axis=0, out=self._sums[1:])
+    # A stage after the other, for they are looked up one at a time.
+    self._rows = np.ascontiguousarray(probabilities.T, np.float64)
+    self._sums = np.zeros((stage_names.COUNT, len(probabilities) + 1))
+    np.cumsum(self._rows, axis=1, out=self._sums[:, 1:])
 
   def __len__(self):
-    return len(self._rows)
+    return self._rows.shape[1]
 
   def __call__(
     self, stage: int, time: Float64[np.ndarray, ' n']
   ) -> Float64[np.ndarray, ' n']:
     """Integral of a stage's probability from 0 to `time`, in snippets."""
-    time = np.clip(time, 0, len(self._rows))
-    index = np.minimum(time.astype(np.int64), max(len(self._rows) - 1, 0))
-    if not len(self._rows):
-      return np.zeros(len(time))
-    rest = (time - index) * self._rows[index, stage]
-    return self._sums[index, stage] + rest
+    return self.at(stage, self.places(time))
+
+  def places(self, time: Float64[np.ndarray, ' n']) -> _Places:
+    """Points that several stages are integrated to, for `at`."""
+    time = np.clip(time, 0, len(self))
+    index = np.minimum(time.astype(np.int64), max(len(self) - 1, 0))
+    return _Places(index, time - index)
+
+  def at(self, stage: int, places: _Places) -> Float64[np.ndarray, ' n']:
+    """As a call, to places that are known."""
+    if not len(self):
+      return np.zeros(len(places.index))
+    found = self._rows[stage].take(places.index)
+    found *= places.rest
+    found += self._sums[stage].take(places.index)
+    return found
 
 
 class TemplateCandidates(NamedTuple):
@@ -95,11 +113,13 @@ def fit_scores(
   start = segments[:, 0]
   duration = segments[:, 1] - start
   fit = np.zeros(len(segments))
+  places = {
+    share: sums.places(start + share * duration)
+    for share in {share for _, *ends in _PARTS for share in ends}
+  }
   for stage, begin, end in _PARTS:
     weight = context_weight if stage in (1, 5) else 1.0
-    integral = sums(stage, start + end * duration) - sums(
-      stage, start + begin * duration
-    )
+    integral = sums.at(stage, places[end]) - sums.at(stage, places[begin])
     fit += weight * integral / ((end - begin) * duration)
   return np.clip(fit / (3 + 2 * context_weight), 0, 1)
 
@@ -126,13 +146,19 @@ def border_scores(
   start, end = np.asarray(segments, np.float64).T
   width = np.minimum(reach, (end - start) / 3)
 
-  def mean(stage, first):
-    return (sums(stage, first + width) - sums(stage, first)) / width
+  first, last = sums.places(start), sums.places(end)
+
+  def mean(stage, begin, stop):
+    return (sums.at(stage, stop) - sums.at(stage, begin)) / width
 
   before = np.clip(start / width, 0, 1)
   after = np.clip((len(sums) - end) / width, 0, 1)
-  opening = (mean(1, start - width) + mean(2, start)) / (1 + before)
-  closing = (mean(4, end - width) + mean(5, end)) / (1 + after)
+  opening = mean(1, sums.places(start - width), first)
+  opening += mean(2, first, sums.places(start + width))
+  closing = mean(4, sums.places(end - width), last)
+  closing += mean(5, last, sums.places(end + width))
+  opening /= 1 + before
+  closing /= 1 + after
   return np.clip(opening * closing, 0, 1)
 
 
