@@ -57,20 +57,14 @@ class StageSums:
   def __len__(self):
     return self._rows.shape[1]
 
-  def __call__(
-    self, stage: int, time: Float64[np.ndarray, ' n']
-  ) -> Float64[np.ndarray, ' n']:
-    """Integral of a stage's probability from 0 to `time`, in snippets."""
-    return self.at(stage, self.places(time))
-
   def places(self, time: Float64[np.ndarray, ' n']) -> _Places:
-    """Points that several stages are integrated to, for `at`."""
+    """Points in time, in snippets, that stages are integrated to by `at`."""
     time = np.clip(time, 0, len(self))
     index = np.minimum(time.astype(np.int64), max(len(self) - 1, 0))
     return _Places(index, time - index)
 
   def at(self, stage: int, places: _Places) -> Float64[np.ndarray, ' n']:
-    """As a call, to places that are known."""
+    """Integral of a stage's probability from 0 to each place."""
     if not len(self):
       return np.zeros(len(places.index))
     found = self._rows[stage].take(places.index)
@@ -145,7 +139,6 @@ def border_scores(
   """
   start, end = np.asarray(segments, np.float64).T
   width = np.minimum(reach, (end - start) / 3)
-
   first, last = sums.places(start), sums.places(end)
 
   def mean(stage, begin, stop):

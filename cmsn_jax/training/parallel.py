@@ -25,8 +25,7 @@ def parallel_step(step: Callable, **static: Any) -> Callable:
   """
   return mapped(
     functools.partial(step, axis_name=AXIS, **static),
-    split=(1,),
-    arguments=3,
+    in_axes=(None, 0, None),
     donate=(0,),
   )
 
@@ -34,26 +33,24 @@ def parallel_step(step: Callable, **static: Any) -> Callable:
 def mapped(
   function: Callable,
   *,
-  split: tuple[int, ...],
-  arguments: int,
-  splits: bool = False,
+  in_axes: tuple[int | None, ...],
+  out_axes: int | None = None,
   donate: tuple[int, ...] = (),
 ) -> Callable:
   """Runs a function on every local device, within the axis `AXIS`.
 
   Args:
     function: of positional arguments.
-    split: those of which each device gets its share, as `shard` has them; the
-      others are the same on all.
-    arguments: how many there are.
-    splits: the result is each device's own; else it is the same on all.
-    donate: arguments whose buffers are given to the result.
+    in_axes: of each argument 0, where a device gets its share as `shard` has
+      it, or None, where it is the same on all.
+    out_axes: likewise, of the result.
+    donate: numbers of the arguments whose buffers are given to the result.
   """
   return jax.pmap(
     function,
     axis_name=AXIS,
-    in_axes=tuple(0 if i in split else None for i in range(arguments)),
-    out_axes=0 if splits else None,
+    in_axes=in_axes,
+    out_axes=out_axes,
     donate_argnums=donate,
   )
 
@@ -65,9 +62,7 @@ def replicate(state: Any) -> Any:
   and again for its own result, which lies on other devices.
   """
   ones = np.ones(jax.local_device_count(), np.float32)
-  copy = jax.pmap(
-    lambda state, _: state, axis_name=AXIS, in_axes=(None, 0), out_axes=None
-  )
+  copy = mapped(lambda state, _: state, in_axes=(None, 0))
   return copy(state, ones)
 
 

@@ -17,6 +17,9 @@ import optax
 from cmsn_jax.chains import protocol
 from cmsn_jax.training import parallel, steps
 
+# Of one network's program: parameters, number of the step, batch, key, its number.
+_PROGRAM_AXES = (None, None, 0, None, None)
+
 # (state, batch as `parallel.shard` has it, key) -> the next state, metrics.
 StepFn = Callable[
   [steps.TrainState, dict, jax.Array],
@@ -72,8 +75,8 @@ def _of_members(phase, tx, accumulate, ema_decay):
       axis_name=parallel.AXIS,
     )  # fmt: skip
 
-  gradients = parallel.mapped(gradients, split=(2,), arguments=5, splits=True)
-  update = parallel.mapped(update, split=(1,), arguments=2, donate=(0,))
+  gradients = parallel.mapped(gradients, in_axes=_PROGRAM_AXES, out_axes=0)
+  update = parallel.mapped(update, in_axes=(None, 0), donate=(0,))
   place, indices = _placed(phase.members)
 
   def step(state, batch, key):
@@ -118,7 +121,7 @@ def _taught(phase, step, accumulate):
       lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), said
     )
 
-  teach = parallel.mapped(teach, split=(2,), arguments=5, splits=True)
+  teach = parallel.mapped(teach, in_axes=_PROGRAM_AXES, out_axes=0)
   place, indices = _placed(phase.teachers)
 
   def taught_step(state, batch, key):
@@ -133,5 +136,5 @@ def _taught(phase, step, accumulate):
 
 def _placed(count: int) -> tuple[Callable[[dict], dict], list[Any]]:
   """Places a batch on its devices, once for all programs; their numbers there."""
-  place = parallel.mapped(lambda x: x, split=(0,), arguments=1, splits=True)
+  place = parallel.mapped(lambda x: x, in_axes=(0,), out_axes=0)
   return place, parallel.replicate([np.int32(i) for i in range(count)])

@@ -27,8 +27,7 @@ AT_INFERENCE = (
   'template.doubt_snippets', 'template.per_snippet',
   'template.different_per_snippet', 'template.mend_per_snippet',
   'template.keep_per_snippet', 'template.clear_candidates',
-  'template.most_per_snippet',
-  'template.most_at_least', 'nms',
+  'template.most_per_snippet', 'template.most_at_least', 'nms',
 )  # fmt: skip
 
 derive = derive_lib.derive
