@@ -2,14 +2,26 @@
 
 import ctypes
 import gc
+import importlib.metadata
 import os
 import pathlib
 
 # Most of a test's time went into XLA making programs fast that run once on
 # networks of a few numbers. Processes that tests start inherit it; what is set
 # outside comes last and wins.
+_FLAGS = ['--xla_backend_optimization_level=0']
+# Its older emitters take a quarter of the time, a single module on one thread less
+# again. Of versions that are known to have these flags: an unknown one ends a process.
+if importlib.metadata.version('jaxlib').split('.')[:2] in (
+  ['0', '9'],
+  ['0', '10'],
+):
+  _FLAGS += [
+    '--xla_cpu_use_fusion_emitters=false',
+    '--xla_cpu_parallel_codegen_split_count=1',
+  ]
 os.environ['XLA_FLAGS'] = ' '.join(
-  ['--xla_backend_optimization_level=0', os.environ.get('XLA_FLAGS', '')]
+  [*_FLAGS, os.environ.get('XLA_FLAGS', '')]
 ).strip()
 
 # Many tests run the same small programs, in this process, in the other worker
@@ -24,6 +36,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 from cmsn_jax import process_memory  # noqa: E402
+from tests import whole_networks  # noqa: E402
 from tests.launch import webdriver  # noqa: E402
 
 jax.config.update('jax_num_cpu_devices', 8)
@@ -39,6 +52,13 @@ _DATA = pathlib.Path(
     pathlib.Path(__file__).resolve().parents[2] / 'shared' / 'data',
   )
 )
+
+
+@pytest.fixture(autouse=True, scope='session')
+def networks_as_in_use():
+  """See `whole_networks`."""
+  with whole_networks.compiled():
+    yield
 
 
 @pytest.fixture(autouse=True, scope='module')

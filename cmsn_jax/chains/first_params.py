@@ -1,9 +1,12 @@
 """First parameters of networks, without making the program that draws them fast."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
+
+_LEVEL = 'xla_backend_optimization_level'
 
 
 def drawn(init: Callable[..., Any], *args: Any) -> Any:
@@ -20,6 +23,8 @@ def drawn(init: Callable[..., Any], *args: Any) -> Any:
     # Only its shapes are asked for.
     return init(*args)
   options = None
-  if jax.default_backend() == 'cpu':
-    options = {'xla_backend_optimization_level': 1}
+  # What XLA_FLAGS says wins.
+  stated = _LEVEL in os.environ.get('XLA_FLAGS', '')
+  if jax.default_backend() == 'cpu' and not stated:
+    options = {_LEVEL: 1}
   return jax.jit(init, compiler_options=options)(*args)

@@ -25,7 +25,8 @@ CountsFn = Callable[[dict], Any]
 class TrainState(flax.struct.PyTreeNode):
   """All that changes from step to step."""
 
-  step: jax.typing.ArrayLike
+  # A number; JAX, when it compiles ahead, puts its description there.
+  step: Any
   params: Params
   opt_state: optax.OptState
   # Moving average of `params`; the same tree, or None where it is off.
@@ -50,7 +51,9 @@ def create_state(
 ) -> TrainState:
   """The state before the first step."""
   average = jax.tree.map(jnp.array, params) if ema else None
-  return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), average)
+  # As one program: one for each shape of a parameter takes longer to compile.
+  moments = jax.jit(tx.init)(params)
+  return TrainState(jnp.zeros((), jnp.int32), params, moments, average)
 
 
 class Sums(NamedTuple):

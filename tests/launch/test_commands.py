@@ -49,6 +49,21 @@ def test_a_wrong_call_of_train_ends_with_2_and_says_what(flags, expected):
   assert expected in done.stderr, done.stderr[-2000:]
 
 
+def test_batches_come_from_a_thread_where_tensorflow_is_not():
+  code = """
+import sys
+sys.modules['tensorflow'] = None  # As if it were not installed.
+from launch import train
+assert train._pipeline('auto') is None
+train._pipeline('tf')
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True,
+    timeout=100,
+  )  # fmt: skip
+  assert 'ValueError: --input_pipeline=tf needs TensorFlow' in done.stderr
+
+
 def test_missing_data_ends_with_2_and_names_it(tmp_path):
   done = _call('train', _DEFAULT, f'--workdir={tmp_path}', status=2)
   assert 'config.data.annotations is empty' in _last_line(done)

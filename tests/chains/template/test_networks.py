@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +37,12 @@ def init(model, batch):
   return model.init(
     jax.random.key(0), batch['inputs'], batch['mask'], batch['proposals']
   )['params']
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def loss_of(model, params, batch, key, weights, totals=None):
+  margins = cosine_margin.margin_matrix()
+  return losses.loss(model, params, batch, key, margins, weights, totals=totals)
 
 
 def test_shapes_and_parameter_tree():
@@ -79,16 +87,13 @@ def test_padding_changes_nothing():
 def test_loss_is_the_weighted_sum_and_every_parameter_learns():
   model, batch = make(dropout=0.0, num_actions=3), batch_of()
   params = init(model, batch)
-  margins = cosine_margin.margin_matrix()
   weights = losses.LossWeights(0.5, 0.3, 4.0, 1.0)
-
-  @jax.jit
-  def run(params):
-    return jax.value_and_grad(losses.loss, argnums=1, has_aux=True)(
-      model, params, batch, jax.random.key(0), margins, weights
-    )
-
-  (total, parts), gradients = run(params)
+  grad = jax.jit(
+    jax.value_and_grad(loss_of, argnums=1, has_aux=True), static_argnums=0
+  )
+  (total, parts), gradients = grad(
+    model, params, batch, jax.random.key(0), weights
+  )
   expected = (
     0.5 * parts['stages']
     + 0.3 * parts['actions']
@@ -127,13 +132,11 @@ def test_empty_window_gives_finite_gradients():
   model, batch = make(), batch_of()
   batch['mask'] = batch['known'] = jnp.array([[True] * 20, [False] * 20])
   params = init(model, batch)
-  margins = cosine_margin.margin_matrix()
-  weights = losses.LossWeights()
 
   @jax.jit
   def total(params):
-    return losses.loss(
-      model, params, batch, jax.random.key(0), margins, weights
+    return loss_of(
+      model, params, batch, jax.random.key(0), losses.LossWeights()
     )[0]
 
   gradients = jax.jit(jax.grad(total))(params)
@@ -229,15 +232,13 @@ def test_parts_of_a_batch_add_up_to_the_whole():
   mask[1, 5:], mask[3, 1:] = False, False
   batch['mask'] = batch['known'] = jnp.asarray(mask)
   params = init(model, batch)
-  margins = cosine_margin.margin_matrix()
   weights = losses.LossWeights()
   key = jax.random.key(0)
-  whole, parts = losses.loss(model, params, batch, key, margins, weights)
+  whole, parts = loss_of(model, params, batch, key, weights)
   totals = losses.counts(batch)
   halves = [{k: v[a : a + 2] for k, v in batch.items()} for a in (0, 2)]
   split = [
-    losses.loss(model, params, half, key, margins, weights, totals=totals)
-    for half in halves
+    loss_of(model, params, half, key, weights, totals) for half in halves
   ]
   np.testing.assert_allclose(sum(s[0] for s in split), whole, rtol=1e-5)
   for name, value in parts.items():
@@ -258,15 +259,12 @@ def test_wild_features_are_cut():
 def test_what_is_unknown_has_no_part_in_the_loss():
   model, batch = make(num_actions=3), batch_of()
   params = init(model, batch)
-  margins = cosine_margin.margin_matrix()
   weights = losses.LossWeights()
   batch['known'] = batch['known'].at[:, 8:].set(False)
   batch['judged'] = batch['judged'].at[:, 0].set(False)
 
   def loss(changed):
-    return losses.loss(
-      model, params, changed, jax.random.key(1), margins, weights
-    )
+    return loss_of(model, params, changed, jax.random.key(1), weights)
 
   expected = loss(batch)
   others = {
