@@ -230,8 +230,12 @@ class Predictor(prediction.Predictor):
     low = np.min(segments[:, 0] - length / 2) - _MARGIN
     high = np.max(segments[:, 1] + length / 2) + _MARGIN
     low = max(0, int(np.floor(low)))
-    high = min(pooled.shape[1], int(np.ceil(high)))
-    size = pool.bucket(high - low, _MIN_CANDIDATES)
+    total = pooled.shape[1]
+    high = min(total, int(np.ceil(high)))
+    # One size for all regions of a video, and for all long videos: reading on into
+    # nothing costs less than to compile for one more.
+    usual = pool.bucket(min(total, 2 * _REGION), _MIN_CANDIDATES)
+    size = pool.bucket(high - low, usual)
     stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)
     stretch[:, : high - low] = pooled[:, low:high]
     stretch = device.put(stretch)

@@ -164,6 +164,23 @@ def test_regions_and_call_sizes_do_not_matter(predictor, monkeypatch):
     np.testing.assert_allclose(one[7:8], single, atol=1e-3)
 
 
+def test_regions_share_their_programs(predictor, monkeypatch):
+  # One for each size of the last region of each video took 20 s to compile.
+  monkeypatch.setattr(predictor_lib, '_REGION', 64)
+  monkeypatch.setattr(predictor_lib, '_MIN_CANDIDATES', 16)
+  sizes, score = set(), predictor._score
+
+  def recorded(params, stretch, proposals):
+    sizes.add(stretch.shape[1])
+    return score(params, stretch, proposals)
+
+  monkeypatch.setattr(predictor, '_score', recorded)
+  found = dict(predictor.propose(Source(), ['c', 'd']))
+  assert len(found) == 2
+  # 300 snippets end with a region of 44, 90 with one of 26.
+  assert sizes == {128}
+
+
 @pytest.mark.parametrize('method', ['soft', 'greedy'])
 def test_other_nms(predictor, method):
   config = predictor.config.copy_and_resolve_references()
