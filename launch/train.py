@@ -5,9 +5,7 @@ r"""Trains the phases of a config's chain, or goes on where the workdir stands.
       --config.data.features=features/
 """
 
-import importlib.util
 import pathlib
-from concurrent import futures
 
 from absl import flags
 from ml_collections import config_flags
@@ -105,21 +103,16 @@ def _pipeline(name):
   """The tf.data pipeline, or None for the loop's own thread."""
   if name == 'thread':
     return None
-  if importlib.util.find_spec('tensorflow') is None:
-    if name == 'tf':
+  try:
+    from cmsn_jax.data import input_pipeline
+  except ModuleNotFoundError as error:
+    if name == 'tf' or (error.name or '').split('.')[0] != 'tensorflow':
       raise ValueError(
         "--input_pipeline=tf needs TensorFlow: pip install 'cmsn_jax[tf]', in "
         'a checkout pip install -r requirements-tf.txt'
-      )
+      ) from error
     return None
-  # It takes seconds to import: beside the reading of data and the compiling of
-  # first parameters.
-  pool = futures.ThreadPoolExecutor(1)
-  imported = pool.submit(
-    importlib.import_module, 'cmsn_jax.data.input_pipeline'
-  )
-  pool.shutdown(wait=False)
-  return lambda *steps: imported.result().batches(*steps)
+  return input_pipeline.batches
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ means changing this file only.
 
 import functools
 from collections.abc import Callable
-from concurrent import futures
 from typing import Any
 
 import jax
@@ -54,29 +53,6 @@ def mapped(
     out_axes=out_axes,
     donate_argnums=donate,
   )
-
-
-def compile_both(
-  first: Callable,
-  args: tuple[Any, ...],
-  second: Callable,
-  further: Callable[[Any], tuple[Any, ...]],
-) -> None:
-  """Compiles two programs at once, the second of which takes the first's result.
-
-  Calls with such arguments then find them compiled. Else the second would be
-  begun when the first has run.
-
-  Args:
-    first: as `mapped` gives it.
-    args: its arguments.
-    second: likewise.
-    further: its arguments, of the first's result as shapes.
-  """
-  lowered = first.lower(*args)
-  both = lowered, second.lower(*further(lowered.out_info))
-  with futures.ThreadPoolExecutor(len(both)) as pool:
-    list(pool.map(lambda program: program.compile(), both))
 
 
 def replicate(state: Any) -> Any:

@@ -78,18 +78,14 @@ def _of_members(phase, tx, accumulate, ema_decay):
   gradients = parallel.mapped(gradients, in_axes=_PROGRAM_AXES, out_axes=0)
   update = parallel.mapped(update, in_axes=(None, 0), donate=(0,))
   place, indices = _placed(phase.members)
-  compiled = False
 
   def step(state, batch, key):
-    nonlocal compiled
     batch = place(batch)
-    args = [(state.params, state.step, batch, key, index) for index in indices]
-    if not compiled:
-      parallel.compile_both(
-        gradients, args[0], update, lambda one: (state, [one] * len(args))
-      )
-      compiled = True
-    return update(state, [gradients(*one) for one in args])
+    found = [
+      gradients(state.params, state.step, batch, key, index)
+      for index in indices
+    ]
+    return update(state, found)
 
   return step
 
@@ -127,23 +123,13 @@ def _taught(phase, step, accumulate):
 
   teach = parallel.mapped(teach, in_axes=_PROGRAM_AXES, out_axes=0)
   place, indices = _placed(phase.teachers)
-  # Of members the step is several programs, which see to it themselves.
-  compiled = bool(phase.members)
 
   def taught_step(state, batch, key):
-    nonlocal compiled
     batch = place(batch)
-    args = [(state.params, state.step, batch, key, index) for index in indices]
-
-    def of(said):
-      return state, {**batch, 'taught': tuple(said)}, key
-
-    if not compiled:
-      parallel.compile_both(
-        teach, args[0], step, lambda one: of([one] * len(args))
-      )
-      compiled = True
-    return step(*of(teach(*one) for one in args))
+    said = tuple(
+      teach(state.params, state.step, batch, key, index) for index in indices
+    )
+    return step(state, {**batch, 'taught': said}, key)
 
   return taught_step
 

@@ -25,8 +25,7 @@ CountsFn = Callable[[dict], Any]
 class TrainState(flax.struct.PyTreeNode):
   """All that changes from step to step."""
 
-  # A number; JAX, when it compiles ahead, puts its description there.
-  step: Any
+  step: jax.typing.ArrayLike
   params: Params
   opt_state: optax.OptState
   # Moving average of `params`; the same tree, or None where it is off.

@@ -54,36 +54,5 @@ def test_states_go_on_from_step_to_step():
   assert len(traced) == 1
 
 
-def test_two_programs_are_compiled_before_the_first_runs():
-  def doubled(state, x):
-    return {'y': state * x}
-
-  def added(state, found):
-    return state + jax.lax.psum(sum(one['y'].sum() for one in found), 'devices')
-
-  doubled = parallel.mapped(doubled, in_axes=(None, 0), out_axes=0)
-  added = parallel.mapped(added, in_axes=(None, 0), donate=(0,))
-  place = parallel.mapped(lambda x: x, in_axes=(0,), out_axes=0)
-  state = parallel.replicate(jnp.ones(()))
-  x = place(np.arange(16, dtype=np.float32).reshape(8, 2))
-  compiled = []
-
-  def listen(name, *_, **__):
-    if name.endswith('backend_compile_duration'):
-      compiled.append(name)
-
-  jax.monitoring.register_event_duration_secs_listener(listen)
-  try:
-    parallel.compile_both(
-      doubled, (state, x), added, lambda one: (state, [one] * 3)
-    )
-    before = len(compiled)
-    found = added(state, [doubled(state, x) for _ in range(3)])
-    assert (before, len(compiled)) == (2, 2)
-  finally:
-    jax.monitoring.unregister_event_duration_listener(listen)
-  assert float(found) == 1 + 3 * 120
-
-
 def test_one_process_has_nobody_to_connect_to():
   parallel.connect()
