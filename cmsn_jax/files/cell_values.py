@@ -31,6 +31,7 @@ UNIT_WORDS = {
 # How spreadsheets, pandas and R write that there is nothing.
 MISSING = ('', 'na', 'n/a', 'nan', 'none', 'null', '-', '--', '.', '#n/a')
 _PLAIN = re.compile(r'[-+]?(\d{1,18}(\.\d{0,30})?|\.\d{1,30})(e[-+]?\d{1,3})?')
+_THOUSANDS = re.compile(r'[-+]?\d{1,3}(,\d{3})+(\.\d*)?')
 _WITH_UNIT = re.compile(r'(.*?\d[\d.,]*)\s*([a-z]+)\.?')
 _CLOCK = re.compile(
   r'([-+]?)(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,9})?)'
@@ -117,8 +118,11 @@ def parse(
   Raises:
     ValueError: saying what was expected.
   """
-  bare, unit = _without_unit(text)
-  clock = _CLOCK.fullmatch(bare)
+  # Plain ones first: a table of hours has millions of them.
+  bare, unit = text, None
+  if not _PLAIN.fullmatch(text):
+    bare, unit = _without_unit(text)
+  clock = ':' in bare and _CLOCK.fullmatch(bare)
   if clock and unit is None:
     hours, minutes = int(clock[2] or 0), int(clock[3])
     seconds = float(clock[4].replace(',', '.'))
@@ -126,7 +130,7 @@ def parse(
       raise ValueError('a clock time with less than 60 minutes and seconds')
     total = 3600 * hours + 60 * minutes + seconds
     return Value(-total if clock[1] == '-' else total, 'seconds')
-  code = _TIME_CODE.fullmatch(bare)
+  code = ':' in bare and _TIME_CODE.fullmatch(bare)
   if code:
     if not fps:
       raise ValueError(
@@ -138,7 +142,7 @@ def parse(
     return Value(total, 'seconds')
   if decimal == ',':
     bare = bare.replace('.', '').replace(',', '.')
-  elif re.fullmatch(r'[-+]?\d{1,3}(,\d{3})+(\.\d*)?', bare):
+  elif ',' in bare and _THOUSANDS.fullmatch(bare):
     bare = bare.replace(',', '')
   if not _PLAIN.fullmatch(bare):
     raise ValueError('a number')
