@@ -62,6 +62,10 @@ class Report:
   failed: dict[str, str]
 
 
+class _Stopped(Exception):
+  """Another video ended the build."""
+
+
 def plan(
   folder: str | os.PathLike,
   videos: Mapping[str, str | os.PathLike],
@@ -179,6 +183,12 @@ def _decode_all(
         folder, video_id, videos[video_id], frames_format,
         _watched(chunks, bar, stop),
       )  # fmt: skip
+    except decoding.VideoError:
+      raise
+    except BaseException:
+      # Here, or this worker begins with the next before anybody has heard of it.
+      stop.set()
+      raise
     finally:
       readers.put(reader)
 
@@ -198,7 +208,9 @@ def _decode_all(
         except decoding.VideoError as error:
           failed[video_id] = str(error)
           logging.error('left out: %s', error)
-    except BaseException:  # Ctrl-C and full disks end the other workers too
+        except _Stopped:
+          continue  # What ended the build is still to come.
+    except BaseException:  # Ctrl-C ends the workers too, as a full disk does
       stop.set()
       raise
   return {video_id: decoded[video_id] for video_id in sorted(decoded)}
@@ -207,7 +219,7 @@ def _decode_all(
 def _watched(chunks, bar, stop):
   for chunk in chunks:
     if stop.is_set():
-      raise InterruptedError('the build was stopped')
+      raise _Stopped
     yield chunk
     bar.update(len(chunk))
 

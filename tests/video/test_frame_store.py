@@ -97,6 +97,30 @@ def test_resumes(videos, tmp_path, monkeypatch):
   assert frame_store.FrameStore(tmp_path).ids == ('a', 'b', 'c')
 
 
+@pytest.mark.parametrize('num_workers', [1, 3])
+def test_a_full_disk_ends_the_build_and_is_what_is_said(
+  videos, tmp_path, monkeypatch, num_workers
+):
+  begun = []
+
+  def full(path, chunks, *args):
+    begun.append(path.name)
+    next(chunks)
+    if path.name == 'b.frames':
+      raise OSError(28, 'No space left on device')
+    for _ in chunks:
+      pass
+    return 0
+
+  monkeypatch.setattr(frame_store, 'write_video', full)
+  with pytest.raises(OSError, match='No space left'):
+    frame_store_build.build(
+      tmp_path, videos, RAW, num_workers=num_workers, progress=False
+    )
+  # A worker that failed begins with no other.
+  assert 'b.frames' in begun and len(begun) <= num_workers
+
+
 def test_plan_states_the_disk_use(videos, built, tmp_path):
   planned = frame_store_build.plan(tmp_path / 'new' / 'deep', videos, RAW)
   assert planned.to_decode == {'a': 60, 'b': 75, 'c': 40}
