@@ -11,7 +11,8 @@ import pathlib
 # outside comes last and wins.
 _FLAGS = ['--xla_backend_optimization_level=0']
 # Its older emitters take a quarter of the time, a single module on one thread less
-# again. Of versions that are known to have these flags: an unknown one ends a process.
+# again. Only for versions that have these flags: XLA ends a process that states
+# one it does not know.
 if importlib.metadata.version('jaxlib').split('.')[:2] in (
   ['0', '9'],
   ['0', '10'],

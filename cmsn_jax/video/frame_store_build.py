@@ -186,7 +186,7 @@ def _decode_all(
     except decoding.VideoError:
       raise
     except BaseException:
-      # Here, or this worker begins with the next before anybody has heard of it.
+      # Not by who waits for it: this worker would have begun with the next video.
       stop.set()
       raise
     finally:
@@ -199,8 +199,8 @@ def _decode_all(
     pool = stack.enter_context(
       concurrent.futures.ThreadPoolExecutor(num_workers)
     )
-    jobs = {pool.submit(decode, video_id): video_id for video_id in order}
     try:
+      jobs = {pool.submit(decode, video_id): video_id for video_id in order}
       for job in concurrent.futures.as_completed(jobs):
         video_id = jobs[job]
         try:

@@ -7,7 +7,7 @@ from cmsn_jax.chains import first_params
 
 
 def test_they_are_those_of_init_to_the_last_bit(monkeypatch):
-  # As users have it: the tests' own flags say how programs are compiled.
+  # The level that users have: the tests' own flags state another one.
   monkeypatch.setenv('XLA_FLAGS', '')
   model, inputs = nn.Dense(5), jnp.ones((1, 3))
   found = first_params.drawn(model.init, jax.random.key(3), inputs)['params']

@@ -232,8 +232,8 @@ class Predictor(prediction.Predictor):
     low = max(0, int(np.floor(low)))
     total = pooled.shape[1]
     high = min(total, int(np.ceil(high)))
-    # One size for all regions of a video, and for all long videos: reading on into
-    # nothing costs less than to compile for one more.
+    # One size for all regions of a video, and for all long videos, but where a
+    # candidate is very long: zeros cost less than a size more to compile.
     usual = pool.bucket(min(total, 2 * _REGION), _MIN_CANDIDATES)
     size = pool.bucket(high - low, usual)
     stretch = np.zeros((len(pooled), size, pooled.shape[2]), np.float32)

@@ -34,7 +34,15 @@ def test_a_deep_network_computes_each_sum_once(preactivation):
 
 def test_sums_kept_apart_are_the_plain_ones(monkeypatch):
   module, params = _network(3)
-  found = module.apply(params, _IMAGES)
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  plain = module.apply(params, _IMAGES)
+  traced = []
+
+  def backend():
+    traced.append(0)
+    return 'gpu'
+
+  # A function each: of an equal one the first program would be taken again.
+  found = jax.jit(lambda p: module.apply(p, _IMAGES))(params)
+  monkeypatch.setattr(jax, 'default_backend', backend)
+  plain = jax.jit(lambda p: module.apply(p, _IMAGES))(params)
+  assert traced
   np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
