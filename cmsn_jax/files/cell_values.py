@@ -97,6 +97,9 @@ def decimal_sign(texts: Iterable[str], stated: str | None = None) -> str:
 
 
 def _without_unit(text: str) -> tuple[str, str | None]:
+  # Most cells are plain numbers, millions of them in a table of hours.
+  if _PLAIN.fullmatch(text):
+    return text, None
   text = text.strip().replace('−', '-').replace('\xa0', ' ').lower()
   match = _WITH_UNIT.fullmatch(text)
   if match and match[2] in UNIT_WORDS:
@@ -118,10 +121,7 @@ def parse(
   Raises:
     ValueError: saying what was expected.
   """
-  # Plain ones first: a table of hours has millions of them.
-  bare, unit = text, None
-  if not _PLAIN.fullmatch(text):
-    bare, unit = _without_unit(text)
+  bare, unit = _without_unit(text)
   clock = ':' in bare and _CLOCK.fullmatch(bare)
   if clock and unit is None:
     hours, minutes = int(clock[2] or 0), int(clock[3])

@@ -133,7 +133,6 @@ def test_empty_window_gives_finite_gradients():
   batch['mask'] = batch['known'] = jnp.array([[True] * 20, [False] * 20])
   params = init(model, batch)
 
-  @jax.jit
   def total(params):
     return loss_of(
       model, params, batch, jax.random.key(0), losses.LossWeights()
