@@ -14,9 +14,10 @@ from cmsn_jax.chains import device, prediction
 from cmsn_jax.data import windows as windows_lib
 
 # Windows computed in one call, fewer where they hold more pixels than this: the
-# full-size network needs gigabytes for a single one.
+# full-size network needs gigabytes for a single one, small ones stay in a CPU's
+# cache one at a time, and the first call need not wait until more are decoded.
 _BATCH = 8
-_BATCH_PIXELS = 2**23
+_BATCH_PIXELS = 2**18
 
 
 class Predictor(prediction.Predictor):
