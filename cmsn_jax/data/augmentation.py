@@ -10,6 +10,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float, Float32
 
+from cmsn_jax.data import sources
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -66,14 +68,9 @@ def resample(
   Returns:
     as many snippets as have their centre within the features, up to `length`.
   """
-  place = first + (np.arange(length) + 0.5) / factor - 0.5
+  place = sources.centres(np.arange(length), factor, first)
   place = place[place <= len(features) - 0.5]
-  place = np.clip(place, 0, len(features) - 1)
-  index = np.floor(place).astype(np.int64)
-  after = np.minimum(index + 1, len(features) - 1)
-  fraction = (place - index)[:, None].astype(np.float32)
-  features = np.asarray(features, np.float32)
-  return features[index] * (1 - fraction) + features[after] * fraction
+  return sources.between(features, np.clip(place, 0, len(features) - 1))
 
 
 def perturb(

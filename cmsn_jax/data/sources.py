@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import math
 import statistics as normal
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Float64, Int, Shaped
 
 # Quantiles of a feature that become normal scores; values beyond the outermost
 # become as those.
@@ -161,6 +162,39 @@ class Statistics:
     return knots
 
 
+class Slowed:
+  """A source of feature rows as if its videos were played more slowly.
+
+  Args:
+    source: as it is.
+    factor: how many times as slowly: so many snippets to one of the source,
+      interpolated between the centres of its own.
+  """
+
+  def __init__(self, source: Source, factor: float | int):
+    self._source, self._factor = source, factor
+    self.feature_fps = source.feature_fps * factor
+    self.snippet_shape = source.snippet_shape
+
+  def num_snippets(self, video_id: str) -> int:
+    """Snippets of a video, the last one begun in it."""
+    return math.ceil(self._source.num_snippets(video_id) * self._factor)
+
+  def read(
+    self, video_id: str, start: int, stop: int
+  ) -> Float32[np.ndarray, 't d']:
+    """Snippets [start, stop) of a video."""
+    stop = min(stop, self.num_snippets(video_id))
+    if stop <= start:
+      return np.zeros((0, *self.snippet_shape), np.float32)
+    last = self._source.num_snippets(video_id) - 1
+    place = centres(np.arange(start, stop), self._factor)
+    place = np.clip(place, 0, last)
+    first = int(place[0])
+    rows = self._source.read(video_id, first, min(int(place[-1]) + 1, last) + 1)
+    return between(rows, place - first)
+
+
 class FeatureSource:
   """Feature rows, pooled over time and standardised, read slice by slice.
 
@@ -260,6 +294,32 @@ class FeatureSource:
     """The same: features have no random crop."""
     del rng
     return self.read(video_id, start, stop)
+
+
+def centres(
+  snippets: Int[np.ndarray, ' u'],
+  factor: float | int,
+  first: float | int = 0,
+) -> Float64[np.ndarray, ' u']:
+  """Where snippets have their centres, in rows from the centre of row 0.
+
+  Args:
+    snippets: their numbers, from 0.
+    factor: snippets a row.
+    first: where snippet 0 begins, in rows.
+  """
+  return first + (snippets + 0.5) / factor - 0.5
+
+
+def between(
+  rows: Float[np.ndarray, 't d'], place: Float[np.ndarray, ' u']
+) -> Float32[np.ndarray, 'u d']:
+  """Rows at places between their centres, which must lie in [0, t - 1]."""
+  index = np.floor(place).astype(np.int64)
+  after = np.minimum(index + 1, len(rows) - 1)
+  fraction = (place - index)[:, None].astype(np.float32)
+  rows = np.asarray(rows, np.float32)
+  return rows[index] * (1 - fraction) + rows[after] * fraction
 
 
 def pooled(

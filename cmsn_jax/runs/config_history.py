@@ -108,6 +108,7 @@ _SINCE = (
   Added('template.honest_weight', 1.0),
   Added('template.student_epochs', 0),
   Added('template.clear_candidates', 0.0),
+  Added('template.slow_stages', 1.0),
   Added('bmn.samples', 32),
   Added('bmn.context', 0.25),
   Added('bmn.shrink', 1),

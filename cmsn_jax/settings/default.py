@@ -279,6 +279,9 @@ def _template():
   # training instances, on a geometric grid.
   template.durations = ()
   template.typical_duration = 0.0
+  # Stage probabilities are those of snippets played so many times as slowly; 1:
+  # as they come.
+  template.slow_stages = 1.5
   # Power of the borders' clearness in a proposal's score; 0: without it.
   template.clear_weight = 0.2
   # Of a proposal of L snippets the evaluator's probabilities count to the power

@@ -40,6 +40,7 @@ _AT_LEAST = {
   'template.evaluations': 1,
   'template.action_weight': 0.0,
   'template.num_actions': 0,
+  'template.slow_stages': 1.0,
   'template.clear_weight': 0.0,
   'template.border_error': 0.0,
   'template.temper': 0.0,

@@ -23,6 +23,7 @@ READS = (
   'train.frozen',
 )  # fmt: skip
 AT_INFERENCE = (
+  'template.slow_stages',
   'template.clear_weight', 'template.border_error', 'template.temper',
   'template.doubt_snippets', 'template.per_snippet',
   'template.different_per_snippet', 'template.mend_per_snippet',

@@ -32,6 +32,8 @@ _MIN_CANDIDATES = 256
 # Snippets around a proposal that the evaluator looks at, beside its context:
 # `ContextEvaluator.border` and one to interpolate.
 _MARGIN = 3.0
+# The evaluator's features end with the stage probabilities.
+_STAGES = slice(-stage_names.COUNT, None)
 # Borders move by at most this share of the duration.
 _MAX_OFFSET = 0.6
 _SHORTEST = 0.5
@@ -92,8 +94,7 @@ class Predictor(prediction.Predictor):
   def video(self, source: Any, video_id: str) -> prediction.Prediction:
     """Proposals and stage probabilities of one video."""
     pooled = self.encode(source, video_id)
-    # The evaluator's features end with the stage probabilities.
-    probabilities = pooled[:, :, -6:].mean(axis=0)
+    probabilities = self._stages(source, video_id, pooled)
     settings = self.config.template
     candidates = self._candidates(probabilities)
     segments, matches = self._mended_and_scored(pooled, candidates.segments)
@@ -128,6 +129,17 @@ class Predictor(prediction.Predictor):
       probabilities.astype(np.float32),
       self._labels(pooled, segments[kept]),
     )
+
+  def _stages(self, source, video_id, pooled):
+    """Stage probabilities, averaged over the members, [t, 6]."""
+    factor = self.config.template.slow_stages
+    if factor == 1 or not pooled.shape[1]:
+      return pooled[:, :, _STAGES].mean(axis=0)
+    # Of short instances a network says more when it takes them for longer ones.
+    slowed = sources.Slowed(source, factor)
+    found = self.encode(slowed, video_id, _STAGES).mean(axis=0)
+    place = sources.centres(np.arange(pooled.shape[1]), 1 / factor)
+    return sources.between(found, np.clip(place, 0, len(found) - 1))
 
   def _labels(self, pooled, segments):
     """Of kept proposals only: labels decide nothing before."""
@@ -173,11 +185,18 @@ class Predictor(prediction.Predictor):
     own = max(settings.most_at_least, round(settings.most_per_snippet * total))
     return self.config.nms.max_proposals or own or None
 
-  def encode(self, source: Any, video_id: str) -> np.ndarray:
+  def encode(
+    self, source: Any, video_id: str, channels: slice = slice(None)
+  ) -> np.ndarray:
     """Evaluator features of a video by each member, float32 [m, t, c].
 
     In pieces, which overlap by as much as an output can see: the result is
     that of the whole video at once.
+
+    Args:
+      source: of the snippets.
+      video_id: which video.
+      channels: those that are wanted.
     """
     total = source.num_snippets(video_id)
     out = None
@@ -190,7 +209,7 @@ class Predictor(prediction.Predictor):
       mask = np.arange(size)[None, :] < len(features)
       piece = self._encode(
         self.params, windows_lib.pad(features, size)[None], mask
-      )[:, 0]
+      )[:, 0, :, channels]
       if out is None:
         shape = (piece.shape[0], total, piece.shape[2])
         out = np.zeros(shape, np.float32)

@@ -71,6 +71,38 @@ def test_proposals_lie_in_the_video_best_first(predictor):
     )
 
 
+def _changed(predictor, **changes):
+  config = predictor.config.copy_and_resolve_references()
+  config.template.update(changes)
+  return registry.predictor(config, {}).with_params(predictor.params)
+
+
+@pytest.mark.parametrize('video_id', LENGTHS)
+def test_stages_are_those_of_slower_snippets(predictor, video_id):
+  source = Source()
+  rows = source.read(video_id)
+  # Snippet k of the slowed video is centred on (k + 1/2) / 3/2 of its own.
+  own = np.arange(len(rows)) + 0.5
+  at = (np.arange(int(np.ceil(1.5 * len(rows)))) + 0.5) / 1.5
+  slow = np.stack([np.interp(at, own, x) for x in rows.T], axis=1)
+  source._arrays[video_id] = slow.astype(np.float32)
+  plain = _changed(predictor, slow_stages=1.0).video(source, video_id)
+  expected = [np.interp(own, at, x) for x in plain.probabilities.T]
+  found = _changed(predictor, slow_stages=1.5).video(Source(), video_id)
+  np.testing.assert_allclose(
+    found.probabilities, np.transpose(expected), atol=1e-5
+  )
+
+
+def test_without_slowing_stages_come_as_they_are(predictor):
+  plain = _changed(predictor, slow_stages=1.0)
+  source = Source()
+  np.testing.assert_array_equal(
+    plain.video(source, 'c').probabilities,
+    plain.encode(source, 'c')[:, :, -6:].mean(axis=0),
+  )
+
+
 def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
   asked = []
   generate = template.generate
