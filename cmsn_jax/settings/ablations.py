@@ -123,6 +123,7 @@ TABLES = {
       _plus(
         'candidates by their fit alone', **{'template.clear_candidates': 0.0}
       ),
+      _plus('stages of snippets as they come', **{'template.slow_stages': 1.0}),
       _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
       _plus('standardised features', {'data.normal_scores': False}),
       _plus('without action labels', {'template.action_weight': 0.0}),

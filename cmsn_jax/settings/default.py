@@ -296,7 +296,7 @@ def _template():
   # Per snippet of video: candidates that the evaluator scores; of them, those
   # that are the best of their place and duration (others are near copies of the
   # best); those whose borders it mends and scores again, beside them; and those
-  # that reach the NMS (0: all). From the data (0, -1, -1): 2.4, 1.6 and .4, or
+  # that reach the NMS (0: all). From the data (0, -1, -1): 2, 1.3 and .4, or
   # 4.7, 4 and .8 where there are few training instances: what learned from few
   # knows less well which are the best, so that more must be tried. Of a number of
   # candidates that is stated as many differ, in proportion.

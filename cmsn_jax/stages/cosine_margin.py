@@ -7,7 +7,6 @@ Everything here is computed in float32, whatever the network's dtype.
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,9 +112,6 @@ def softmax_loss(
   logits: Float[Array, '*batch s'],
   labels: Int[Array, '*batch'],
   mask: Bool[Array, '*batch'],
-  *,
-  class_weights: Float[Array, ' s'] | None = None,
-  label_smoothing: float = 0.0,
 ) -> Float[Array, '']:
   """Mean cross-entropy over the valid snippets, Eq. (2).
 
@@ -126,10 +122,6 @@ def softmax_loss(
     logits: [..., s].
     labels: class indices, [...].
     mask: true where valid, [...].
-    class_weights: a factor per label's class; None means all 1. The divisor
-      stays the number of valid snippets, so that means over parts of a batch
-      combine by that number alone.
-    label_smoothing: share of the target spread evenly over all classes.
   Returns:
     the loss, a float32 scalar.
   """
@@ -137,11 +129,7 @@ def softmax_loss(
   logits = jnp.where(mask[..., None], logits.astype(jnp.float32), 0.0)
   labels = jnp.where(mask, labels, 0)
   target = jax.nn.one_hot(labels, num_stages, dtype=jnp.float32)
-  if label_smoothing:
-    target = target * (1 - label_smoothing) + label_smoothing / num_stages
   loss = -jnp.sum(target * jax.nn.log_softmax(logits), axis=-1)
-  if class_weights is not None:
-    loss = loss * jnp.asarray(class_weights, jnp.float32)[labels]
   count = jnp.sum(mask, dtype=jnp.float32)
   return jnp.sum(jnp.where(mask, loss, 0.0)) / jnp.maximum(count, 1.0)
 
@@ -152,7 +140,6 @@ def lmcl_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margin: float = 0.35,
-  **kwargs: Any,
 ) -> Float[Array, '']:
   """Large margin cosine loss, Eq. (3): cos(θ_y) − margin for the own class.
 
@@ -162,7 +149,6 @@ def lmcl_loss(
     mask: true where valid, [...].
     scale: the s of Eq. (3).
     margin: the m of Eq. (3).
-    **kwargs: class_weights and label_smoothing of `softmax_loss`.
   Returns:
     the mean over valid snippets, a float32 scalar.
   References:
@@ -170,7 +156,7 @@ def lmcl_loss(
   """
   cosines = cosines.astype(jnp.float32)
   own = jax.nn.one_hot(labels, cosines.shape[-1], dtype=jnp.float32)
-  return softmax_loss(scale * (cosines - margin * own), labels, mask, **kwargs)
+  return softmax_loss(scale * (cosines - margin * own), labels, mask)
 
 
 def _label_rows(margins, labels: Array) -> Array:
@@ -185,7 +171,6 @@ def vmcl_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'] | None = None,
-  **kwargs: Any,
 ) -> Float[Array, '']:
   """Variable margin cosine loss, Eq. (5): cos(θ_j) + f(j, y) for the others.
 
@@ -197,13 +182,12 @@ def vmcl_loss(
     mask: true where valid, [...].
     scale: the s of Eq. (5).
     margins: [label, class], 0 on the diagonal; None: `margin_matrix()`.
-    **kwargs: class_weights and label_smoothing of `softmax_loss`.
   Returns:
     the mean over valid snippets, a float32 scalar.
   """
   margins = margin_matrix() if margins is None else margins
   shifted = cosines.astype(jnp.float32) + _label_rows(margins, labels)
-  return softmax_loss(scale * shifted, labels, mask, **kwargs)
+  return softmax_loss(scale * shifted, labels, mask)
 
 
 def subtract_angle(
@@ -234,7 +218,6 @@ def vmcl_arc_loss(
   mask: Bool[Array, '*batch'],
   scale: float = 30.0,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'] | None = None,
-  **kwargs: Any,
 ) -> Float[Array, '']:
   """Variable margin loss on angles, Eq. (8): cos(θ_j − f(j, y)).
 
@@ -248,7 +231,6 @@ def vmcl_arc_loss(
     scale: the s of Eq. (8).
     margins: radians, [label, class], 0 on the diagonal; None:
       `margin_matrix()`.
-    **kwargs: class_weights and label_smoothing of `softmax_loss`.
   Returns:
     the mean over valid snippets, a float32 scalar.
   """
@@ -256,7 +238,7 @@ def vmcl_arc_loss(
   # Before the square root: NaN times 0 would come back in the gradient.
   cosines = jnp.where(mask[..., None], cosines.astype(jnp.float32), 0.0)
   shifted = subtract_angle(cosines, _label_rows(margins, labels))
-  return softmax_loss(scale * shifted, labels, mask, **kwargs)
+  return softmax_loss(scale * shifted, labels, mask)
 
 
 def stage_loss(
@@ -268,8 +250,6 @@ def stage_loss(
   scale: float = 30.0,
   margins: Float[Array, 's s'] | Float[np.ndarray, 's s'] | None = None,
   margin: float = 0.35,
-  class_weights: Float[Array, ' s'] | Float[np.ndarray, ' s'] | None = None,
-  label_smoothing: float = 0.0,
 ) -> Float[Array, '']:
   """The loss named by `kind`, on the network's scores.
 
@@ -281,24 +261,19 @@ def stage_loss(
     scale: of the cosines; `softmax` ignores it.
     margins: of `vmcl` and `vmcl_arc`; None: `margin_matrix()`.
     margin: of `lmcl`.
-    class_weights: a weight per class, [s]; None means all 1.
-    label_smoothing: share of the target spread evenly over all classes.
   Returns:
     the mean over valid snippets, a float32 scalar.
   Raises:
     ValueError: an unknown kind.
   """
-  if class_weights is not None:
-    class_weights = jnp.asarray(class_weights, jnp.float32)
-  common = dict(class_weights=class_weights, label_smoothing=label_smoothing)
   if kind == 'softmax':
-    return softmax_loss(scores, labels, mask, **common)
+    return softmax_loss(scores, labels, mask)
   if kind == 'lmcl':
-    return lmcl_loss(scores, labels, mask, scale, margin, **common)
+    return lmcl_loss(scores, labels, mask, scale, margin)
   if kind == 'vmcl':
-    return vmcl_loss(scores, labels, mask, scale, margins, **common)
+    return vmcl_loss(scores, labels, mask, scale, margins)
   if kind == 'vmcl_arc':
-    return vmcl_arc_loss(scores, labels, mask, scale, margins, **common)
+    return vmcl_arc_loss(scores, labels, mask, scale, margins)
   raise _unknown_kind(kind)
 
 

@@ -254,27 +254,6 @@ def test_arc_against_numpy():
     np.testing.assert_allclose(got, want, atol=2e-6)
 
 
-def test_class_weights_scale_their_labels_only():
-  scores, labels, mask = _batch(19)
-  weights = np.array([2, 1, 1, 0, 1, 1], np.float32)
-  got = cm.stage_loss(scores, labels, mask, kind='vmcl', class_weights=weights)
-  each = jax.vmap(
-    lambda s, y: cm.stage_loss(s[None], y[None], jnp.array([True]), kind='vmcl')
-  )(scores.reshape(-1, 6), labels.reshape(-1))
-  keep = np.asarray(mask).ravel()
-  weighted = np.asarray(each) * weights[np.asarray(labels).ravel()]
-  np.testing.assert_allclose(got, weighted[keep].mean(), rtol=1e-5)
-
-
-def test_label_smoothing_by_hand():
-  logits = jnp.log(jnp.array([[0.5, 0.25, 0.25]]))
-  got = cm.softmax_loss(
-    logits, jnp.array([0]), jnp.array([True]), label_smoothing=0.3
-  )
-  want = -(0.8 * np.log(0.5) + 0.2 * np.log(0.25))
-  np.testing.assert_allclose(got, want, rtol=1e-6)
-
-
 def test_probabilities():
   scores = jnp.array([[0.5, 0.0, -0.5]])
   flat = cm.probabilities(scores, kind='softmax')

@@ -132,7 +132,7 @@ def _grow(config, durations):
 
 def _derive_candidates(settings, few):
   """How many the evaluator scores, a snippet."""
-  total, different, mended = (4.7, 4.0, 0.8) if few else (2.4, 1.6, 0.4)
+  total, different, mended = (4.7, 4.0, 0.8) if few else (2.0, 1.3, 0.4)
   if settings.mend_per_snippet < 0:
     settings.mend_per_snippet = mended
   if not settings.per_snippet:

@@ -217,7 +217,7 @@ def test_of_free_text_the_weight_is_said_to_have_no_effect(caplog):
 
 @pytest.mark.parametrize(
   ('count', 'derived'),
-  [(399, (4.7, 4.0, 0.8, 0.7, 9.0)), (400, (2.4, 1.6, 0.4, 1.0, 3.0))],
+  [(399, (4.7, 4.0, 0.8, 0.7, 9.0)), (400, (2.0, 1.3, 0.4, 1.0, 3.0))],
 )
 def test_few_instances_get_more_candidates_less_sure(count, derived):
   names = (
