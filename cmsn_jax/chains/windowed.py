@@ -16,6 +16,7 @@ from cmsn_jax.data import windows as windows_lib
 # Windows computed in one call, fewer where they hold more pixels than this: the
 # full-size network needs gigabytes for a single one, small ones stay in a CPU's
 # cache one at a time, and the first call need not wait until more are decoded.
+# Frames come more slowly than a GPU takes them, however many a call.
 _BATCH = 8
 _BATCH_PIXELS = 2**18
 

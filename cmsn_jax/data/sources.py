@@ -177,8 +177,10 @@ class Slowed:
     self.snippet_shape = source.snippet_shape
 
   def num_snippets(self, video_id: str) -> int:
-    """Snippets of a video, the last one begun in it."""
-    return math.ceil(self._source.num_snippets(video_id) * self._factor)
+    """Snippets of a video; the last may reach beyond its end."""
+    own = self._source.num_snippets(video_id)
+    # Not one more for what a product of fractions is off.
+    return math.ceil(round(own * self._factor, 6))
 
   def read(
     self, video_id: str, start: int, stop: int
@@ -305,7 +307,7 @@ def centres(
 
   Args:
     snippets: their numbers, from 0.
-    factor: snippets a row.
+    factor: snippets a row; below 1 they are longer than rows.
     first: where snippet 0 begins, in rows.
   """
   return first + (snippets + 0.5) / factor - 0.5

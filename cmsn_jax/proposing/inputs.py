@@ -323,6 +323,7 @@ class Followed:
   ):
     self._source, self._on_seconds = source, on_seconds
     self.feature_fps = source.feature_fps
+    self.snippet_shape = source.snippet_shape
     if extracting is not None:
       extracting.on_seconds = on_seconds
 

@@ -15,6 +15,8 @@ and some windows of what went before it, and a better copy that ends later
 cannot take a proposal back.
 """
 
+import fractions
+
 import numpy as np
 from jaxtyping import Float
 
@@ -98,6 +100,10 @@ class Stream:
     else:
       self._context = max(1, round(context_sec * fps))
     self._context = max(self._context, 2 * latency)
+    # Looks begin where snippets that are played more slowly fall on the same
+    # instants as in the look before.
+    slow = fractions.Fraction(config.template.slow_stages)
+    self._multiple = slow.limit_denominator(8).denominator
     self.latency_sec, self.step_sec = latency / fps, self._step / fps
     self.context_sec, self.feature_fps = self._context / fps, self._rate
     self._kept = np.zeros((0, *self._source.snippet_shape), np.float32)
@@ -178,14 +184,14 @@ class Stream:
 
   def _look(self, now):
     """Proposals of the newest snippets that are old enough and not told."""
-    first = max(self._first, now - self._context)
+    first = max(self._first, self._aligned(now - self._context))
     view = _View(
       self._source, self._kept[first - self._first : now - self._first], first
     )
     ((_, seen),) = self._predictor.propose(view, [_NAME])
     self._looked = now
     # What is older than all that the next look will see.
-    keep = max(0, now + self._step - self._context)
+    keep = self._aligned(now + self._step - self._context)
     keep = min(keep, self._end)
     if keep > self._first:
       self._kept = self._kept[keep - self._first :].copy()
@@ -193,6 +199,9 @@ class Stream:
     fps, offset = self._source.feature_fps, self._source.offset_sec
     line = np.inf if self._ended else (now - self._ahead) / fps + offset
     return self._tell(seen.proposals, line)
+
+  def _aligned(self, snippet):
+    return max(0, -(-snippet // self._multiple) * self._multiple)
 
   def _tell(self, proposals, line):
     ends = proposals.segments[:, 1]

@@ -279,8 +279,8 @@ def _template():
   # training instances, on a geometric grid.
   template.durations = ()
   template.typical_duration = 0.0
-  # Stage probabilities are those of snippets played so many times as slowly; 1:
-  # as they come.
+  # Candidates and borders go by the stages of snippets played so many times as
+  # slowly (the evaluator sees them as they come); 1: as they come.
   template.slow_stages = 1.5
   # Power of the borders' clearness in a proposal's score; 0: without it.
   template.clear_weight = 0.2

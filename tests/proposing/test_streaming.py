@@ -21,7 +21,7 @@ class Bumps:
   """
 
   def __init__(self):
-    self.sizes = []
+    self.sizes, self.starts = [], []
 
   def propose(self, source, video_ids, on_error=None):
     for video_id in video_ids:
@@ -33,6 +33,7 @@ class Bumps:
       segments = np.stack([starts, ends], axis=1) / source.feature_fps
       scores = [rows[a:b, 1].mean() for a, b in zip(starts, ends)]
       clock = sources.clock(source, video_id)
+      self.starts.append(round(clock.offset_sec * source.feature_fps))
       found = proposal_files.Proposals(
         clock.to_sec(segments.astype(np.float64)), np.array(scores, np.float64)
       )
@@ -95,6 +96,18 @@ def test_each_is_told_once_in_time_whatever_is_pushed_at_once(pool):
     assert max(run.predictor.sizes) <= 120
     assert len(stream._kept) <= 130 and len(stream._tail._rows) <= 4000
   assert sorted(lists[0]) == sorted(lists[1]) == sorted(lists[2])
+
+
+def test_slowed_snippets_fall_on_the_same_instants_in_every_look():
+  rows, _ = _recording(100, 10.0)
+  run = _run(10.0)
+  assert run.config.template.slow_stages == 1.5
+  # A look every 11 snippets: without care every other would begin at an odd one.
+  stream = streaming.Stream(run, latency_sec=4.4)
+  assert stream.step_sec == 1.1
+  _pushed(stream, rows, [len(rows)])
+  starts = np.array(run.predictor.starts)
+  assert starts.max() > 800 and not (starts % 2).any()
 
 
 def test_time_begins_where_the_features_do_and_rates_are_converted():

@@ -32,7 +32,7 @@ _MIN_CANDIDATES = 256
 # Snippets around a proposal that the evaluator looks at, beside its context:
 # `ContextEvaluator.border` and one to interpolate.
 _MARGIN = 3.0
-# The evaluator's features end with the stage probabilities.
+# Of the evaluator's features those that are stage probabilities: the last.
 _STAGES = slice(-stage_names.COUNT, None)
 # Borders move by at most this share of the duration.
 _MAX_OFFSET = 0.6
@@ -135,7 +135,7 @@ class Predictor(prediction.Predictor):
     factor = self.config.template.slow_stages
     if factor == 1 or not pooled.shape[1]:
       return pooled[:, :, _STAGES].mean(axis=0)
-    # Of short instances a network says more when it takes them for longer ones.
+    # Networks tell the stages of short instances better where these last longer.
     slowed = sources.Slowed(source, factor)
     found = self.encode(slowed, video_id, _STAGES).mean(axis=0)
     place = sources.centres(np.arange(pooled.shape[1]), 1 / factor)

@@ -8,6 +8,8 @@ from cmsn_jax.candidates import template
 from cmsn_jax.chains import registry
 from cmsn_jax.chains.template import chain, networks
 from cmsn_jax.chains.template import predictor as predictor_lib
+from cmsn_jax.data import sources
+from cmsn_jax.proposing import inputs
 from cmsn_jax.settings import default
 from cmsn_jax.suppression import keep as keep_lib
 
@@ -94,13 +96,47 @@ def test_stages_are_those_of_slower_snippets(predictor, video_id):
   )
 
 
-def test_without_slowing_stages_come_as_they_are(predictor):
+def test_without_slowing_stages_come_as_they_are(predictor, monkeypatch):
   plain = _changed(predictor, slow_stages=1.0)
   source = Source()
-  np.testing.assert_array_equal(
-    plain.video(source, 'c').probabilities,
-    plain.encode(source, 'c')[:, :, -6:].mean(axis=0),
+  expected = plain.encode(source, 'c')[:, :, -6:].mean(axis=0)
+  reads = []
+  read = source.read
+  monkeypatch.setattr(
+    source, 'read', lambda *args: reads.append(args) or read(*args)
   )
+  found = plain.video(source, 'c').probabilities
+  np.testing.assert_array_equal(found, expected)
+  assert len(reads) == 1
+
+
+def test_slow_stages_are_the_same_however_a_video_is_cut(predictor):
+  slow = _changed(predictor, slow_stages=1.5)
+  source = Source()
+  whole = slow.video(source, 'c').probabilities
+  # As a look of a stream: from every other snippet on.
+  source._arrays['c'] = source._arrays['c'][14:]
+  part = slow.video(source, 'c').probabilities
+  np.testing.assert_allclose(part[20:], whole[34:], atol=1e-5)
+  pieces = predictor_lib.Predictor(
+    slow.config, slow.networks, slow.params, piece=64
+  )
+  found = pieces.video(source, 'c').probabilities
+  np.testing.assert_allclose(found, part, atol=1e-5)
+
+
+def test_whoever_follows_the_reading_changes_nothing(predictor):
+  seen = []
+  followed = inputs.Followed(
+    Source(), None, lambda *reached: seen.append(reached)
+  )
+  assert isinstance(followed, sources.Source)
+  ((_, found),) = predictor.propose(followed, ['c'])
+  ((_, plain),) = predictor.propose(Source(), ['c'])
+  np.testing.assert_array_equal(
+    found.proposals.segments, plain.proposals.segments
+  )
+  assert {video_id for video_id, _ in seen} == {'c'}
 
 
 def test_candidates_differ_as_the_config_says(predictor, monkeypatch):
