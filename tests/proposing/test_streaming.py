@@ -191,5 +191,5 @@ def test_a_trained_run_recalls_nearly_as_much_as_offline(tmp_path):
     )
     for found in (offline, told)
   ]
-  assert recalls[1].ar_at_an[50] > recalls[0].ar_at_an[50] - 0.1
+  assert recalls[1].ar_at_an[50] > recalls[0].ar_at_an[50] - 0.05
   assert recalls[0].ar_at_an[50] > 0.5
