@@ -8,8 +8,8 @@
 Every few snippets (`Stream.step_sec`) the newest ones, a few windows of the
 training's length, are looked at as one video, in the same way as a whole
 recording would be. Of its proposals those are told whose ends lie in the stretch that
-has become old enough since the last look, so that each stretch of time is
-decided on once and a proposal is never told twice. What differs from the whole
+has become old enough since the last look, or a little before it, and that add to
+what was told (`told.Told`): a proposal is never told twice. What differs from the whole
 recording: whoever decides has seen a latency's worth of what follows a proposal
 and some windows of what went before it, and a better copy that ends later
 cannot take a proposal back.
@@ -20,24 +20,21 @@ import fractions
 import numpy as np
 from jaxtyping import Float
 
-from cmsn_jax import segments as segments_lib
 from cmsn_jax.data import sources
 from cmsn_jax.files import feature_files, proposal_files
 from cmsn_jax.proposing import inputs
+from cmsn_jax.proposing import told as told_lib
 from cmsn_jax.runs import trained as trained_lib
 
 _NAME = 'the stream'
-# Looks a latency: a proposal is told after between 3/4 of it and all.
+# Looks a latency: a proposal is told after between 5/8 of it and 7/8, or, where
+# its end moved over the line in between, in the look after.
 _LOOKS = 4
 # Windows of the training's length that a look sees, and median durations at
 # least: where windows are short, less costs recall.
 _WINDOWS, _DURATIONS = 2, 24
 # Where two spans of rows meet, a row more is needed to interpolate.
 _MARGIN_ROWS = 1
-# Two stretches meet where a border may move from one look to the next: what is
-# told there twice is nearly the same.
-_SAME_TIOU = 0.9
-_NONE = proposal_files.Proposals(segments_lib.empty(), np.zeros(0))
 
 
 class Stream:
@@ -91,7 +88,8 @@ class Stream:
       )
     latency = max(2, round(latency_sec * fps))
     self._step = max(1, latency // _LOOKS)
-    self._ahead = latency - self._step
+    back = max(1, self._step // 2)
+    self._ahead = latency - self._step - back
     if context_sec is None:
       self._context = max(
         _WINDOWS * config.windows.length,
@@ -109,8 +107,7 @@ class Stream:
     self._kept = np.zeros((0, *self._source.snippet_shape), np.float32)
     self._first = 0  # the snippet that `_kept` begins with
     self._looked = 0  # snippets at the last look
-    self._line = 0.0  # seconds up to which all is told
-    self._told = _NONE
+    self._told = told_lib.Told(back / fps, self.context_sec)
     self._ended = False
 
   @property
@@ -144,7 +141,7 @@ class Stream:
       self._read(self._whole())
       while self._end >= self._looked + self._step:
         found.append(self._look(self._looked + self._step))
-    return _joined(found)
+    return told_lib.joined(found)
 
   def flush(self) -> proposal_files.Proposals:
     """Ends the recording; returns all that is left to be told."""
@@ -158,7 +155,7 @@ class Stream:
     self._ended = True
     if self._end:
       found.append(self._look(self._end))
-    return _joined(found)
+    return told_lib.joined(found)
 
   @property
   def _end(self):
@@ -198,22 +195,10 @@ class Stream:
       self._first = keep
     fps, offset = self._source.feature_fps, self._source.offset_sec
     line = np.inf if self._ended else (now - self._ahead) / fps + offset
-    return self._tell(seen.proposals, line)
+    return self._told.fresh(seen.proposals, line)
 
   def _aligned(self, snippet):
     return max(0, -(-snippet // self._multiple) * self._multiple)
-
-  def _tell(self, proposals, line):
-    ends = proposals.segments[:, 1]
-    fresh = np.flatnonzero((ends > self._line) & (ends <= line))
-    fresh = fresh[~_near(proposals.segments[fresh], self._told.segments)]
-    found = proposals.take(fresh)
-    # Only those that end near the line can be found again.
-    recent = _joined([self._told, found])
-    near = recent.segments[:, 1] > line - self.step_sec
-    self._told = recent.take(np.flatnonzero(near))
-    self._line = max(self._line, line)
-    return found
 
 
 def _check(config, about):
@@ -227,31 +212,6 @@ def _check(config, about):
       'every recording of this run was stretched to one number of rows, which '
       'a recording that still runs cannot be'
     )
-
-
-def _near(segments, others):
-  """Whether a segment is one of the others but for a little."""
-  if not len(segments) or not len(others):
-    return np.zeros(len(segments), bool)
-  return (segments_lib.tiou(segments, others) >= _SAME_TIOU).any(axis=1)
-
-
-def _joined(found):
-  """Of several lists one, best first."""
-  found = [one for one in found if len(one.scores)]
-  if not found:
-    return _NONE
-  labels = label_scores = None
-  if all(one.labels is not None for one in found):
-    labels = sum((tuple(one.labels) for one in found), ())
-  if all(one.label_scores is not None for one in found):
-    label_scores = np.concatenate([one.label_scores for one in found])
-  return proposal_files.Proposals(
-    np.concatenate([one.segments for one in found]),
-    np.concatenate([one.scores for one in found]),
-    labels,
-    label_scores,
-  ).best_first()
 
 
 class _Tail(feature_files.FeatureStore):

@@ -76,6 +76,17 @@ def coverage_table() -> Float64[np.ndarray, 'bins thresholds']:
   return np.maximum.accumulate(table, axis=0)
 
 
+def mean_coverage(
+  tiou: Float[np.ndarray, '*shape'],
+) -> Float64[np.ndarray, '*shape']:
+  """Share of a segment's matches that one of this tIoU with it has too.
+
+  `coverage_table`, over all thresholds.
+  """
+  places = np.linspace(0.0, 1.0, _BINS + 1)
+  return np.interp(tiou, places, coverage_table().mean(axis=1))
+
+
 def select(
   segments: Float[np.ndarray, 'n 2'],
   probabilities: Float[np.ndarray, 'n thresholds'],

@@ -10,6 +10,7 @@ from cmsn_jax.chains import prediction
 from cmsn_jax.data import sources
 from cmsn_jax.files import proposal_files
 from cmsn_jax.proposing import streaming
+from cmsn_jax.proposing import told as told_lib
 from cmsn_jax.runs import trained as trained_lib
 from configs import rat_social, rat_social_plus
 
@@ -91,7 +92,8 @@ def test_each_is_told_once_in_time_whatever_is_pushed_at_once(pool):
       delays = [at - end for at, _, end in told]
       assert len(told) > 50
       assert max(delays) <= stream.latency_sec + 1e-9
-      assert min(delays) >= stream.latency_sec - stream.step_sec - 0.2 - 1e-9
+      early = 1.5 * stream.step_sec + 0.2
+      assert min(delays) >= stream.latency_sec - early - 1e-9
     # Memory: no look sees more than two windows, and nothing else is kept.
     assert max(run.predictor.sizes) <= 120
     assert len(stream._kept) <= 130 and len(stream._tail._rows) <= 4000
@@ -132,7 +134,7 @@ def test_memory_is_the_same_after_ten_hours():
   sizes = []
   for _ in range(10):
     stream.push(rows)
-    kept = (stream._kept, stream._tail._rows, stream._told.segments)
+    kept = (stream._kept, stream._tail._rows, stream._told.recent.segments)
     sizes.append(sum(one.nbytes for one in kept))
   assert len(set(sizes)) == 1 and abs(stream.now_sec - 36000) < 1e-6
   # In single precision a second's fifth would be lost by now.
@@ -184,7 +186,7 @@ def test_a_trained_run_recalls_nearly_as_much_as_offline(tmp_path):
     offline[video_id] = model.propose(rows)
     stream = model.stream()
     parts = [stream.push(rows[k : k + 9]) for k in range(0, len(rows), 9)]
-    told[video_id] = streaming._joined([*parts, stream.flush()])
+    told[video_id] = told_lib.joined([*parts, stream.flush()])
   recalls = [
     cmsn_jax.evaluate(
       found, str(tmp_path / 'seen.json'), 'training', protocol='top_k'

@@ -143,3 +143,10 @@ def test_bad_limit_is_refused():
     threshold_nms.select(
       np.array([[0.0, 1.0]]), np.ones((1, 10)), max_proposals=0
     )
+
+
+def test_mean_coverage_is_that_of_the_table_and_between_its_rows():
+  table = threshold_nms.coverage_table().mean(axis=1)
+  found = threshold_nms.mean_coverage(np.array([[0.0, 0.5], [0.525, 1.0]]))
+  between = (table[10] + table[11]) / 2
+  np.testing.assert_allclose(found, [[table[0], table[10]], [between, 1.0]])
