@@ -5,8 +5,8 @@ r"""Proposals of a recording that still runs, a line of JSON each.
       --output=live.jsonl
     tracker | python -m launch.live --workdir=runs/mine --input=stdin
 
-A proposal is printed at most --latency seconds after its end, once, and is not
-taken back. Frames that come faster than they can be worked on are dropped and
+A proposal is printed at most --latency seconds after its end and is not taken
+back. Ctrl-C ends a recording, and what is left is printed. Frames that come faster than they can be worked on are dropped and
 counted; times stay right. --output adds the lines to a file that
 launch.report, launch.evaluate and launch.convert_proposals read, also while it
 grows. See docs/live.md.
@@ -35,7 +35,7 @@ _NAME = flags.DEFINE_string(
 _LATENCY = flags.DEFINE_float(
   'latency', 0.0,
   'Seconds after its end at which a proposal is printed at the latest; 0: the '
-  'median duration of the training instances.',
+  'median duration of the training instances (of the chain template).',
 )  # fmt: skip
 _FEATURE_FPS = flags.DEFINE_float(
   'feature_fps', 0.0, 'Rows a second of stdin; 0: as the run was trained on.'
@@ -60,6 +60,13 @@ def main(argv):
       f'--output={_OUTPUT.value} holds lines of JSON: give a name that ends in '
       '.jsonl'
     )
+  from cmsn_jax.files import video_ids
+
+  wrong = video_ids.problem(_NAME.value or _name())
+  if wrong:
+    raise ValueError(
+      f'--name={_NAME.value or _name()} {wrong}: give a plain name'
+    )
   cli.use_compilation_cache()
   video_flags.apply()
   from cmsn_jax.proposing import live, streaming
@@ -83,12 +90,14 @@ def main(argv):
         flush=True,
       )
     printer = live.Printer(_NAME.value or _name(), output)
-    with contextlib.suppress(KeyboardInterrupt):  # how a camera is ended
-      spent = live.run(stream, rows, printer, settings)
-      if not cli.quiet():
-        print(_summary(spent), file=sys.stderr)
-    for text in losses():
-      print(text, file=sys.stderr)
+    try:
+      with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C
+        spent = live.run(stream, rows, printer, settings)
+        if not cli.quiet():
+          print(_summary(spent), file=sys.stderr)
+    finally:
+      for text in losses():
+        print(text, file=sys.stderr)
   return 0
 
 
@@ -160,11 +169,11 @@ def _name():
 
 
 def _summary(spent):
-  each = spent.cpu_sec / max(spent.video_sec, 1e-9)
-  return (
-    f'{spent.told} proposals of {spent.video_sec:.1f} s, {spent.rows} rows; '
-    f'{each:.3g} CPU s a second of recording in this process'
-  )
+  text = f'{spent.told} proposals of {spent.video_sec:.1f} s, {spent.rows} rows'
+  if spent.video_sec <= 0:
+    return text
+  each = spent.cpu_sec / spent.video_sec
+  return f'{text}; {each:.3g} CPU s a second of recording in this process'
 
 
 if __name__ == '__main__':

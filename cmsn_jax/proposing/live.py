@@ -14,8 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from cmsn_jax.proposing import streaming
+from cmsn_jax.proposing import interrupt, streaming
 from cmsn_jax.suppression import final_list
+
+# Rows that stand for missing ones, at once: memory does not grow with a gap.
+_HELD_ROWS = 1024
+# Seconds without a row: a longer gap is a wrong clock.
+_LONGEST_GAP_SEC = 24 * 3600.0
 
 
 class Told(NamedTuple):
@@ -74,6 +79,9 @@ def run(
 ) -> Spent:
   """Pushes rows until there are no more, and tells proposals as they are sure.
 
+  Ctrl-C and SIGTERM end the rows. However they end, by an error too, what is
+  left is told.
+
   Args:
     stream: takes the rows.
     rows: as they arrive.
@@ -82,7 +90,8 @@ def run(
       is told later leaves those before it as they are.
 
   Raises:
-    ValueError: on a limit a minute, which needs the whole recording.
+    ValueError: on a limit a minute, which needs the whole recording, and what
+      reading or pushing rows raises.
   """
   if settings.max_per_minute:
     raise ValueError(
@@ -108,10 +117,15 @@ def run(
       tell(Told(begin, end, score, stream.now_sec, **row))
       told += 1
 
-  for some in rows:
-    count += len(some)
-    tell_all(stream.push(some))
-  tell_all(stream.flush())
+  with interrupt.Interrupt() as asked:
+    try:
+      for some in asked.until_asked(rows):
+        tell_all(stream.push(some))
+        count += len(some)
+    except Exception:
+      tell_all(stream.flush())
+      raise
+    tell_all(stream.flush())
   return Spent(count, stream.now_sec, time.process_time() - start, told)
 
 
@@ -121,7 +135,8 @@ class Lines:
   A line is a row: numbers with spaces, tabs, commas or semicolons between, or a
   JSON list. Or a JSON object {"t": seconds, "row": [...]}: its time decides
   where it belongs; where rows are missing the one before stands for them, and
-  one that comes too late is left out. All lines are of one kind.
+  one that comes too late is left out. A row with NaN or infinity is missing. All
+  lines are of one kind.
 
   Args:
     file: read line by line, to its end.
@@ -143,6 +158,7 @@ class Lines:
       ValueError: on a line that is no row, naming it.
     """
     count, last, start = 0, None, None
+    longest = round(_LONGEST_GAP_SEC * self._fps)
     for number, text in enumerate(self._file, start=1):
       if not text.strip() or text.startswith('#'):
         continue
@@ -158,10 +174,26 @@ class Lines:
         if place < count:
           self.late += 1
           continue
-        if place > count:
-          yield np.repeat(last, place - count, axis=0)
-          self.held, count = self.held + place - count, place
-      last, count = row[None], count + 1
+        if place - count > longest:
+          raise ValueError(
+            f'line {number}: found t = {at:g} s, {(place - count) / self._fps:g} '
+            's after the row before, expected seconds of one clock, at most '
+            f'{_LONGEST_GAP_SEC:g} apart'
+          )
+        while count < place:
+          held = min(place - count, _HELD_ROWS)
+          self.held, count = self.held + held, count + held
+          yield np.repeat(last, held, axis=0)
+      if np.isfinite(row).all():
+        last = row[None]
+      elif last is None:
+        raise ValueError(
+          f'line {number} has NaN or infinity, and no row before it can stand '
+          'for it'
+        )
+      else:
+        self.held += 1
+      count += 1
       yield last
 
   def _parsed(self, number, text):

@@ -9,13 +9,15 @@ Every few snippets (`Stream.step_sec`) the newest ones, a few windows of the
 training's length, are looked at as one video, in the same way as a whole
 recording would be. Of its proposals those are told whose ends lie in the stretch that
 has become old enough since the last look, or a little before it, and that add to
-what was told (`told.Told`): a proposal is never told twice. What differs from the whole
+what was told (`told.Told`): a proposal is told again only where its score has more
+than doubled. What differs from the whole
 recording: whoever decides has seen a latency's worth of what follows a proposal
 and some windows of what went before it, and a better copy that ends later
 cannot take a proposal back.
 """
 
 import fractions
+import math
 
 import numpy as np
 from jaxtyping import Float
@@ -50,7 +52,8 @@ class Stream:
       durations at least.
 
   Attributes:
-    latency_sec: see above; at least two snippets.
+    latency_sec: see above; at least two snippets, and two rows more of another
+      rate.
     step_sec: from one look to the next.
     context_sec: how much a look sees.
     feature_fps: rows a second that are pushed.
@@ -70,6 +73,9 @@ class Stream:
     self._predictor = trained.predictor
     config, about = trained.config, trained.data
     _check(config, about)
+    _positive('feature_fps', feature_fps)
+    _positive('latency_sec (--latency)', latency_sec)
+    _positive('context_sec', context_sec)
     self._tail = _Tail(about['file_dim'])
     self._rate = about['file_fps'] if feature_fps is None else feature_fps
     self._source = inputs.feature_source(trained, self._tail, feature_fps)
@@ -81,15 +87,19 @@ class Stream:
     fps = self._source.feature_fps
     if latency_sec is None:
       latency_sec = config.template.typical_duration / fps
-    if not latency_sec > 0:
+    if not latency_sec:
       raise ValueError(
-        'latency_sec must be given, above 0: this run does not know the median '
-        f'duration of its instances, got {latency_sec}'
+        'latency_sec must be given (--latency): this run does not know the '
+        'median duration of its instances, only the chain template does'
       )
-    latency = max(2, round(latency_sec * fps))
-    self._step = max(1, latency // _LOOKS)
+    # Of another rate, a snippet is there when the rows around it are.
+    late = 0
+    if self._ratio != 1:
+      late = math.ceil((1 + _MARGIN_ROWS) * fps / self._rate)
+    latency = max(2 + late, round(latency_sec * fps))
+    self._step = max(1, (latency - late) // _LOOKS)
     back = max(1, self._step // 2)
-    self._ahead = latency - self._step - back
+    self._ahead = latency - late - self._step - back
     if context_sec is None:
       self._context = max(
         _WINDOWS * config.windows.length,
@@ -125,7 +135,7 @@ class Stream:
 
     Returns:
       `segments` [n, 2] in seconds from the first row and `scores` [n], best
-      first; each proposal once.
+      first; each proposal once, but where its score has more than doubled.
 
     Raises:
       ValueError: on rows of another width or not finite, or after `flush`.
@@ -199,6 +209,11 @@ class Stream:
 
   def _aligned(self, snippet):
     return max(0, -(-snippet // self._multiple) * self._multiple)
+
+
+def _positive(name, value):
+  if value is not None and not (value > 0 and math.isfinite(value)):
+    raise ValueError(f'{name} must be above 0 and finite, got {value}')
 
 
 def _check(config, about):

@@ -6,7 +6,7 @@ that one, and before the second in the next look. Every look therefore goes back
 a little behind the line up to which all is told; and what to tell does not go
 by place alone, but by what a proposal adds to those told (as in
 `suppression.threshold_nms`): a poor one that is told nearby does not stand for
-the good one, and a good one is not told twice.
+the good one, and one is told again only where its score has more than doubled.
 """
 
 import numpy as np
@@ -75,11 +75,11 @@ def adds(
   told: Float[np.ndarray, 'k 2'],
   told_scores: Float[np.ndarray, ' k'],
 ) -> Bool[np.ndarray, ' n']:
-  """Whether what the proposals told leave over is most of one's score.
+  """Whether what each of the proposals told leaves over is most of one's score.
 
   A told one of score t that covers the share c of another's matches leaves
-  (1 - c) t of it, as much as where both were found in one look, and the part of
-  its score that is above t.
+  (1 - c) t of it, about as much as where both were found in one look, and the
+  part of its score that is above t.
 
   Args:
     segments: any unit.

@@ -1,11 +1,12 @@
 import io
 import json
+import signal
 
 import numpy as np
 import pytest
 
 from cmsn_jax.files import proposal_files, proposal_sources
-from cmsn_jax.proposing import live, streaming
+from cmsn_jax.proposing import interrupt, live, streaming
 from cmsn_jax.suppression import final_list
 from tests.proposing import test_streaming
 
@@ -43,6 +44,57 @@ def test_a_line_that_is_no_row_is_named(text, line):
     _lines(text)
   with pytest.raises(ValueError, match='line 2 has 1 numbers, .* have 2'):
     _lines('1 2\n3\n')
+
+
+def test_long_gaps_are_held_in_pieces_and_wrong_clocks_are_named():
+  text = '{"t": 0, "row": [1]}\n{"t": 3600, "row": [2]}\n'
+  lines = live.Lines(io.StringIO(text), 10.0)
+  sizes = [len(rows) for rows in lines]
+  assert sum(sizes) == 36001 and max(sizes) <= 1024 and lines.held == 35999
+  with pytest.raises(ValueError, match=r'line 3: found t = 1.7e\+09 s'):
+    _lines(text + '{"t": 1.7e9, "row": [3]}\n')
+
+
+def test_a_row_with_nan_is_missing():
+  lines, rows = _lines('1 2\nnan 3\n4 inf\n5 6\n')
+  assert rows == [[1, 2], [1, 2], [1, 2], [5, 6]] and lines.held == 2
+  with pytest.raises(ValueError, match='line 1 has NaN or infinity, and no'):
+    _lines('nan 1\n')
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, OSError])
+def test_however_the_rows_end_the_rest_is_told(error):
+  rows, segments = test_streaming._recording(200, 10.0)
+  stream = streaming.Stream(test_streaming._run(10.0), latency_sec=40.0)
+  told = []
+
+  def pieces():
+    yield from (rows[k : k + 3] for k in range(0, len(rows), 3))
+    raise error('gone')
+
+  if error is KeyboardInterrupt:
+    assert live.run(stream, pieces(), told.append).rows == len(rows)
+  else:
+    with pytest.raises(error, match='gone'):
+      live.run(stream, pieces(), told.append)
+  found = sorted((t.start_sec, t.end_sec) for t in told)
+  np.testing.assert_allclose(found, segments)
+
+
+def test_a_signal_ends_the_waiting_but_no_work():
+  seen = []
+  with interrupt.Interrupt() as asked:
+    for item in asked.until_asked(range(9)):
+      if item == 3:
+        signal.raise_signal(signal.SIGTERM)
+      seen.append(item)
+    assert seen == [0, 1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+      signal.raise_signal(signal.SIGINT)
+  with interrupt.Interrupt() as asked:
+    waiting = (signal.raise_signal(signal.SIGINT) for _ in range(9))
+    assert list(asked.until_asked(waiting)) == []
+  assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _watched(settings=final_list.NO_LIMITS):

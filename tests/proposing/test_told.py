@@ -55,5 +55,22 @@ def test_adds_weighs_scores_by_what_is_covered(told_score, adds):
   same = np.array([[1.0, 2.0]])
   found = told_lib.adds(same, np.array([0.8]), same, np.array([told_score]))
   assert found.tolist() == [adds]
+  # One of no score covers, and takes, nothing.
+  nothing = np.zeros(1)
+  assert told_lib.adds(np.array([[2.0, 3.0]]), nothing, same, nothing).all()
+  assert not told_lib.adds(same, nothing, same, nothing).any()
   apart = np.array([[2.0, 3.0]])
   assert told_lib.adds(apart, np.array([0.1]), same, np.array([0.9])).all()
+
+
+def test_labels_are_told_with_their_proposals():
+  told = told_lib.Told(back_sec=0.5, reach_sec=20.0)
+  parts = []
+  for line, score, label in ((5.0, 0.2, 'a'), (9.0, 0.8, 'b')):
+    segment, half = np.array([[line - 2, line - 1]]), np.array([score / 2])
+    found = proposal_files.Proposals(segment, 2 * half, (label,), half)
+    parts.append(told.fresh(found, line))
+  both = told_lib.joined(parts)
+  assert tuple(both.labels) == ('b', 'a')
+  assert both.label_scores.tolist() == [0.4, 0.1]
+  assert told_lib.joined([]).labels is None
