@@ -45,7 +45,7 @@ _segments = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(_segments, _segments)
 def test_tiou_equals_exact_arithmetic(a, b):
   got = segments.tiou(_array(*a), _array(*b))

@@ -408,7 +408,6 @@ video = st.tuples(
 
 @settings(
   max_examples=50,
-  deadline=None,
   suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.dictionaries(st.sampled_from('abcdef'), video, min_size=1))

@@ -47,7 +47,7 @@ def test_what_a_name_says(name, role, unit):
   assert (found.role, found.unit) == (role, unit)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=30))
 def test_any_name(name):
   assert column_names.understand(3, name).index == 3

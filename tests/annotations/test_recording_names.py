@@ -39,7 +39,7 @@ def test_alike(name, known, alike):
   assert recording_names.alike(name, known) == alike
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=8), st.lists(st.text(max_size=8), max_size=4))
 def test_any_names(name, known):
   assert set(recording_names.alike(name, known)) <= set(known)

@@ -36,7 +36,7 @@ def slow_select(segments, scores, count, different):
   return [i for i in order if i in selected]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   seed=st.integers(0, 1 << 16),
   size=st.integers(0, 80),

@@ -196,7 +196,7 @@ def test_long_run_stays_small():
   assert len(proposals.generate(noise, split=False).starts) <= 23 * 23
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
   st.lists(st.integers(0, 5), max_size=40),
   st.booleans(),
@@ -216,7 +216,7 @@ def test_equals_the_slow_reference(stages, split, rule, stage_set, rate):
   assert _tuples(found) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 2**31))
 def test_probabilities_order_as_the_slow_reference(stages, seed):
   # Eighths: sums are exact, so ties of the mean really are ties.

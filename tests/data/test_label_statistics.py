@@ -93,7 +93,7 @@ row = st.tuples(st.integers(0, 300), st.integers(1, 60)).map(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(row, min_size=1, max_size=12), st.sampled_from([0.5, 2, 3.125]))
 def test_against_a_slow_reference(rows, rate):
   found = label_statistics.label_statistics([video('a', 100, rows)], rate)

@@ -166,7 +166,7 @@ def test_no_more_workers_than_there_is_work():
   assert len({slot for slot, _ in pool.sent}) == 2 >= len(pool.workers)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   st.lists(st.floats(0.04, 1e4), max_size=40),
   st.lists(st.floats(0.1, 10), min_size=1, max_size=5),

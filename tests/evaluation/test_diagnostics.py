@@ -93,7 +93,7 @@ def test_worst_misses_take_the_longest_of_equals_and_spread_over_videos():
     st.tuples(st.floats(0, 1.5), st.floats(0, 1)), min_size=1, max_size=40
   )
 )
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=60)
 def test_scores_are_counted_once(pairs):
   scores, tiou = np.array(pairs, np.float64).T
   edges, hit, other = diagnostics.score_histogram(scores, tiou >= 0.5)

@@ -316,7 +316,7 @@ def test_perfect_proposals(protocol):
   assert result.num_proposals == 6
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from(metrics.PROTOCOLS))
 def test_permuting_changes_nothing_and_curves_rise(seed, protocol):
   found, truth = _random(seed)

@@ -54,7 +54,7 @@ def _chunks(frames, cuts):
   cuts=st.lists(st.integers(0, 60), max_size=5),
   chunk_snippets=st.integers(1, 6),
 )
-@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.settings(max_examples=30)
 def test_chunked_equals_whole(num_frames, cuts, chunk_snippets):
   rng = np.random.default_rng(num_frames)
   frames = rng.integers(0, 256, (num_frames, 2, 2, 3), np.uint8)

@@ -60,7 +60,7 @@ def _slow(frames):
   return (sums[:-2] + sums[1:-1] + sums[2:])[:, None]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
   st.lists(st.integers(0, 50), max_size=6), st.sampled_from([1, 2, 5]),
   st.integers(1, 9), st.booleans(),

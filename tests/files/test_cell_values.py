@@ -59,7 +59,7 @@ def test_a_doubtful_sign_is_asked_for(texts):
   assert cell_values.decimal_sign(texts, ',') == ','
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.floats(0, 1e6).map(lambda x: round(x, 4)), st.sampled_from('.,'))
 def test_what_is_written_is_read(value, sign):
   text = f'{value:.4f}'.replace('.', sign)

@@ -52,7 +52,7 @@ def test_the_best_in_the_order_of_time():
   assert len(event_formats.events_of(proposals)) == 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9)), max_size=20))
 def test_rows_hold_all_and_no_overlap(pairs):
   events = [Event(float(s), float(s + n), 'x', 0.5) for s, n in pairs]
@@ -132,7 +132,6 @@ def test_elan(tmp_path):
 
 @settings(
   max_examples=15,
-  deadline=None,
   suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
@@ -207,7 +206,6 @@ def test_nothing_to_write(tmp_path):
 
 @settings(
   max_examples=20,
-  deadline=None,
   suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

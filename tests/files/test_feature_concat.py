@@ -65,7 +65,7 @@ def test_hand_computed(tmp_path):
   seconds=st.floats(1.0, 12.0),
   cut=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 def test_equals_the_slow_way_in_any_slice(
   tmp_path_factory, grid, rate, seconds, cut
 ):

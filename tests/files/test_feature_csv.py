@@ -110,7 +110,6 @@ def test_annotation_tables_beside_tables_of_features(tmp_path):
 
 @settings(
   max_examples=60,
-  deadline=None,
   suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -78,7 +78,6 @@ video = st.one_of(
 )
 SETTINGS = settings(
   max_examples=60,
-  deadline=None,
   suppress_health_check=[
     HealthCheck.function_scoped_fixture,
     HealthCheck.too_slow,

@@ -246,7 +246,6 @@ def test_units_that_cannot_be_told(tmp_path):
 
 @settings(
   max_examples=60,
-  deadline=None,
   suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

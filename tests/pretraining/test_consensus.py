@@ -32,7 +32,7 @@ def test_middle_of_each_segment():
   segments=st.integers(1, 9),
   seed=st.integers(0, 9),
 )
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 def test_random_places_stay_in_their_segment(num_frames, segments, seed):
   rng = np.random.default_rng(seed)
   starts = consensus.segment_starts(num_frames, segments, 5, rng)

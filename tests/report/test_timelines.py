@@ -40,7 +40,7 @@ def test_lanes_by_hand():
 @hypothesis.given(
   st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 20)), max_size=25)
 )
-@hypothesis.settings(max_examples=50, deadline=None)
+@hypothesis.settings(max_examples=50)
 def test_lanes_never_overlap(pairs):
   spans = np.array([[s, s + d] for s, d in pairs], np.float64).reshape(-1, 2)
   rows = timelines.lanes(spans)

@@ -221,7 +221,7 @@ def _run(actions):
   return recording, done
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_actions, max_size=25))
 def test_the_same_actions_give_the_same_recording(actions):
   recording, done = _run(actions)
@@ -233,7 +233,7 @@ def test_the_same_actions_give_the_same_recording(actions):
     assert item.status in edits.STATUSES
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_actions, max_size=25))
 def test_undoing_all_gives_the_beginning_and_redoing_all_the_end(actions):
   recording, _ = _run(actions)
@@ -250,7 +250,7 @@ def test_undoing_all_gives_the_beginning_and_redoing_all_the_end(actions):
   assert (recording.items, recording.done) == (end, done)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=8))
 def test_union_and_complement_share_out_all_time(pairs):
   spans = [(a, b) for a, b in pairs if a < b]

@@ -2,7 +2,7 @@ import json
 import pathlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cmsn_jax.runs import config_history, config_record, data_record
@@ -150,7 +150,6 @@ _VALUES = st.recursive(
 _SECTIONS = st.dictionaries(st.sampled_from('abc'), _VALUES)
 
 
-@settings(deadline=None)
 @given(_SECTIONS, _SECTIONS)
 def test_differences_do_not_depend_on_the_side(one, other):
   there = config_record.differences(one, other)

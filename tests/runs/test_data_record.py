@@ -8,7 +8,6 @@ import shutil
 import numpy as np
 import pytest
 from hypothesis import given as given_
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from cmsn_jax.annotations import activitynet
@@ -233,7 +232,6 @@ _VIDEOS = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given_(_VIDEOS, _VIDEOS)
 def test_each_recording_that_differs_is_counted(before, after):
   found = data_record.differences(_record(train=before), _record(train=after))

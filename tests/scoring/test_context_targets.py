@@ -10,7 +10,7 @@ INSTANCES = np.array([[10.0, 20.0], [25.0, 29.0], [60.0, 90.0]])
 DURATIONS = context_targets.duration_range(np.array([10.0, 4.0, 30.0]))
 
 
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 @hypothesis.given(
   st.integers(0, 1000), st.integers(1, 300), st.integers(0, 3),
   st.integers(1, 64),

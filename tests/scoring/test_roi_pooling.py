@@ -61,7 +61,7 @@ def test_bins_cover_the_proposal_without_gaps():
   assert (np.diff(first, axis=1) >= 0).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_long_sequences_with_ties_and_infinities(seed):
   rng = np.random.default_rng(seed)

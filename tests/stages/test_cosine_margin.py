@@ -151,7 +151,7 @@ def test_against_the_slow_reference(kind, seed):
   np.testing.assert_allclose(got, want, rtol=2e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), margin=st.floats(0, 1))
 def test_vmcl_with_one_margin_is_lmcl(seed, margin):
   scores, labels, mask = _batch(seed)
@@ -230,7 +230,7 @@ def test_gradient_is_the_slope(kind):
     np.testing.assert_allclose(grads[index], slope, atol=2e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(angle=st.floats(0, 3.5))
 def test_arc_is_monotone_and_bounded(angle):
   cosines = jnp.linspace(-1, 1, 4001)

@@ -28,7 +28,7 @@ def _best_by_trying(probabilities):
   )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(0, 2**31))
 def test_equals_trying_every_sequence(total, seed):
   rng = np.random.default_rng(seed)

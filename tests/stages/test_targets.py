@@ -137,14 +137,14 @@ _instances = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_instances, st.sampled_from([1.0, 2.0, 3.125]))
 def test_equals_the_slow_reference(instances, fps):
   fast = targets.stage_labels(_array(instances), 40, fps)
   assert fast.tolist() == _slow(instances, 40, fps)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_instances, st.randoms())
 def test_order_and_repetition_change_nothing(instances, random):
   shuffled = instances + instances[:2]
@@ -155,7 +155,7 @@ def test_order_and_repetition_change_nothing(instances, random):
   )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_instances)
 def test_majority_of_one_sample_is_centre(instances):
   np.testing.assert_array_equal(

@@ -211,7 +211,7 @@ def _arrays(proposals):
   return np.stack([rows[:, 0], rows[:, 0] + rows[:, 1]], axis=1), rows[:, 2]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
   _proposals,
   st.sampled_from([0.0, 0.04, 0.2, 0.5, 0.65, 0.9]),
@@ -224,7 +224,7 @@ def test_adversarial_ties_equal_the_slow_reference(proposals, threshold, sigma):
   _assert_equal(kept, segments, expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_proposals, st.randoms(), st.booleans())
 def test_permuting_the_input_changes_nothing(proposals, random, soft):
   shuffled = list(proposals)
@@ -238,7 +238,7 @@ def test_permuting_the_input_changes_nothing(proposals, random, soft):
   assert results[0] == results[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(_proposals, st.integers(0, 30))
 def test_max_proposals_is_a_prefix(proposals, k):
   segments, scores = _arrays(proposals)

@@ -98,7 +98,7 @@ def test_ties_go_to_the_earlier_start_then_the_earlier_end():
   assert kept.tolist() == [2, 1, 0, 3]
 
 
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
   hnp.arrays(float, (12, 2), elements=st.floats(0, 20, width=32)),
   st.integers(0, 1000),

@@ -6,7 +6,7 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cmsn_jax.annotations import activitynet
@@ -218,7 +218,6 @@ def test_too_many_folds_name_the_groups_that_there_are():
     cross_validation.deal(many, dict.fromkeys(many, 1.0), 8)
 
 
-@settings(deadline=None)
 @given(
   st.lists(st.integers(1, 100), min_size=4, max_size=12), st.integers(2, 4)
 )

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cmsn_jax.chains import protocol
@@ -233,7 +233,6 @@ def test_without_stacked_networks_more_rows_are_another_shape():
 _SHAPES = st.sampled_from([(), (2,), (3,), (2, 3)])
 
 
-@settings(deadline=None)
 @given(
   st.dictionaries(st.sampled_from('abcd'), _SHAPES, min_size=1),
   st.dictionaries(st.sampled_from('abcd'), _SHAPES, min_size=1),

@@ -32,7 +32,7 @@ def _slow(actionness, step):
   return sorted(found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
   st.lists(st.integers(0, 20), max_size=30),
   st.sampled_from([0.1, 0.25, 0.5]),

@@ -162,7 +162,7 @@ def test_instances_as_long_as_the_window_leave_it():
   assert done.train.batch_per_device == 32
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
   st.lists(st.floats(0.2, 120.0), min_size=1, max_size=20),
   st.sampled_from([32, 96, 256]),

@@ -43,7 +43,7 @@ def test_equals_the_definition(formulation, window):
   np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(
   f=st.integers(1, 5),
   h=st.integers(1, 6),
