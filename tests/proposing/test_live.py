@@ -81,7 +81,16 @@ def test_however_the_rows_end_the_rest_is_told(error):
   np.testing.assert_allclose(found, segments)
 
 
-def test_a_signal_ends_the_waiting_but_no_work():
+@pytest.fixture
+def ctrl_c():
+  """As in a terminal: what is started in the background ignores it."""
+  before = signal.signal(signal.SIGINT, signal.default_int_handler)
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_ends_the_waiting_but_no_work(ctrl_c):
+  del ctrl_c
   seen = []
   with interrupt.Interrupt() as asked:
     for item in asked.until_asked(range(9)):
