@@ -123,6 +123,8 @@ def _chain(name, config, workdir, ans):
 
 def _in_process(work, given):
   """(exit status, last words) of a process of its own."""
+  from cmsn_jax import signals
+
   context = multiprocessing.get_context('spawn')
   receive, send = context.Pipe(duplex=False)
   process = context.Process(
@@ -137,14 +139,10 @@ def _in_process(work, given):
     if number == signal.SIGTERM and process.pid:
       os.kill(process.pid, number)
 
-  before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-  try:
+  with signals.handled(stop):
     process.start()
     send.close()
     process.join()
-  finally:
-    for number, handler in before.items():
-      signal.signal(number, handler)
   said = ''
   try:
     said = receive.recv() if receive.poll() else ''

@@ -26,6 +26,7 @@ _MAY_IMPORT = {
   'flops': '',
   'progress': '',
   'processes': '',
+  'signals': '',
   'process_memory': '',
   'settings': '',
   'files': 'segments stage_names',
@@ -46,7 +47,7 @@ _MAY_IMPORT = {
   'evaluation': 'files annotations segments stage_names',
   'report': 'evaluation files annotations video stages/targets '
   'suppression/calibration segments stage_names',
-  'review': 'files annotations video report/palette segments progress',
+  'review': 'files annotations video report/palette segments progress signals',
   'chains/device': '',
   'chains/first_params': '',
   'chains/host': '',
@@ -65,14 +66,14 @@ _MAY_IMPORT = {
   'training': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation files report/timelines stages/targets suppression/calibration '
   'suppression/label_calibration suppression/final_list annotations/activitynet settings processes process_memory sharding '
-  'progress segments stage_names',
+  'progress segments signals stage_names',
   'pretraining': 'training/steps training/optimizer training/parallel '
   'training/keeping training/phase_run training/save_times training/stopping '
   'training/metric_writer training/stopping runs features video data/windows '
   'data/augmentation files/replacing progress processes',
   'proposing': 'runs chains/device chains/registry chains/protocol chains/prediction data '
   'features files annotations video suppression segments progress sharding '
-  'engines',
+  'signals engines',
   'serving': 'proposing runs chains/prediction data files annotations suppression video process_memory',
   'api': 'runs chains/registry chains/protocol chains/prediction data '
   'evaluation training proposing report settings features files annotations '

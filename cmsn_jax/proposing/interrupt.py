@@ -1,8 +1,9 @@
 """Being asked to end a recording: Ctrl-C from people, SIGTERM from services."""
 
-import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from cmsn_jax import signals
 
 
 class Interrupt:
@@ -15,7 +16,7 @@ class Interrupt:
 
   def __init__(self):
     self._asked = self._waiting = False
-    self._before = {}
+    self._signals = signals.handled(self._handle)
 
   def until_asked(self, items: Iterable[Any]) -> Iterator[Any]:
     """Yields the items up to when a signal comes."""
@@ -31,16 +32,11 @@ class Interrupt:
       yield item
 
   def __enter__(self):
-    try:
-      for number in (signal.SIGINT, signal.SIGTERM):
-        self._before[number] = signal.signal(number, self._handle)
-    except ValueError:  # Not the main thread: signals are not ours to take.
-      pass
+    self._signals.__enter__()
     return self
 
-  def __exit__(self, *_: Any):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
+  def __exit__(self, *error: Any):
+    self._signals.__exit__(*error)
 
   def _handle(self, number, frame):
     del number, frame

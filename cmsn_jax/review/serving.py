@@ -2,13 +2,12 @@
 
 import contextlib
 import secrets
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 
 import uvicorn
 
+from cmsn_jax import signals
 from cmsn_jax.review import server
 from cmsn_jax.review import session as session_lib
 
@@ -19,18 +18,8 @@ class Server(uvicorn.Server):
   @contextlib.contextmanager
   def capture_signals(self) -> Iterator[None]:
     """SIGINT and SIGTERM end the server, and nothing else, in the block."""
-    if threading.current_thread() is not threading.main_thread():
+    with signals.handled(self.handle_exit):
       yield
-      return
-    before = {
-      number: signal.signal(number, self.handle_exit)
-      for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-      yield
-    finally:
-      for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def serve(

@@ -8,6 +8,8 @@ import jax
 from absl import logging
 from jax.experimental import multihost_utils
 
+from cmsn_jax import signals
+
 
 class StopSignal:
   """Remembers that SIGTERM or SIGINT came; a second SIGINT ends at once.
@@ -28,20 +30,14 @@ class StopSignal:
     return self._requested
 
   def __enter__(self):
-    numbers = [signal.SIGINT]
-    if jax.process_count() == 1:
-      numbers.append(signal.SIGTERM)
-    self._before = {}
-    try:
-      for number in numbers:
-        self._before[number] = signal.signal(number, self._handle)
-    except ValueError:  # Not the main thread: signals are not ours to take.
-      pass
+    alone = jax.process_count() == 1
+    numbers = signals.ENDING if alone else (signal.SIGINT,)
+    self._signals = signals.handled(self._handle, numbers)
+    self._signals.__enter__()
     return self
 
-  def __exit__(self, *_: Any):
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
+  def __exit__(self, *error: Any):
+    self._signals.__exit__(*error)
 
   def _handle(self, number, frame):
     del frame
