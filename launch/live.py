@@ -62,11 +62,10 @@ def main(argv):
     )
   from cmsn_jax.files import video_ids
 
-  wrong = video_ids.problem(_NAME.value or _name())
+  name = _NAME.value or _name()
+  wrong = video_ids.problem(name)
   if wrong:
-    raise ValueError(
-      f'--name={_NAME.value or _name()} {wrong}: give a plain name'
-    )
+    raise ValueError(f'--name={name} {wrong}: give a plain name')
   cli.use_compilation_cache()
   video_flags.apply()
   from cmsn_jax.proposing import live, streaming
@@ -89,7 +88,7 @@ def main(argv):
         file=sys.stderr,
         flush=True,
       )
-    printer = live.Printer(_NAME.value or _name(), output)
+    printer = live.Printer(name, output)
     try:
       with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C
         spent = live.run(stream, rows, printer, settings)

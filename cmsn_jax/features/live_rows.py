@@ -10,13 +10,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from cmsn_jax.features import packing, video_features
+from cmsn_jax.features import held_rows, packing, video_features
 from cmsn_jax.video import flow
 
 # Snippets that are computed in one call: what is waited for before the first.
 _CHUNK_SNIPPETS = 2
-# Rows that stand for missing ones, at once.
-_HELD_ROWS = 1024
 
 
 class LiveRows:
@@ -57,7 +55,7 @@ class LiveRows:
       for rows in self._run(row * stride):
         if missing > 0:
           before = rows[:1] if last is None else last
-          yield from _repeated(before, missing)
+          yield from held_rows.held(before, missing)
           self.held, count, missing = self.held + missing, row, 0
         last, count = rows[-1:], count + len(rows)
         yield rows
@@ -90,12 +88,6 @@ class LiveRows:
         yield chunk[max(0, start - index) :]
       # Only now: nobody is to wait for frames that are yet to come.
       self._next = next(self._frames, None)
-
-
-def _repeated(row, number):
-  """Few at a time: memory does not grow with a gap."""
-  for start in range(0, number, _HELD_ROWS):
-    yield np.repeat(row, min(_HELD_ROWS, number - start), axis=0)
 
 
 def _chained(first, rest):

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from cmsn_jax.features import held_rows
 from cmsn_jax.proposing import interrupt, streaming
 from cmsn_jax.suppression import final_list
 
-# Rows that stand for missing ones, at once: memory does not grow with a gap.
-_HELD_ROWS = 1024
 # Seconds without a row: a longer gap is a wrong clock.
 _LONGEST_GAP_SEC = 24 * 3600.0
 
@@ -180,10 +179,9 @@ class Lines:
             's after the row before, expected seconds of one clock, at most '
             f'{_LONGEST_GAP_SEC:g} apart'
           )
-        while count < place:
-          held = min(place - count, _HELD_ROWS)
-          self.held, count = self.held + held, count + held
-          yield np.repeat(last, held, axis=0)
+        if place > count:
+          yield from held_rows.held(last, place - count)
+          self.held, count = self.held + place - count, place
       if np.isfinite(row).all():
         last = row[None]
       elif last is None:

@@ -49,20 +49,12 @@ class Told:
       line_sec: what ends later is not told yet.
     """
     ends = found.segments[:, 1]
-    found = found.take(
-      np.flatnonzero((ends > self.line_sec - self._back) & (ends <= line_sec))
-    )
-    found = found.take(
-      np.flatnonzero(
-        adds(
-          found.segments,
-          found.scores,
-          self.recent.segments,
-          self.recent.scores,
-        )
-      )
-    )
-    recent = joined([self.recent, found])
+    old = (ends > self.line_sec - self._back) & (ends <= line_sec)
+    found = found.take(np.flatnonzero(old))
+    recent = self.recent
+    new = adds(found.segments, found.scores, recent.segments, recent.scores)
+    found = found.take(np.flatnonzero(new))
+    recent = joined([recent, found])
     near = recent.segments[:, 1] > line_sec - self._reach
     self.recent = recent.take(np.flatnonzero(near))
     self.line_sec = max(self.line_sec, line_sec)

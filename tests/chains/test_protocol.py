@@ -110,7 +110,7 @@ def test_a_stopped_run_ends_bit_equal(run, tmp_path):
       loop.train_and_evaluate(
         often, tmp_path, data, phase=name, batches=batches, quiet=True
       )
-    # Nor does it matter how often the rest is saved, which takes time.
+    # To save the rest at every step would take time, and change nothing.
     loop.train_and_evaluate(config, tmp_path, data, phase=name, quiet=True)
     a, b = (_newest(folder, name, 'resume') for folder in (whole, tmp_path))
     assert a.step == b.step > 2
