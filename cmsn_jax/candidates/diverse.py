@@ -13,6 +13,8 @@ from jaxtyping import Float, Float64, Int64
 # centres within this share of that duration: a tIoU of .6 or more.
 DURATION_RATIO = 1.3
 CENTRE_STEP = 1 / 4
+# To number cells without gaps takes a sort, which costs more than all the rest.
+_SPARSE = 8
 
 
 def select(
@@ -49,11 +51,15 @@ def select(
   count = min(count, len(scores))
   if not count:
     return np.zeros(0, np.int64)
-  # Whatever is selected is among the `count` best, or the best of its cell.
   best = np.full(cell.max() + 1, -np.inf)
   np.maximum.at(best, cell, scores)
-  least = np.partition(scores, len(scores) - count)[len(scores) - count]
-  near = np.flatnonzero((scores >= least) | (scores == best[cell]))
+  # Whatever is selected is among the `count` best, or the best of its cell, and
+  # that among the best of the cells.
+  near = scores >= _nth(scores, count)
+  if different:
+    least = _nth(best[best > -np.inf], different)
+    near |= scores == np.where(best < least, np.inf, best)[cell]
+  near = np.flatnonzero(near)
   starts, ends = segments[near].T
   order = near[np.lexsort((ends, starts, -scores[near]))]
   first = np.sort(np.unique(cell[order], return_index=True)[1])
@@ -65,10 +71,11 @@ def select(
 
 
 def cells(segments: Float[np.ndarray, 'n 2']) -> Int64[np.ndarray, ' n']:
-  """The cell of place and duration that each segment is in, from 0.
+  """The number of each segment's cell of place and duration, from 0.
 
   A cell holds durations of one factor `DURATION_RATIO`, and centres of one
-  `CENTRE_STEP` of the least duration in it.
+  `CENTRE_STEP` of the least duration in it. All numbers are below `_SPARSE` times
+  the number of segments; some may be of cells without any.
 
   Args:
     segments: any unit, `[n, 2]`, of positive duration.
@@ -78,11 +85,24 @@ def cells(segments: Float[np.ndarray, 'n 2']) -> Int64[np.ndarray, ' n']:
   duration: Float64[np.ndarray, ' n'] = segments[:, 1] - segments[:, 0]
   if not (duration > 0).all():
     raise ValueError('segments must have positive durations')
+  if not len(segments):
+    return np.zeros(0, np.int64)
   scale = np.floor(np.log(duration) / np.log(DURATION_RATIO))
-  step = DURATION_RATIO**scale * CENTRE_STEP
-  place = np.floor((segments[:, 0] + segments[:, 1]) / 2 / step)
-  # One number a pair; both are whole.
-  place -= place.min(initial=0)
-  scale -= scale.min(initial=0)
-  key = scale * (place.max(initial=0) + 1) + place
+  first, last = scale.min(), scale.max()
+  scale = (scale - first).astype(np.int64)
+  step = DURATION_RATIO ** np.arange(first, last + 1) * CENTRE_STEP
+  centre = (segments[:, 0] + segments[:, 1]) / 2
+  place = np.floor(centre / step[scale])
+  # The cells of one duration, then those of the next.
+  low, high = (np.floor(end / step) for end in (centre.min(), centre.max()))
+  end = np.cumsum(high - low + 1)
+  key = place + (end - high - 1)[scale]
+  if end[-1] < _SPARSE * len(key):
+    return key.astype(np.int64)
   return np.unique(key, return_inverse=True)[1]
+
+
+def _nth(values, count):
+  """The `count`-th best of some values; of fewer the worst."""
+  place = max(len(values) - count, 0)
+  return np.partition(values, place)[place]

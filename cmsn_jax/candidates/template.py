@@ -8,6 +8,7 @@ in its thirds, Follow after it (Sec. 3.1). Prefix sums make that independent of
 the durations, and exact between snippets.
 """
 
+import collections
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -27,7 +28,6 @@ _PARTS = (
   (4, 2 / 3, 1.0),
   (5, 1.0, 3 / 2),
 )
-
 
 # Of instances that touch, or are shorter than a snippet or two, even perfect
 # stages show no clear borders.
@@ -49,27 +49,32 @@ class StageSums:
   """
 
   def __init__(self, probabilities: Float[np.ndarray, 't stages']):
-    # A stage after the other, for they are looked up one at a time.
-    self._rows = np.ascontiguousarray(probabilities.T, np.float64)
-    self._sums = np.zeros((stage_names.COUNT, len(probabilities) + 1))
-    np.cumsum(self._rows, axis=1, out=self._sums[:, 1:])
+    # A stage after the other, and a snippet of nothing for the end of the last.
+    shape = stage_names.COUNT, len(probabilities) + 1
+    self._rows, self._sums = np.zeros(shape), np.zeros(shape)
+    self._rows[:, :-1] = probabilities.T
+    np.cumsum(self._rows[:, :-1], axis=1, out=self._sums[:, 1:])
 
   def __len__(self):
-    return self._rows.shape[1]
+    return self._rows.shape[1] - 1
 
   def places(self, time: Float64[np.ndarray, ' n']) -> _Places:
     """Points in time, in snippets, that stages are integrated to by `at`."""
     time = np.clip(time, 0, len(self))
-    index = np.minimum(time.astype(np.int64), max(len(self) - 1, 0))
-    return _Places(index, time - index)
+    index = time.astype(np.int64)
+    time -= index
+    return _Places(index, time)
 
-  def at(self, stage: int, places: _Places) -> Float64[np.ndarray, ' n']:
-    """Integral of a stage's probability from 0 to each place."""
-    if not len(self):
-      return np.zeros(len(places.index))
-    found = self._rows[stage].take(places.index)
+  def at(
+    self, weights: dict[int, float], places: _Places
+  ) -> Float64[np.ndarray, ' n']:
+    """Integral from 0 to each place of the stages that have a weight."""
+    # Weighted first: places are looked up once, however many stages there are.
+    rows = sum(weight * self._rows[i] for i, weight in weights.items())
+    sums = sum(weight * self._sums[i] for i, weight in weights.items())
+    found = rows.take(places.index)
     found *= places.rest
-    found += self._sums[stage].take(places.index)
+    found += sums.take(places.index)
     return found
 
 
@@ -107,15 +112,21 @@ def fit_scores(
   start = segments[:, 0]
   duration = segments[:, 1] - start
   fit = np.zeros(len(segments))
-  places = {
-    share: sums.places(start + share * duration)
-    for share in {share for _, *ends in _PARTS for share in ends}
-  }
+  for share, weights in _ends(context_weight):
+    fit += sums.at(weights, sums.places(start + share * duration))
+  fit /= duration * (3 + 2 * context_weight)
+  return np.clip(fit, 0, 1)
+
+
+def _ends(context_weight):
+  """Where parts end and begin, and what each stage's integral counts there."""
+  found = collections.defaultdict(dict)
   for stage, begin, end in _PARTS:
     weight = context_weight if stage in (1, 5) else 1.0
-    integral = sums.at(stage, places[end]) - sums.at(stage, places[begin])
-    fit += weight * integral / ((end - begin) * duration)
-  return np.clip(fit / (3 + 2 * context_weight), 0, 1)
+    weight /= end - begin
+    found[begin][stage] = -weight
+    found[end][stage] = weight
+  return found.items()
 
 
 def border_scores(
@@ -139,19 +150,18 @@ def border_scores(
   """
   start, end = np.asarray(segments, np.float64).T
   width = np.minimum(reach, (end - start) / 3)
-  first, last = sums.places(start), sums.places(end)
-
-  def mean(stage, begin, stop):
-    return (sums.at(stage, stop) - sums.at(stage, begin)) / width
-
   before = np.clip(start / width, 0, 1)
   after = np.clip((len(sums) - end) / width, 0, 1)
-  opening = mean(1, sums.places(start - width), first)
-  opening += mean(2, first, sums.places(start + width))
-  closing = mean(4, sums.places(end - width), last)
-  closing += mean(5, last, sums.places(end + width))
-  opening /= 1 + before
-  closing /= 1 + after
+
+  def around(border, stage):
+    """Of the stage before a border and of the next one behind it."""
+    found = sums.at({stage: 1.0, stage + 1: -1.0}, sums.places(border))
+    found -= sums.at({stage: 1.0}, sums.places(border - width))
+    found += sums.at({stage + 1: 1.0}, sums.places(border + width))
+    return found / width
+
+  opening = around(start, 1) / (1 + before)
+  closing = around(end, 4) / (1 + after)
   return np.clip(opening * closing, 0, 1)
 
 
@@ -224,14 +234,18 @@ def generate(
   if total == 0:
     return TemplateCandidates(segments_lib.empty(), np.zeros(0))
   durations = _within(durations, total)
-  sums = StageSums(probabilities)
+  longest = math.ceil(durations[-1])
   found, scores = [], []
   for first in range(0, total, region):
     stop = min(first + region, total)
     grid = _grid(first, stop, total, durations, start_step, relative_step)
-    fit = fit_scores(sums, grid, context_weight)
+    # All that these segments and what is around them can reach.
+    low = max(0, first - longest)
+    sums = StageSums(probabilities[low : stop + 2 * longest])
+    placed = grid - low
+    fit = fit_scores(sums, placed, context_weight)
     if clear_weight:
-      clear = border_scores(sums, grid) + _UNCLEAR
+      clear = border_scores(sums, placed) + _UNCLEAR
       fit *= (clear / (1 + _UNCLEAR)) ** clear_weight
     best = diverse.select(
       grid,
@@ -313,14 +327,17 @@ def _within(durations, total):
 
 def _grid(first, stop, total, durations, start_step, relative_step):
   """Segments that start in [first, stop) and end within the video."""
-  parts = []
-  for duration in durations:
-    step = max(start_step, relative_step * duration)
-    low = int(np.ceil(first / step))
-    high = int(np.floor(min(stop - 1e-9, total - duration) / step))
-    starts = step * np.arange(low, high + 1)
-    parts.append(np.stack([starts, starts + duration], axis=1))
-  return np.concatenate(parts)
+  step = np.maximum(start_step, relative_step * durations)
+  low = np.ceil(first / step)
+  high = np.floor(np.minimum(stop - 1e-9, total - durations) / step)
+  count = np.maximum(high - low + 1, 0).astype(np.int64)
+  # Of each duration the numbers from `low` to `high`, one after the other.
+  number = np.arange(count.sum(), dtype=np.float64)
+  number += np.repeat(low - (np.cumsum(count) - count), count)
+  grid = np.empty((2, len(number)))
+  np.multiply(number, np.repeat(step, count), out=grid[0])
+  np.add(grid[0], np.repeat(durations, count), out=grid[1])
+  return grid.T
 
 
 def _check(probabilities, context_weight):

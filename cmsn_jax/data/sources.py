@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import statistics as normal
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -160,41 +159,6 @@ class Statistics:
       # Equal quantiles, of a feature that often has one value: their mean.
       knots.append((at, np.bincount(place, _SCORES) / count))
     return knots
-
-
-class Slowed:
-  """A source of feature rows as if its videos were played more slowly.
-
-  Args:
-    source: as it is.
-    factor: how many times as slowly: so many snippets to one of the source,
-      interpolated between the centres of its own.
-  """
-
-  def __init__(self, source: Source, factor: float | int):
-    self._source, self._factor = source, factor
-    self.feature_fps = source.feature_fps * factor
-    self.snippet_shape = source.snippet_shape
-
-  def num_snippets(self, video_id: str) -> int:
-    """Snippets of a video; the last may reach beyond its end."""
-    own = self._source.num_snippets(video_id)
-    # Not one more for what a product of fractions is off.
-    return math.ceil(round(own * self._factor, 6))
-
-  def read(
-    self, video_id: str, start: int, stop: int
-  ) -> Float32[np.ndarray, 't d']:
-    """Snippets [start, stop) of a video."""
-    stop = min(stop, self.num_snippets(video_id))
-    if stop <= start:
-      return np.zeros((0, *self.snippet_shape), np.float32)
-    last = self._source.num_snippets(video_id) - 1
-    place = centres(np.arange(start, stop), self._factor)
-    place = np.clip(place, 0, last)
-    first = int(place[0])
-    rows = self._source.read(video_id, first, min(int(place[-1]) + 1, last) + 1)
-    return between(rows, place - first)
 
 
 class FeatureSource:

@@ -8,6 +8,9 @@ proposals' durations.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+# Rows that are summed at once.
+_BLOCK = 16
+
 
 def num_bins(inner_bins: int, context_bins: int) -> int:
   """Rows that `context_pool` returns for one proposal."""
@@ -87,11 +90,29 @@ def inner_pool(
 def _means(features, edges):
   """Of the features between neighbouring edges, [n, edges - 1, d]."""
   t = features.shape[0]
-  sums = jnp.cumsum(features.astype(jnp.float32), axis=0)
-  sums = jnp.concatenate([jnp.zeros_like(sums[:1]), sums], axis=0)
+  sums = _prefix_sums(features.astype(jnp.float32))
   place = jnp.clip(edges, 0, t)
   index = jnp.minimum(place.astype(jnp.int32), t - 1)
   fraction = (place - index)[:, :, None]
   integral = sums[index] * (1 - fraction) + sums[index + 1] * fraction
   width = jnp.maximum(edges[:, 1:] - edges[:, :-1], 1e-3)[:, :, None]
   return (integral[:, 1:] - integral[:, :-1]) / width
+
+
+def _prefix_sums(rows):
+  """Sums of the first 0, 1, ..., t of [t, d] rows, [t + 1, d].
+
+  `jnp.cumsum` takes a CPU as long as the rest of a pooling: only sums of blocks are
+  left to it, and a product with a triangle adds up the rows of each.
+  """
+  t, d = rows.shape
+  blocks = jnp.pad(rows, ((0, -t % _BLOCK), (0, 0))).reshape(-1, _BLOCK, d)
+  # Of the rows before each, in its block.
+  triangle = jnp.tri(_BLOCK, k=-1, dtype=rows.dtype)
+  sums = jnp.einsum('ij,bjd->bid', triangle, blocks, precision='highest')
+  totals = sums[:, -1:] + blocks[:, -1:]
+  ends = jnp.cumsum(totals, axis=0)
+  sums += ends - totals
+  # With an end, even where it is cut off: or CPUs would add the blocks' sums anew
+  # for each that is looked up.
+  return jnp.concatenate([sums.reshape(-1, d), ends[-1]])[: t + 1]

@@ -173,7 +173,7 @@ def _select_sorted(segments, remaining, most, min_score):
     touched += near.start
     left *= remaining.take(touched, axis=0)
     remaining[touched] = left
-    scores[touched] = left.sum(axis=1) / number
+    scores[touched] = np.add.reduce(left, axis=1) / number
     remaining[best] = 0.0
     scores[best] = -1.0
     peaks.update(near)
@@ -217,10 +217,16 @@ class _Peaks:
 
   def argmax(self):
     """The best: of equal ones the earlier start, then the earlier end; or -1."""
-    top = self._best[self._best.argmax()]
+    block = self._best.argmax()
+    top = self._best[block]
     if top < 0:
       return -1
     rows = (self._best == top).nonzero()[0]
+    if len(rows) == 1:
+      # As nearly always.
+      column = (self._rows[block] == top).nonzero()[0]
+      if len(column) == 1:
+        return int(block * _BLOCK + column[0])
     row, column = (self._rows[rows] == top).nonzero()
     ties = rows[row] * _BLOCK + column
     if len(ties) > 1:

@@ -148,26 +148,6 @@ def test_slices_equal_the_whole(tmp_path):
   np.testing.assert_allclose(whole.mean(axis=0), 0, atol=1e-4)
 
 
-@given(st.integers(1, 20), st.sampled_from([1, 1.1, 1.5, 2, 2.75]), st.data())
-def test_a_slowed_source_lies_on_the_clock_of_its_own(length, factor, data):
-  rows = np.random.default_rng(length).normal(size=(length, 2))
-  store = _Arrays({'a': rows.astype(np.float32)})
-  slowed = sources.Slowed(sources.FeatureSource(store, 5.0), factor)
-  assert slowed.feature_fps == 5.0 * factor
-  total = slowed.num_snippets('a')
-  # 1.1 times 10 is 11, whatever doubles say.
-  assert total == -(-length * round(100 * factor) // 100)
-  at = (np.arange(total) + 0.5) / factor
-  expected = [np.interp(at, np.arange(length) + 0.5, x) for x in rows.T]
-  whole = slowed.read('a', 0, total)
-  np.testing.assert_allclose(whole, np.transpose(expected), atol=1e-5)
-  start = data.draw(st.integers(0, total))
-  stop = data.draw(st.integers(start, total + 3))
-  np.testing.assert_allclose(
-    slowed.read('a', start, stop), whole[start:stop], atol=1e-5
-  )
-
-
 def test_a_constant_feature_becomes_zero(tmp_path):
   np.save(tmp_path / 'a.npy', np.full((9, 2), 5.0, np.float32))
   store = feature_files.open_features(str(tmp_path))

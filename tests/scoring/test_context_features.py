@@ -30,11 +30,14 @@ def slow_pool(features, segments, inner, context, border):
   return np.array(out)
 
 
-@pytest.mark.parametrize(('inner', 'context'), [(8, 2), (3, 1)])
-def test_equals_slow_reference(inner, context):
+@pytest.mark.parametrize(
+  ('inner', 'context', 'length'),
+  [(8, 2, 30), (3, 1, 32), (8, 2, 1), (8, 2, 161)],
+)
+def test_equals_slow_reference(inner, context, length):
   rng = np.random.default_rng(0)
-  features = rng.normal(size=(30, 5)).astype(np.float32)
-  start = rng.uniform(0, 25, 12)
+  features = rng.normal(size=(length, 5)).astype(np.float32)
+  start = rng.uniform(0, max(length - 5, 1), 12)
   segments = np.stack([start, start + rng.uniform(0.6, 14, 12)], axis=1)
   pooled = jax.jit(
     lambda f, s: context_features.context_pool(

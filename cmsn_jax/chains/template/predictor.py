@@ -5,8 +5,10 @@ candidates -> context evaluator -> mended borders -> evaluator -> threshold-wise
 NMS.
 """
 
+import heapq
+import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +17,7 @@ from cmsn_jax import segments as segments_lib
 from cmsn_jax import stage_names
 from cmsn_jax.candidates import pool, template
 from cmsn_jax.chains import device, prediction
-from cmsn_jax.data import sources
+from cmsn_jax.data import source_views, sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.scoring import doubt
@@ -93,8 +95,7 @@ class Predictor(prediction.Predictor):
 
   def video(self, source: Any, video_id: str) -> prediction.Prediction:
     """Proposals and stage probabilities of one video."""
-    pooled = self.encode(source, video_id)
-    probabilities = self._stages(source, video_id, pooled)
+    pooled, probabilities = self._encoded(source, video_id)
     settings = self.config.template
     candidates = self._candidates(probabilities)
     segments, matches = self._mended_and_scored(pooled, candidates.segments)
@@ -130,16 +131,25 @@ class Predictor(prediction.Predictor):
       self._labels(pooled, segments[kept]),
     )
 
-  def _stages(self, source, video_id, pooled):
-    """Stage probabilities, averaged over the members, [t, 6]."""
+  def _encoded(self, source, video_id):
+    """Evaluator features of each member, and stage probabilities of all.
+
+    Returns:
+      float32 [m, t, c], and averaged over the members [t, 6].
+    """
     factor = self.config.template.slow_stages
-    if factor == 1 or not pooled.shape[1]:
-      return pooled[:, :, _STAGES].mean(axis=0)
+    if factor == 1 or not source.num_snippets(video_id):
+      pooled = self.encode(source, video_id)
+      return pooled, pooled[:, :, _STAGES].mean(axis=0)
     # Networks tell the stages of short instances better where these last longer.
-    slowed = sources.Slowed(source, factor)
-    found = self.encode(slowed, video_id, _STAGES).mean(axis=0)
+    shared = source_views.Shared(source)
+    pooled, slow = _joined(
+      self._pieces(shared, video_id),
+      self._pieces(source_views.Slowed(shared, factor), video_id, _STAGES),
+    )
     place = sources.centres(np.arange(pooled.shape[1]), 1 / factor)
-    return sources.between(found, np.clip(place, 0, len(found) - 1))
+    place = np.clip(place, 0, slow.shape[1] - 1)
+    return pooled, sources.between(slow.mean(axis=0), place)
 
   def _labels(self, pooled, segments):
     """Of kept proposals only: labels decide nothing before."""
@@ -185,21 +195,18 @@ class Predictor(prediction.Predictor):
     own = max(settings.most_at_least, round(settings.most_per_snippet * total))
     return self.config.nms.max_proposals or own or None
 
-  def encode(
-    self, source: Any, video_id: str, channels: slice = slice(None)
-  ) -> np.ndarray:
-    """Evaluator features of a video by each member, float32 [m, t, c].
+  def encode(self, source: Any, video_id: str) -> Float[np.ndarray, 'm t c']:
+    """Evaluator features of a video by each member."""
+    (pooled,) = _joined(self._pieces(source, video_id))
+    return pooled
 
-    In pieces, which overlap by as much as an output can see: the result is
-    that of the whole video at once.
+  def _pieces(self, source, video_id, channels=slice(None)):
+    """Yields what the evaluator pools, piece by piece: see `_Piece`.
 
-    Args:
-      source: of the snippets.
-      video_id: which video.
-      channels: those that are wanted.
+    Pieces are encoded with as much around them as an output can see, so that
+    together they are what the whole video gives at once.
     """
     total = source.num_snippets(video_id)
-    out = None
     step = self._piece - 2 * self._reach
     for start in range(0, max(total, 1), step):
       low = max(0, start - self._reach)
@@ -207,14 +214,11 @@ class Predictor(prediction.Predictor):
       features = source.read(video_id, low, min(stop + self._reach, total))
       size = pool.bucket(len(features), _MIN_CANDIDATES)
       mask = np.arange(size)[None, :] < len(features)
-      piece = self._encode(
+      found = self._encode(
         self.params, windows_lib.pad(features, size)[None], mask
       )[:, 0, :, channels]
-      if out is None:
-        shape = (piece.shape[0], total, piece.shape[2])
-        out = np.zeros(shape, np.float32)
-      out[:, start:stop] = np.asarray(piece)[:, start - low : stop - low]
-    return out
+      found = np.asarray(found)[:, start - low : stop - low]
+      yield _Piece(start / source.feature_fps, start, total, found)
 
   def _mended_and_scored(self, pooled, segments):
     """Candidates and their mended versions with threshold probabilities."""
@@ -271,6 +275,34 @@ class Predictor(prediction.Predictor):
       for one, count in device.fetch(found)
     ]
     return [np.concatenate(x).astype(np.float64) for x in zip(*parts)]
+
+
+class _Piece(NamedTuple):
+  """What each member says of some snippets.
+
+  Attributes:
+    sec: of the video, where it begins.
+    start: its first snippet.
+    total: snippets of the video.
+    found: [m, t, c].
+  """
+
+  sec: float
+  start: int
+  total: int
+  found: np.ndarray
+
+
+def _joined(*readers):
+  """All pieces of each reader in one array, read side by side."""
+  found = [None] * len(readers)
+  pieces = (zip(itertools.repeat(i), x) for i, x in enumerate(readers))
+  for i, piece in heapq.merge(*pieces, key=lambda pair: pair[1].sec):
+    members, length, channels = piece.found.shape
+    if found[i] is None:
+      found[i] = np.zeros((members, piece.total, channels), np.float32)
+    found[i][:, piece.start : piece.start + length] = piece.found
+  return found
 
 
 def _regions(segments):
