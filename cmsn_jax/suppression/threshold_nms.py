@@ -137,47 +137,67 @@ def select(
 
 
 def _select_sorted(segments, remaining, most, min_score):
-  """`select` of segments by centre; uses `remaining` up."""
+  """`select` of segments by centre; uses `remaining` up.
+
+  Chosen are all at once that score highest of all that they may touch: nothing
+  that is chosen before them, one by one, would change their scores.
+  """
   decay = 1.0 - coverage_table()
   slope = np.diff(decay, axis=0, append=decay[-1:])
   # Below this tIoU nothing decays, which bounds how far a proposal reaches.
   least = (np.flatnonzero(np.any(decay < 1, axis=1))[0] - 1) / _BINS
   starts, ends = np.ascontiguousarray(segments.T)
-  lengths = ends - starts
-  low, high = _reached(segments.mean(axis=1), lengths, least)
-  peaks = _Peaks(remaining.mean(axis=1), segments)
+  low, high = _reached(segments.mean(axis=1), ends - starts, least)
+  peaks = _Peaks(remaining.mean(axis=1), segments, low, high)
   scores, number = peaks.scores, remaining.shape[1]
-  kept, gains = [], []
-  # Few calls, and each of few arrays: there are thousands of rounds an hour.
-  while len(kept) < most:
-    best = peaks.argmax()
-    if best < 0 or scores[best] < min_score:
-      break
+  kept, gains = [], _Best(most, min_score)
+  while len(best := peaks.highest(gains.least)):
     kept.append(best)
-    gains.append(scores[best])
-    near = slice(low[best], high[best])
-    tiou = np.minimum(ends[near], ends[best])
-    tiou -= np.maximum(starts[near], starts[best])
-    union = lengths[near] + lengths[best]
-    union -= tiou
+    gains.add(scores[best])
+    near, count = _ranges(low[best], high[best])
+    start, end = starts[near], ends[near]
+    own_start, own_end = (np.repeat(x[best], count) for x in (starts, ends))
+    union = np.maximum(end, own_end) - np.minimum(start, own_start)
+    tiou = np.minimum(end, own_end, out=end)
+    tiou -= np.maximum(start, own_start, out=start)
     # Without any length they have nothing in common.
     tiou /= np.maximum(union, _TINY, out=union)
     touched = (tiou > least).nonzero()[0]
-    place = tiou.take(touched)
+    place = tiou[touched]
     place *= _BINS
     row = place.astype(np.int64)
     place -= row
     left = slope.take(row, axis=0)
     left *= place[:, None]
     left += decay.take(row, axis=0)
-    touched += near.start
+    touched = near[touched]
     left *= remaining.take(touched, axis=0)
     remaining[touched] = left
     scores[touched] = np.add.reduce(left, axis=1) / number
     remaining[best] = 0.0
     scores[best] = -1.0
-    peaks.update(near)
-  return np.array(kept, np.int64), np.array(gains, np.float64)
+    peaks.update(best)
+  kept, gains = np.concatenate([[], *kept]).astype(np.int64), gains.all()
+  order = np.lexsort((ends[kept], starts[kept], -gains))[:most]
+  return kept[order], gains[order]
+
+
+class _Best:
+  """Gains, and what another one must reach to be among the `most` best."""
+
+  def __init__(self, most, least):
+    self._most, self._parts, self._count = most, [np.zeros(0)], 0
+    self.least = least
+
+  def all(self):
+    return np.concatenate(self._parts)
+
+  def add(self, gains):
+    self._parts.append(gains)
+    self._count += len(gains)
+    if self._count >= self._most:
+      found = np.partition(self.all(), -self._most)[-self._most]
+      self.least = max(self.least, found)
 
 
 def _reached(centres, lengths, least):
@@ -190,7 +210,18 @@ def _reached(centres, lengths, least):
   reach = (lengths + longest) / 2 * (1 + _SLACK) + _SLACK
   low = np.searchsorted(centres, centres - reach, 'left')
   high = np.searchsorted(centres, centres + reach, 'right')
-  return low.tolist(), high.tolist()
+  return low, high
+
+
+def _ranges(first, last):
+  """All numbers of several ranges, one after the other, and how many of each."""
+  count = last - first
+  if len(count) == 1:
+    return np.arange(first[0], last[0]), count
+  end = count.cumsum()
+  number = np.arange(end[-1])
+  number += np.repeat(last - end, count)
+  return number, count
 
 
 class _Peaks:
@@ -199,37 +230,64 @@ class _Peaks:
   Args:
     scores: at least 0.
     segments: the order of equal scores.
+    low: of each the first that it may change.
+    high: and one past the last.
   """
 
-  def __init__(self, scores, segments):
-    self._segments = segments
+  def __init__(self, scores, segments, low, high):
     blocks = -(-max(len(scores), 1) // _BLOCK)
     # What pads the last block is never chosen.
     self._rows = np.full((blocks, _BLOCK), -1.0)
     self.scores = self._rows.reshape(-1)
     self.scores[: len(scores)] = scores
-    self._best = self._rows.max(axis=1)
+    self._low, self._high = low, high
+    self._blocks = low // _BLOCK, -(-high // _BLOCK)
+    # Of equal scores the earlier start, then the earlier end.
+    self._turn = np.arange(blocks * _BLOCK)
+    order = np.lexsort((segments[:, 1], segments[:, 0]))
+    self._turn[order] = np.arange(len(order))
+    self._best, self._at = np.zeros(blocks), np.zeros(blocks, np.int64)
+    self._find(np.arange(blocks))
 
-  def update(self, changed):
-    """The scores in this slice are others now."""
-    part = slice(changed.start // _BLOCK, -(-changed.stop // _BLOCK))
-    self._rows[part].max(axis=1, out=self._best[part])
+  def update(self, chosen):
+    """Scores that these may change are others now."""
+    first, last = self._blocks
+    self._find(_ranges(first[chosen], last[chosen])[0])
 
-  def argmax(self):
-    """The best: of equal ones the earlier start, then the earlier end; or -1."""
-    block = self._best.argmax()
-    top = self._best[block]
-    if top < 0:
-      return -1
-    rows = (self._best == top).nonzero()[0]
-    if len(rows) == 1:
-      # As nearly always.
-      column = (self._rows[block] == top).nonzero()[0]
-      if len(column) == 1:
-        return int(block * _BLOCK + column[0])
-    row, column = (self._rows[rows] == top).nonzero()
-    ties = rows[row] * _BLOCK + column
-    if len(ties) > 1:
-      chosen = self._segments[ties]
-      ties = ties[np.lexsort((chosen[:, 1], chosen[:, 0]))]
-    return int(ties[0])
+  def highest(self, least):
+    """Those that score highest of all that they may change, by place.
+
+    Args:
+      least: that they have to score.
+    Returns:
+      indices; no two of them may change one and the same.
+    """
+    blocks = (self._best >= least).nonzero()[0]
+    at = self._at[blocks]
+    if len(blocks) < 2:
+      return at
+    order = np.lexsort((self._turn[at], -self._best[blocks]))
+    # Where each block stands; those below, and what is past the end, are last.
+    rank = np.full(len(self._best) + 1, len(blocks))
+    rank[blocks[order]] = np.arange(len(blocks))
+    ends = np.empty((len(blocks), 2), np.int64)
+    for column, end in enumerate(self._blocks):
+      end.take(at, out=ends[:, column])
+    first = np.minimum.reduceat(rank, ends.reshape(-1))[::2]
+    found = at[first == rank[blocks]]
+    if len(found) < 2:
+      return found
+    before = np.maximum.accumulate(self._high[found[:-1]])
+    return found[np.append(True, self._low[found[1:]] >= before)]
+
+  def _find(self, blocks):
+    """The best of these blocks, and where it is."""
+    rows = self._rows.take(blocks, axis=0)
+    column = rows.argmax(axis=1)
+    best = rows[np.arange(len(rows)), column]
+    ties = rows == best[:, None]
+    if np.count_nonzero(ties) > len(rows):
+      turn = self._turn.reshape(-1, _BLOCK)[blocks]
+      column = np.where(ties, turn, self._turn.size).argmin(axis=1)
+    self._best[blocks] = best
+    self._at[blocks] = blocks * _BLOCK + column

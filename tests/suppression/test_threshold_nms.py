@@ -43,12 +43,36 @@ def random_candidates(rng, n, span=60.0):
   return segments, np.ascontiguousarray(probabilities)
 
 
+@pytest.mark.parametrize('block', [4, 128])
 @pytest.mark.parametrize('seed', range(5))
-def test_equals_plain_loops(seed):
-  segments, probabilities = random_candidates(np.random.default_rng(seed), 120)
+def test_equals_plain_loops(seed, block, monkeypatch):
+  monkeypatch.setattr(threshold_nms, '_BLOCK', block)
+  span = 60.0 if block == 128 else 400.0  # Many that are chosen at once.
+  segments, probabilities = random_candidates(
+    np.random.default_rng(seed), 120, span
+  )
   kept, gains = threshold_nms.select(segments, probabilities, max_proposals=40)
   expected, expected_gains = slow_select(segments, probabilities, 40)
   np.testing.assert_array_equal(kept, expected)
+  np.testing.assert_allclose(gains, expected_gains, rtol=1e-9)
+
+
+@pytest.mark.parametrize('block', [2, 8, 128])
+@pytest.mark.parametrize('most', [1, 7, 25])
+def test_equal_scores_equal_plain_loops(block, most, monkeypatch):
+  monkeypatch.setattr(threshold_nms, '_BLOCK', block)
+  rng = np.random.default_rng(most)
+  start = rng.integers(0, 60, 80).astype(float)
+  segments = np.stack([start, start + rng.choice([4.0, 6.0], 80)], axis=1)
+  # Each twice, and of three scores.
+  segments = np.concatenate([segments, segments])
+  chance = np.tile(rng.choice([0.25, 0.5, 0.75], 80), 2)
+  probabilities = np.repeat(chance[:, None], 10, axis=1)
+  kept, gains = threshold_nms.select(
+    segments, probabilities, max_proposals=most
+  )
+  expected, expected_gains = slow_select(segments, probabilities, most)
+  np.testing.assert_array_equal(segments[kept], segments[expected])
   np.testing.assert_allclose(gains, expected_gains, rtol=1e-9)
 
 
