@@ -100,12 +100,14 @@ def _means(features, edges):
 
 
 def _prefix_sums(rows):
-  """Sums of the first 0, 1, ..., t of [t, d] rows, [t + 1, d].
-
-  `jnp.cumsum` takes a CPU as long as the rest of a pooling: only sums of blocks are
-  left to it, and a product with a triangle adds up the rows of each.
-  """
+  """Sums of the first 0, 1, ..., t of [t, d] rows, [t + 1, d]."""
   t, d = rows.shape
+  if not isinstance(t, int):
+    # Exports are of any length, and some formats cannot divide it.
+    sums = jnp.cumsum(rows, axis=0)
+    return jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
+  # `jnp.cumsum` takes a CPU as long as the rest of a pooling: only sums of blocks
+  # are left to it, and a product with a triangle adds up the rows of each.
   blocks = jnp.pad(rows, ((0, -t % _BLOCK), (0, 0))).reshape(-1, _BLOCK, d)
   # Of the rows before each, in its block.
   triangle = jnp.tri(_BLOCK, k=-1, dtype=rows.dtype)
