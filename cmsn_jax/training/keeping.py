@@ -63,7 +63,7 @@ class Keeper:
     self._kept = checkpoints.Checkpoints(folder / 'best')
 
   def keep(self, step: int, params: Any, best: Best) -> Best:
-    """Measures parameters and keeps them if they are the best.
+    """Measures parameters and keeps them if none before were better.
 
     Whatever fails on the way, parameters are kept: where nothing better is.
 
@@ -89,7 +89,9 @@ class Keeper:
     # Without held-out videos the newest is the best that is known.
     metric = metrics.get('best_metric', -math.inf)
     if failure is None or not best.metrics:
-      if metric > best.metric or 'best_metric' not in metrics:
+      # Of equals the newer: until anything is found all are 0, and the first of
+      # them has learned least.
+      if metric >= best.metric or 'best_metric' not in metrics:
         self._save(step, bundle, found)
         if found.lists:
           judged_lists.write(self._folder, step, 'held-out', found.lists)

@@ -18,7 +18,7 @@ from cmsn_jax.data.synthetic import features
 # Steps, or epochs, of a run that only has to end: stages with candidates.
 _FEW = {'template': ('--config.template.steps=20',)}
 _FEW['paper'] = (
-  '--config.train.stages_epochs=30',
+  '--config.train.stages_epochs=100',
   '--config.train.evaluator_epochs=1',
 )
 
@@ -158,12 +158,9 @@ def out_of_memory(runs):
   """A step that needs more memory than the machine gives."""
   data = _Data(runs, 'memory')
 
-  def limited():
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-
-  process = data.start(
-    '--config.train.batch_per_device=8192', preexec_fn=limited
-  )
+  # Of the process when it runs: one of many threads must not fork by itself.
+  process = data.start('--config.train.batch_per_device=8192')
+  resource.prlimit(process.pid, resource.RLIMIT_AS, (_MEMORY, _MEMORY))
   output, errors = process.communicate(timeout=3600)
   last = errors.splitlines()[-1]
   assert process.returncode == 1, (process.returncode, output, errors)

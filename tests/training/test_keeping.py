@@ -103,6 +103,29 @@ def test_killed_between_the_last_save_and_the_measurement(
   assert record['step'] == end
 
 
+@pytest.mark.parametrize(
+  ('values', 'kept'), [((0.0, 0.0, 0.0), 3), ((0.5, 0.6, 0.6, 0.4), 3)]
+)
+def test_of_equals_the_newest_is_kept(
+  opened, tmp_path, monkeypatch, values, kept
+):
+  config, data = opened
+  with config.copy_and_resolve_references().unlocked() as config:
+    config.toy.epochs = len(values)
+  waiting = list(values)
+  monkeypatch.setattr(
+    keeping.Keeper,
+    '_judged',
+    lambda *_: held_out.NOTHING._replace(
+      metrics={'best_metric': waiting.pop(0)}
+    ),
+  )
+  result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  assert not waiting and result.metrics == {'best_metric': max(values)}
+  steps = _newest(tmp_path, 'resume').step // len(values)
+  assert folder.read_best(tmp_path).step == kept * steps
+
+
 def test_a_picture_that_fails_is_a_warning(
   opened, tmp_path, monkeypatch, caplog
 ):
