@@ -109,8 +109,9 @@ class Stream:
     self._context = max(self._context, 2 * latency)
     # Looks begin where snippets that are played more slowly fall on the same
     # instants as in the look before.
-    slow = fractions.Fraction(config.template.slow_stages)
-    self._multiple = slow.limit_denominator(8).denominator
+    slow = config.template.slow_stages, config.template.slow_features
+    slow = (fractions.Fraction(x or 1).limit_denominator(8) for x in slow)
+    self._multiple = math.lcm(*(x.denominator for x in slow))
     self.latency_sec, self.step_sec = latency / fps, self._step / fps
     self.context_sec, self.feature_fps = self._context / fps, self._rate
     self._kept = np.zeros((0, *self._source.snippet_shape), np.float32)

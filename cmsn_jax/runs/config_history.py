@@ -118,6 +118,7 @@ _SINCE = (
   Added('bmn.steps', 200),
   Added('bmn.evaluations', 1),
   Added('bmn.per_snippet', 4.0),
+  Added('template.slow_features', 1.0),
 )
 # Of classifiers of clips.
 _OF_CLASSIFIERS = (Added('train.checkpoint_every_sec', 60.0),)

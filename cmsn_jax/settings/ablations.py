@@ -124,13 +124,15 @@ TABLES = {
         'candidates by their fit alone', **{'template.clear_candidates': 0.0}
       ),
       _plus(
-        'stages of snippets as they come',
+        'snippets as they come',
         **{
           'template.slow_stages': 1.0,
+          'template.slow_features': 1.0,
           'template.per_snippet': 2.4,
           'template.different_per_snippet': 1.6,
         },
       ),
+      _plus('slow for the stages alone', **{'template.slow_features': 1.0}),
       _plus('borders not mended', **{'template.mend_per_snippet': 0.0}),
       _plus('standardised features', {'data.normal_scores': False}),
       _plus('without action labels', {'template.action_weight': 0.0}),

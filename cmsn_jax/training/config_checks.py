@@ -106,7 +106,6 @@ _WITHIN = {
   'stages.dropout': (0, 1, False),
   'template.dropout': (0, 1, False),
   'evaluator.dropout': (0, 1, False),
-  'template.slow_stages': (1, 4, True),
   'nms.threshold': (0, 1, True),
   'nms.greedy_tiou': (0, 1, True),
   'train.momentum': (0, 1, False),

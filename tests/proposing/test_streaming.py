@@ -103,7 +103,7 @@ def test_each_is_told_once_in_time_whatever_is_pushed_at_once(pool):
 def test_slowed_snippets_fall_on_the_same_instants_in_every_look():
   rows, _ = _recording(100, 10.0)
   run = _run(10.0)
-  assert run.config.template.slow_stages == 1.5
+  run.config.template.slow_features = 1.5
   # A look every 11 snippets: without care every other would begin at an odd one.
   stream = streaming.Stream(run, latency_sec=4.4)
   assert stream.step_sec == 1.1

@@ -23,7 +23,7 @@ READS = (
   'train.frozen',
 )  # fmt: skip
 AT_INFERENCE = (
-  'template.slow_stages',
+  'template.slow_stages', 'template.slow_features',
   'template.clear_weight', 'template.border_error', 'template.temper',
   'template.doubt_snippets', 'template.per_snippet',
   'template.different_per_snippet', 'template.mend_per_snippet',
@@ -65,6 +65,13 @@ def problems(config: ml_collections.ConfigDict) -> list[str]:
       'config.template.honest_weight must be 0 (from the data) or a number from 1 '
       f'on, got {honest}'
     )
+  for key in ('slow_stages', 'slow_features'):
+    slowness = config.template[key]
+    if slowness and not 1 <= slowness <= 4:
+      found.append(
+        f'config.template.{key} must be 0 (from the data) or within [1, 4], got '
+        f'{slowness}'
+      )
   if config.nms.method == 'none':
     found.append(
       "config.nms.method 'none' would keep thousands of near copies in the "

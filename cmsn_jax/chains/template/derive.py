@@ -25,6 +25,9 @@ _MAX_REACH = 512
 # Training instances: below, they are soon known by heart, and many candidates are
 # worth their time.
 _FEW_INSTANCES = 400
+# Networks see so many times as slowly played what has at least this share of
+# instances below so many snippets.
+_SLOWNESS, _SHARE, _SHORT = 1.5, 0.1, 8.0
 
 
 def derive(
@@ -33,7 +36,7 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   The grid of candidate durations, the typical duration, how many candidates are
-  scored, how sure of them to be and whom the student believes where instances are
+  scored, how slowly networks see the snippets, how sure of them to be and whom the student believes where instances are
   few, the number of actions, a window that holds the long instances (`_grow`) and
   is no longer than the longest training video needs. What the config states is
   kept, but for what a student is taught where there is none, or where no member
@@ -58,6 +61,7 @@ def derive(
     settings.durations = tuple(round(float(value), 4) for value in grid)
   few = len(durations) < _FEW_INSTANCES
   _derive_candidates(settings, few)
+  _derive_slowness(settings, durations * fps, few)
   if not settings.temper:
     settings.temper = 0.7 if few else 1.0
   _derive_student(config, few)
@@ -140,6 +144,15 @@ def _derive_candidates(settings, few):
   if settings.different_per_snippet < 0:
     share = settings.per_snippet / total
     settings.different_per_snippet = round(share * different, 4)
+
+
+def _derive_slowness(settings, durations, few):
+  """How slowly networks see the snippets: see `settings.default`."""
+  short = np.mean(durations < _SHORT) >= _SHARE
+  if not settings.slow_stages:
+    settings.slow_stages = _SLOWNESS if short else 1.0
+  if not settings.slow_features:
+    settings.slow_features = 1.0 if few else settings.slow_stages
 
 
 def _derive_student(config, few):

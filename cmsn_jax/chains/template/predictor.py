@@ -8,7 +8,7 @@ NMS.
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -137,19 +137,19 @@ class Predictor(prediction.Predictor):
     Returns:
       float32 [m, t, c], and averaged over the members [t, 6].
     """
-    factor = self.config.template.slow_stages
-    if factor == 1 or not source.num_snippets(video_id):
-      pooled = self.encode(source, video_id)
+    settings = self.config.template
+    # 0 until they are derived.
+    features, stages = settings.slow_features or 1, settings.slow_stages or 1
+    if features == stages:
+      pooled = self.encode(source, video_id, features)
       return pooled, pooled[:, :, _STAGES].mean(axis=0)
-    # Networks tell the stages of short instances better where these last longer.
     shared = source_views.Shared(source)
-    pooled, slow = _joined(
-      self._pieces(shared, video_id),
-      self._pieces(source_views.Slowed(shared, factor), video_id, _STAGES),
+    pooled, found = _joined(
+      source.num_snippets(video_id),
+      self._pieces(shared, video_id, features),
+      self._pieces(shared, video_id, stages, _STAGES),
     )
-    place = sources.centres(np.arange(pooled.shape[1]), 1 / factor)
-    place = np.clip(place, 0, slow.shape[1] - 1)
-    return pooled, sources.between(slow.mean(axis=0), place)
+    return pooled, found.mean(axis=0)
 
   def _labels(self, pooled, segments):
     """Of kept proposals only: labels decide nothing before."""
@@ -195,30 +195,49 @@ class Predictor(prediction.Predictor):
     own = max(settings.most_at_least, round(settings.most_per_snippet * total))
     return self.config.nms.max_proposals or own or None
 
-  def encode(self, source: Any, video_id: str) -> Float[np.ndarray, 'm t c']:
-    """Evaluator features of a video by each member."""
-    (pooled,) = _joined(self._pieces(source, video_id))
-    return pooled
+  def encode(
+    self, source: Any, video_id: str, slowness: float | int = 1
+  ) -> Float[np.ndarray, 'm t c']:
+    """Evaluator features of a video by each member.
 
-  def _pieces(self, source, video_id, channels=slice(None)):
-    """Yields what the evaluator pools, piece by piece: see `_Piece`.
+    Args:
+      source: of the snippets.
+      video_id: which video.
+      slowness: networks see it played so many times as slowly: they tell the
+        stages of short instances better where these last longer.
+    """
+    total = source.num_snippets(video_id)
+    (found,) = _joined(total, self._pieces(source, video_id, slowness))
+    return found
+
+  def _pieces(self, source, video_id, slowness, channels=slice(None)):
+    """Yields first snippet and features [m, u, c], piece by piece.
 
     Pieces are encoded with as much around them as an output can see, so that
     together they are what the whole video gives at once.
     """
-    total = source.num_snippets(video_id)
-    step = self._piece - 2 * self._reach
+    total, played = source.num_snippets(video_id), source
+    if slowness != 1:
+      played = source_views.Slowed(source, slowness)
+    end = played.num_snippets(video_id)
+    # What is interpolated has a neighbour on either side.
+    room = self._piece - 2 * self._reach - 2 * (slowness != 1)
+    step = max(1, int(room / slowness))
     for start in range(0, max(total, 1), step):
-      low = max(0, start - self._reach)
-      stop = min(start + step, total)
-      features = source.read(video_id, low, min(stop + self._reach, total))
+      own = np.arange(start, min(start + step, total))
+      place = np.clip(sources.centres(own, 1 / slowness), 0, max(end - 1, 0))
+      first, stop = 0, 0
+      if total:
+        first, stop = int(place[0]), int(np.ceil(place[-1])) + 1
+      low = max(0, first - self._reach)
+      features = played.read(video_id, low, min(stop + self._reach, end))
       size = pool.bucket(len(features), _MIN_CANDIDATES)
       mask = np.arange(size)[None, :] < len(features)
       found = self._encode(
         self.params, windows_lib.pad(features, size)[None], mask
-      )[:, 0, :, channels]
-      found = np.asarray(found)[:, start - low : stop - low]
-      yield _Piece(start / source.feature_fps, start, total, found)
+      )
+      found = np.asarray(found[:, 0, :, channels])
+      yield start, np.stack([sources.between(x, place - low) for x in found])
 
   def _mended_and_scored(self, pooled, segments):
     """Candidates and their mended versions with threshold probabilities."""
@@ -277,31 +296,15 @@ class Predictor(prediction.Predictor):
     return [np.concatenate(x).astype(np.float64) for x in zip(*parts)]
 
 
-class _Piece(NamedTuple):
-  """What each member says of some snippets.
-
-  Attributes:
-    sec: of the video, where it begins.
-    start: its first snippet.
-    total: snippets of the video.
-    found: [m, t, c].
-  """
-
-  sec: float
-  start: int
-  total: int
-  found: np.ndarray
-
-
-def _joined(*readers):
-  """All pieces of each reader in one array, read side by side."""
+def _joined(total, *readers):
+  """The pieces of each reader in one array, read side by side: rows once."""
   found = [None] * len(readers)
   pieces = (zip(itertools.repeat(i), x) for i, x in enumerate(readers))
-  for i, piece in heapq.merge(*pieces, key=lambda pair: pair[1].sec):
-    members, length, channels = piece.found.shape
+  for i, (start, piece) in heapq.merge(*pieces, key=lambda pair: pair[1][0]):
+    members, length, channels = piece.shape
     if found[i] is None:
-      found[i] = np.zeros((members, piece.total, channels), np.float32)
-    found[i][:, piece.start : piece.start + length] = piece.found
+      found[i] = np.zeros((members, total, channels), np.float32)
+    found[i][:, start : start + length] = piece
   return found
 
 

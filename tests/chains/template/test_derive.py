@@ -237,6 +237,26 @@ def test_few_instances_get_more_candidates_less_sure(count, derived):
     assert settings(found) == tuple(own.values())
 
 
+@pytest.mark.parametrize(
+  ('count', 'short', 'derived'),
+  [
+    (400, 40, (1.5, 1.5)), (400, 39, (1.0, 1.0)),
+    (399, 40, (1.5, 1.0)), (399, 39, (1.0, 1.0)),
+  ],
+)  # fmt: skip
+def test_snippets_are_slow_where_a_tenth_is_short(count, short, derived):
+  # 7 and 20 snippets: there are ten a second.
+  data = _lasting(*[0.7] * short, *[2.0] * (count - short))
+  found = derive.derive(_config(), data).template
+  assert (found.slow_stages, found.slow_features) == derived
+  own = {'slow_stages': 1.2, 'slow_features': 1.0}
+  found = derive.derive(_config(**own), data).template
+  assert (found.slow_stages, found.slow_features) == (1.2, 1.0)
+  own = {'slow_stages': 1.2}
+  found = derive.derive(_config(**own), data).template
+  assert found.slow_features == (1.0 if count < 400 else 1.2)
+
+
 @pytest.mark.parametrize('count', [399, 400])
 def test_of_a_total_that_is_stated_as_many_differ_as_of_a_derived_one(count):
   data = _lasting(*[1.0] * count)

@@ -110,8 +110,9 @@ def test_without_slowing_stages_come_as_they_are(predictor, monkeypatch):
   assert len(reads) == 1
 
 
-def test_slow_stages_are_the_same_however_a_video_is_cut(predictor):
-  slow = _changed(predictor, slow_stages=1.5)
+@pytest.mark.parametrize('features', [1.0, 1.5, 2.0])
+def test_the_slow_are_the_same_however_a_video_is_cut(predictor, features):
+  slow = _changed(predictor, slow_stages=1.5, slow_features=features)
   source = Source()
   whole = slow.video(source, 'c').probabilities
   # As a look of a stream: from every other snippet on.
@@ -121,8 +122,35 @@ def test_slow_stages_are_the_same_however_a_video_is_cut(predictor):
   pieces = predictor_lib.Predictor(
     slow.config, slow.networks, slow.params, piece=64
   )
-  found = pieces.video(source, 'c').probabilities
-  np.testing.assert_allclose(found, part, atol=1e-5)
+  found = pieces.video(source, 'c')
+  np.testing.assert_allclose(found.probabilities, part, atol=1e-5)
+  np.testing.assert_allclose(
+    found.proposals.scores, slow.video(source, 'c').proposals.scores, atol=1e-4
+  )
+
+
+@pytest.mark.parametrize('slowness', [1.0, 1.5, 4.0])
+def test_slow_features_are_on_the_clock_of_the_video(predictor, slowness):
+  source = Source()
+  slow = _changed(predictor, slow_stages=slowness, slow_features=slowness)
+  found = slow.video(source, 'c')
+  pooled = predictor.encode(source, 'c', slowness)
+  np.testing.assert_array_equal(
+    found.probabilities, pooled[:, :, -6:].mean(axis=0)
+  )
+  rows = source.read('c')
+  own = np.arange(len(rows)) + 0.5
+  at = (np.arange(int(np.ceil(slowness * len(rows)))) + 0.5) / slowness
+  played = np.stack([np.interp(at, own, x) for x in rows.T], axis=1)
+  whole = np.asarray(
+    predictor.networks.encode(
+      predictor.params,
+      jnp.asarray(played[None], np.float32),
+      jnp.ones((1, len(at)), bool),
+    )
+  )[:, 0]
+  expected = [[np.interp(own, at, y) for y in x.T] for x in whole]
+  np.testing.assert_allclose(pooled, np.swapaxes(expected, 1, 2), atol=1e-4)
 
 
 def test_whoever_follows_the_reading_changes_nothing(predictor):
