@@ -60,6 +60,11 @@ def batch_size(
   return per_device * config.train.accumulate * jax.device_count()
 
 
+def _evaluates(plan, done):
+  """Whether the parameters are measured when so many steps are done."""
+  return done == plan.steps or (done > 0 and done % plan.eval_every == 0)
+
+
 @dataclasses.dataclass
 class _Work:
   """A phase at work."""
@@ -142,10 +147,12 @@ class PhaseRun:
       ),
     )
     try:
-      if loader is None:
-        # All steps were done before, but not measured.
-        return self._keep(work, state, best).metrics
-      return self._steps(work, state, best).metrics
+      if best.step < start and _evaluates(plan, start):
+        # It was killed, or failed, when its step was done but not measured.
+        best = self._keep(work, state, best)
+      if loader is not None:
+        best = self._steps(work, state, best)
+      return best.metrics
     except Exception as error:
       if memory.is_out_of_memory(error):
         raise memory.explained(self.config, error, phase.windows_key) from error
@@ -183,7 +190,7 @@ class PhaseRun:
       done = step + 1
       last = done == plan.steps
       stop = self.stop.reached()
-      evaluates = last or done % plan.eval_every == 0
+      evaluates = _evaluates(plan, done)
       saves = times.due() or evaluates or stop
       if saves or (save_every and done % save_every == 0):
         # Nothing is kept of a step whose loss is not a number.

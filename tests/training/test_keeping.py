@@ -69,8 +69,9 @@ def test_a_failing_measurement_costs_nothing_and_is_made_up_for(
   assert folder.read_best(tmp_path).meta['metrics'] == result.metrics
 
 
-def test_killed_between_the_last_save_and_the_measurement(
-  opened, tmp_path, monkeypatch
+@pytest.mark.parametrize('evaluation', [1, 2, 4])
+def test_killed_between_a_save_and_its_measurement(
+  opened, tmp_path, monkeypatch, evaluation
 ):
   config, data = opened
 
@@ -80,27 +81,35 @@ def test_killed_between_the_last_save_and_the_measurement(
   def kill(*args, **kwargs):
     raise Killed
 
-  last = {}
+  judged, measured = [], []
   evaluate = held_out.evaluate
 
-  def at_the_end(data, predictor, **settings):
-    last['count'] = last.get('count', 0) + 1
-    if last['count'] == config.toy.epochs:
+  def dying(data, predictor, **settings):
+    judged.append(predictor)
+    if len(judged) == evaluation:
       kill()
-    return evaluate(data, predictor, **settings)
+    found = evaluate(data, predictor, **settings)
+    measured.append(found.metrics)
+    return found
 
-  with monkeypatch.context() as patch:
-    patch.setattr(held_out, 'evaluate', at_the_end)
-    with pytest.raises(Killed):
-      loop.train_and_evaluate(config, tmp_path, data, quiet=True)
-  record = json.loads((tmp_path / 'only' / 'evaluated.json').read_text())
-  end = _newest(tmp_path, 'resume').step
-  assert record['step'] < end
+  monkeypatch.setattr(held_out, 'evaluate', dying)
+  with pytest.raises(Killed):
+    loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  path = tmp_path / 'only' / 'evaluated.json'
+  reached = _newest(tmp_path, 'resume').step
+  if path.exists():
+    assert json.loads(path.read_text())['step'] < reached
   result = loop.train_and_evaluate(config, tmp_path, data, quiet=True)
+  again = list(measured)
+  measured.clear()
   whole = loop.train_and_evaluate(config, tmp_path / 'w', data, quiet=True)
+  # Each is made up for, in its turn.
+  assert again == measured and len(again) == config.toy.epochs
   assert result.metrics == whole.metrics
-  record = json.loads((tmp_path / 'only' / 'evaluated.json').read_text())
-  assert record['step'] == end
+  for kind in ('resume', 'best'):
+    assert _newest(tmp_path, kind).step == _newest(tmp_path / 'w', kind).step
+  record = json.loads(path.read_text())
+  assert record['step'] == _newest(tmp_path, 'resume').step
 
 
 @pytest.mark.parametrize(
