@@ -234,7 +234,7 @@ class ClassifierRun(abc.ABC):
       )
 
   def _validate(self, writer, state, before):
-    """Accuracy on the validation clips; keeps the weights if best."""
+    """Accuracy on the validation clips; keeps weights if none were better."""
     step = int(state.step)
     try:
       metrics = self._accuracy(state.params, before)
@@ -247,7 +247,8 @@ class ClassifierRun(abc.ABC):
       ) from error
     writer.scalars(step, {f'validation/{k}': v for k, v in metrics.items()})
     logging.info('step %d: %s', step, metrics)
-    if metrics['accuracy'] > before.get('best_accuracy', -1.0):
+    # Of equals the newer, which has learned more.
+    if metrics['accuracy'] >= before.get('best_accuracy', -1.0):
       self.keep(jax.device_get(state.params), step, metrics)
     if jax.process_index() == 0:
       with replacing.file(self.workdir / _RECORD) as file:
