@@ -101,8 +101,7 @@ _LATE_LIBRARIES = (
 # exported model can bring them along.
 _NUMPY_ONLY = (
   'segments', 'stage_names', 'files/replacing', 'files/json_files',
-  'files/video_ids', 'files/proposal_files', 'data/sources', 'data/source_views',
-  'data/windows',
+  'files/video_ids', 'files/proposal_files', 'data/sources', 'data/windows',
   'stages/targets', 'stages/decoding', 'scoring/targets',
   'scoring/context_targets', 'candidates', 'suppression',
   'evaluation/metrics', 'evaluation/diagnostics', 'evaluation/detection',

@@ -5,8 +5,7 @@ candidates -> context evaluator -> mended borders -> evaluator -> threshold-wise
 NMS.
 """
 
-import heapq
-import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from cmsn_jax import segments as segments_lib
 from cmsn_jax import stage_names
 from cmsn_jax.candidates import pool, template
 from cmsn_jax.chains import device, prediction
-from cmsn_jax.data import source_views, sources
+from cmsn_jax.data import sources
 from cmsn_jax.data import windows as windows_lib
 from cmsn_jax.files import proposal_files
 from cmsn_jax.scoring import doubt
@@ -140,16 +139,8 @@ class Predictor(prediction.Predictor):
     settings = self.config.template
     # 0 until they are derived.
     features, stages = settings.slow_features or 1, settings.slow_stages or 1
-    if features == stages:
-      pooled = self.encode(source, video_id, features)
-      return pooled, pooled[:, :, _STAGES].mean(axis=0)
-    shared = source_views.Shared(source)
-    pooled, found = _joined(
-      source.num_snippets(video_id),
-      self._pieces(shared, video_id, features),
-      self._pieces(shared, video_id, stages, _STAGES),
-    )
-    return pooled, found.mean(axis=0)
+    found = self.encode(source, video_id, {features, stages})
+    return found[features], found[stages][:, :, _STAGES].mean(axis=0)
 
   def _labels(self, pooled, segments):
     """Of kept proposals only: labels decide nothing before."""
@@ -196,48 +187,53 @@ class Predictor(prediction.Predictor):
     return self.config.nms.max_proposals or own or None
 
   def encode(
-    self, source: Any, video_id: str, slowness: float | int = 1
-  ) -> Float[np.ndarray, 'm t c']:
+    self, source: Any, video_id: str, slowness: Iterable[float | int] = (1,)
+  ) -> dict[float | int, Float[np.ndarray, 'm t c']]:
     """Evaluator features of a video by each member.
+
+    In pieces, each with as much around it as an output can see: the result is
+    that of the whole video at once.
 
     Args:
       source: of the snippets.
       video_id: which video.
-      slowness: networks see it played so many times as slowly: they tell the
+      slowness: how many times as slowly networks see it played: they tell the
         stages of short instances better where these last longer.
+    Returns:
+      of each slowness, float32, one a snippet of the video as it is.
     """
-    total = source.num_snippets(video_id)
-    (found,) = _joined(total, self._pieces(source, video_id, slowness))
-    return found
-
-  def _pieces(self, source, video_id, slowness, channels=slice(None)):
-    """Yields first snippet and features [m, u, c], piece by piece.
-
-    Pieces are encoded with as much around them as an output can see, so that
-    together they are what the whole video gives at once.
-    """
-    total, played = source.num_snippets(video_id), source
-    if slowness != 1:
-      played = source_views.Slowed(source, slowness)
-    end = played.num_snippets(video_id)
-    # What is interpolated has a neighbour on either side.
-    room = self._piece - 2 * self._reach - 2 * (slowness != 1)
-    step = max(1, int(room / slowness))
+    total, found = source.num_snippets(video_id), {}
+    # What is interpolated has neighbours.
+    around = self._reach + 2
+    step = max(1, int((self._piece - 2 * around) / max(slowness)))
     for start in range(0, max(total, 1), step):
       own = np.arange(start, min(start + step, total))
-      place = np.clip(sources.centres(own, 1 / slowness), 0, max(end - 1, 0))
-      first, stop = 0, 0
-      if total:
-        first, stop = int(place[0]), int(np.ceil(place[-1])) + 1
-      low = max(0, first - self._reach)
-      features = played.read(video_id, low, min(stop + self._reach, end))
-      size = pool.bucket(len(features), _MIN_CANDIDATES)
-      mask = np.arange(size)[None, :] < len(features)
-      found = self._encode(
-        self.params, windows_lib.pad(features, size)[None], mask
-      )
-      found = np.asarray(found[:, 0, :, channels])
-      yield start, np.stack([sources.between(x, place - low) for x in found])
+      low = max(0, start - around)
+      rows = source.read(video_id, low, min(start + step + around, total))
+      for each in slowness:
+        piece = self._played(rows, low, own, each, total)
+        if each not in found:
+          shape = len(piece), total, piece.shape[2]
+          found[each] = np.zeros(shape, np.float32)
+        found[each][:, own] = piece
+    return found
+
+  def _played(self, rows, low, own, slowness, total):
+    """Features of the snippets `own`, from rows that begin with `low`."""
+    end = math.ceil(round(total * slowness, 6))
+    place = np.clip(sources.centres(own, 1 / slowness), 0, max(end - 1, 0))
+    first, stop = 0, 0
+    if total:
+      first = max(0, int(place[0]) - self._reach)
+      stop = min(int(np.ceil(place[-1])) + 1 + self._reach, end)
+    slow = sources.centres(np.arange(first, stop), slowness)
+    slow = np.clip(slow, 0, max(total - 1, 0))
+    features = sources.between(rows, slow - low)
+    size = pool.bucket(len(features), _MIN_CANDIDATES)
+    mask = np.arange(size)[None, :] < len(features)
+    features = windows_lib.pad(features, size)[None]
+    found = np.asarray(self._encode(self.params, features, mask)[:, 0])
+    return np.stack([sources.between(x, place - first) for x in found])
 
   def _mended_and_scored(self, pooled, segments):
     """Candidates and their mended versions with threshold probabilities."""
@@ -294,18 +290,6 @@ class Predictor(prediction.Predictor):
       for one, count in device.fetch(found)
     ]
     return [np.concatenate(x).astype(np.float64) for x in zip(*parts)]
-
-
-def _joined(total, *readers):
-  """The pieces of each reader in one array, read side by side: rows once."""
-  found = [None] * len(readers)
-  pieces = (zip(itertools.repeat(i), x) for i, x in enumerate(readers))
-  for i, (start, piece) in heapq.merge(*pieces, key=lambda pair: pair[1][0]):
-    members, length, channels = piece.shape
-    if found[i] is None:
-      found[i] = np.zeros((members, total, channels), np.float32)
-    found[i][:, start : start + length] = piece
-  return found
 
 
 def _regions(segments):

@@ -80,65 +80,14 @@ def _changed(predictor, **changes):
 
 
 @pytest.mark.parametrize('video_id', LENGTHS)
-def test_stages_are_those_of_slower_snippets(predictor, video_id):
+@pytest.mark.parametrize('slowness', [1, 1.01, 1.5, 4])
+def test_networks_see_slower_snippets(predictor, video_id, slowness):
   source = Source()
   rows = source.read(video_id)
+  small = predictor_lib.Predictor(
+    predictor.config, predictor.networks, predictor.params, piece=100
+  )
   # Snippet k of the slowed video is centred on (k + 1/2) / 3/2 of its own.
-  own = np.arange(len(rows)) + 0.5
-  at = (np.arange(int(np.ceil(1.5 * len(rows)))) + 0.5) / 1.5
-  slow = np.stack([np.interp(at, own, x) for x in rows.T], axis=1)
-  source._arrays[video_id] = slow.astype(np.float32)
-  plain = _changed(predictor, slow_stages=1.0).video(source, video_id)
-  expected = [np.interp(own, at, x) for x in plain.probabilities.T]
-  found = _changed(predictor, slow_stages=1.5).video(Source(), video_id)
-  np.testing.assert_allclose(
-    found.probabilities, np.transpose(expected), atol=1e-5
-  )
-
-
-def test_without_slowing_stages_come_as_they_are(predictor, monkeypatch):
-  plain = _changed(predictor, slow_stages=1.0)
-  source = Source()
-  expected = plain.encode(source, 'c')[:, :, -6:].mean(axis=0)
-  reads = []
-  read = source.read
-  monkeypatch.setattr(
-    source, 'read', lambda *args: reads.append(args) or read(*args)
-  )
-  found = plain.video(source, 'c').probabilities
-  np.testing.assert_array_equal(found, expected)
-  assert len(reads) == 1
-
-
-@pytest.mark.parametrize('features', [1.0, 1.5, 2.0])
-def test_the_slow_are_the_same_however_a_video_is_cut(predictor, features):
-  slow = _changed(predictor, slow_stages=1.5, slow_features=features)
-  source = Source()
-  whole = slow.video(source, 'c').probabilities
-  # As a look of a stream: from every other snippet on.
-  source._arrays['c'] = source._arrays['c'][14:]
-  part = slow.video(source, 'c').probabilities
-  np.testing.assert_allclose(part[20:], whole[34:], atol=1e-5)
-  pieces = predictor_lib.Predictor(
-    slow.config, slow.networks, slow.params, piece=64
-  )
-  found = pieces.video(source, 'c')
-  np.testing.assert_allclose(found.probabilities, part, atol=1e-5)
-  np.testing.assert_allclose(
-    found.proposals.scores, slow.video(source, 'c').proposals.scores, atol=1e-4
-  )
-
-
-@pytest.mark.parametrize('slowness', [1.0, 1.5, 4.0])
-def test_slow_features_are_on_the_clock_of_the_video(predictor, slowness):
-  source = Source()
-  slow = _changed(predictor, slow_stages=slowness, slow_features=slowness)
-  found = slow.video(source, 'c')
-  pooled = predictor.encode(source, 'c', slowness)
-  np.testing.assert_array_equal(
-    found.probabilities, pooled[:, :, -6:].mean(axis=0)
-  )
-  rows = source.read('c')
   own = np.arange(len(rows)) + 0.5
   at = (np.arange(int(np.ceil(slowness * len(rows)))) + 0.5) / slowness
   played = np.stack([np.interp(at, own, x) for x in rows.T], axis=1)
@@ -150,7 +99,58 @@ def test_slow_features_are_on_the_clock_of_the_video(predictor, slowness):
     )
   )[:, 0]
   expected = [[np.interp(own, at, y) for y in x.T] for x in whole]
-  np.testing.assert_allclose(pooled, np.swapaxes(expected, 1, 2), atol=1e-4)
+  for each in (predictor, small):
+    found = each.encode(source, video_id, [slowness, 1])
+    assert set(found) == {slowness, 1}
+    np.testing.assert_allclose(
+      found[slowness], np.swapaxes(expected, 1, 2), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize('stages', [1, 1.5])
+@pytest.mark.parametrize('features', [1, 1.5, 2])
+def test_stages_and_features_are_as_slow_as_each_is_told(
+  predictor, stages, features, monkeypatch
+):
+  source = Source()
+  found = predictor.encode(source, 'c', {stages, features})
+  reads, scored = [], []
+  read = source.read
+  monkeypatch.setattr(
+    source, 'read', lambda *args: reads.append(args) or read(*args)
+  )
+  slow = _changed(predictor, slow_stages=stages, slow_features=features)
+  score = slow._mended_and_scored
+  monkeypatch.setattr(
+    slow,
+    '_mended_and_scored',
+    lambda pooled, segments: scored.append(pooled) or score(pooled, segments),
+  )
+  probabilities = slow.video(source, 'c').probabilities
+  np.testing.assert_array_equal(
+    probabilities, found[stages][:, :, -6:].mean(axis=0)
+  )
+  np.testing.assert_array_equal(scored[0], found[features])
+  assert len(reads) == 1
+
+
+@pytest.mark.parametrize('features', [1.0, 1.5])
+def test_the_slow_are_the_same_however_a_video_is_cut(predictor, features):
+  slow = _changed(predictor, slow_stages=1.5, slow_features=features)
+  source = Source()
+  whole = slow.video(source, 'c').probabilities
+  # As a look of a stream: from every other snippet on.
+  source._arrays['c'] = source._arrays['c'][14:]
+  part = slow.video(source, 'c')
+  np.testing.assert_allclose(part.probabilities[20:], whole[34:], atol=1e-5)
+  pieces = predictor_lib.Predictor(
+    slow.config, slow.networks, slow.params, piece=64
+  )
+  found = pieces.video(source, 'c')
+  np.testing.assert_allclose(found.probabilities, part.probabilities, atol=1e-5)
+  np.testing.assert_allclose(
+    found.proposals.scores, part.proposals.scores, atol=1e-4
+  )
 
 
 def test_whoever_follows_the_reading_changes_nothing(predictor):
@@ -237,17 +237,17 @@ def test_a_video_gets_the_same_proposals_alone_and_among_others(predictor):
 
 
 def test_pieces_give_what_the_whole_gives(predictor):
-  whole = predictor.encode(Source(), 'c')
+  whole = predictor.encode(Source(), 'c')[1]
   small = predictor_lib.Predictor(
     predictor.config, predictor.networks, predictor.params, piece=64
   )
-  pieces = small.encode(Source(), 'c')
+  pieces = small.encode(Source(), 'c')[1]
   assert whole.shape == (2, 300, 10)
   np.testing.assert_allclose(pieces, whole, atol=1e-5)
 
 
 def test_regions_and_call_sizes_do_not_matter(predictor, monkeypatch):
-  pooled = predictor.encode(Source(), 'c')
+  pooled = predictor.encode(Source(), 'c')[1]
   rng = np.random.default_rng(0)
   start = rng.uniform(0, 250, 300)
   segments = np.stack([start, start + rng.uniform(2, 40, 300)], axis=1)
@@ -351,7 +351,7 @@ def test_every_proposal_has_its_likeliest_label(labelled):
 
 def test_labels_are_those_of_the_segments_as_they_are_kept(labelled):
   ((_, found),) = labelled.propose(Source(), ['c'])
-  pooled = labelled.encode(Source(), 'c')
+  pooled = labelled.encode(Source(), 'c')[1]
   segments = found.proposals.segments * Source.feature_fps
   alone = labelled.networks.label(
     labelled.params,
