@@ -150,7 +150,7 @@ def _select_sorted(segments, remaining, most, min_score):
   low, high = _reached(segments.mean(axis=1), ends - starts, least)
   peaks = _Peaks(remaining.mean(axis=1), segments, low, high)
   scores, number = peaks.scores, remaining.shape[1]
-  kept, gains = [], _Best(most, min_score)
+  kept, gains = [], _Gains(most, min_score)
   while len(best := peaks.highest(gains.least)):
     kept.append(best)
     gains.add(scores[best])
@@ -182,8 +182,13 @@ def _select_sorted(segments, remaining, most, min_score):
   return kept[order], gains[order]
 
 
-class _Best:
-  """Gains, and what another one must reach to be among the `most` best."""
+class _Gains:
+  """What was gained, and what another must gain to be among the `most` best.
+
+  Args:
+    most: that are kept.
+    least: that anything must gain.
+  """
 
   def __init__(self, most, least):
     self._most, self._parts, self._count = most, [np.zeros(0)], 0

@@ -36,11 +36,11 @@ def derive(
   """The config with every setting that is left to the data filled in.
 
   The grid of candidate durations, the typical duration, how many candidates are
-  scored, how slowly networks see the snippets, how sure of them to be and whom the student believes where instances are
-  few, the number of actions, a window that holds the long instances (`_grow`) and
-  is no longer than the longest training video needs. What the config states is
-  kept, but for what a student is taught where there is none, or where no member
-  can leave a part out (`_derive_student`).
+  scored, how slowly networks see the snippets, how sure of them to be and whom the
+  student believes where instances are few, the number of actions, a window that
+  holds the long instances (`_grow`) and is no longer than the longest training
+  video needs. What the config states is kept, but for what a student is taught
+  where there is none, or where no member can leave a part out (`_derive_student`).
 
   Args:
     config: left as it is.

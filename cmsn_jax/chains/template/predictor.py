@@ -6,7 +6,7 @@ NMS.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -187,7 +187,7 @@ class Predictor(prediction.Predictor):
     return self.config.nms.max_proposals or own or None
 
   def encode(
-    self, source: Any, video_id: str, slowness: Iterable[float | int] = (1,)
+    self, source: Any, video_id: str, slowness: Collection[float | int] = (1,)
   ) -> dict[float | int, Float[np.ndarray, 'm t c']]:
     """Evaluator features of a video by each member.
 
