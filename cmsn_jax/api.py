@@ -30,6 +30,11 @@ from cmsn_jax.training import config_checks
 
 PathLike = str | os.PathLike
 _MAP_PROTOCOLS = ('map', 'map_anet')
+# Keys whose 0 is a question to the training data.
+_FROM_DATA = (
+  'template.slow_stages', 'template.slow_features', 'template.temper',
+  'template.per_snippet',
+)  # fmt: skip
 
 
 class Model:
@@ -368,6 +373,12 @@ def _check_changes(config, changes):
       f'config.{fixed[0]} is fixed by training; what may change is '
       f'{", ".join(free)}'
     )
+  for key in _FROM_DATA:
+    if changes.get(key) == 0:
+      raise ValueError(
+        f'config.{key}: 0 takes it from the training data, which a trained run does '
+        'not see; give a number, or leave it as trained'
+      )
   config_checks.check(config)
 
 

@@ -22,6 +22,7 @@ from cmsn_jax.proposing import corpus, inputs
 from cmsn_jax.runs import trained as trained_lib
 from cmsn_jax.settings import default, smoke
 from cmsn_jax.settings import features as features_default
+from configs import custom
 from tests.video import made_videos
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -204,7 +205,7 @@ def test_bad_arrays_are_named(model, features):
       'array: features: found nan in row 7, column 3, expected',
     ),
     (rows[:, 0], ValueError, r'must have shape \[t, d\], got \(\d+,\)'),
-    (rows[:0], ValueError, r'must have shape \[t, d\], got \(0, 16\)'),
+    (rows[:0], ValueError, r'has no rows, of shape \(0, 16\)'),
     (np.array([{}]), TypeError, r'must hold numbers, .* got object'),
     (None, TypeError, 'must hold numbers'),
   ):
@@ -322,6 +323,15 @@ def test_changes_reach_run_and_export(model, exported, features):
     ):
       with pytest.raises(ValueError, match=message):
         cmsn_jax.load(path, changes=changes)
+
+
+def test_a_run_cannot_ask_the_training_data():
+  config = custom.get_config()
+  for key in ('slow_stages', 'slow_features', 'temper', 'per_snippet'):
+    message = rf'config\.template\.{key}: 0 takes it from the training data'
+    with pytest.raises(ValueError, match=message):
+      api._check_changes(config, {f'template.{key}': 0.0})
+  api._check_changes(config, {'template.slow_stages': 1.5})
 
 
 def test_what_is_no_model_is_called_so(model, tmp_path):

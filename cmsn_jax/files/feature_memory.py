@@ -24,7 +24,9 @@ class ArrayStore(feature_files.FeatureStore):
         f'{name} must hold numbers, [t, d], got {rows.dtype} of shape '
         f'{rows.shape}; a path is a str or an os.PathLike'
       )
-    if rows.ndim != 2 or not len(rows):
+    if rows.ndim == 2 and not len(rows):
+      raise ValueError(f'{name} has no rows, of shape {rows.shape}')
+    if rows.ndim != 2:
       raise ValueError(f'{name} must have shape [t, d], got {rows.shape}')
     super().__init__(name, {'features': (_Rows, rows)}, None, None)
 

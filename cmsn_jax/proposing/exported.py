@@ -112,7 +112,9 @@ class ExportedModel:
     features = np.asarray(features, np.float32)
     about = self.description
     width = about['file_dim']
-    if features.ndim != 2 or features.shape[1] != width or not len(features):
+    if features.ndim == 2 and not len(features):
+      raise ValueError(f'features have no rows, of shape {features.shape}')
+    if features.ndim != 2 or features.shape[1] != width:
       raise ValueError(
         f'features must have shape [t, {width}], got {features.shape}'
       )

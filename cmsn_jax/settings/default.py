@@ -281,9 +281,9 @@ def _template():
   template.typical_duration = 0.0
   # So many times as slowly snippets are played to networks that tell their
   # stages, by which candidates and borders go, and to those that give the features
-  # which the evaluator sees; 1: as they come. From the data (0, 0): 1.5 and 1.5
-  # where a tenth of the training instances is short, but 1.5 and 1 where there are
-  # few; 1 and 1 where none is.
+  # which the evaluator sees; 1: as they come. From the data (0, 0): 1 and 1, but
+  # where a tenth of the training instances is short 1.5 and 1.5, or where there are
+  # few of them 1.5 and 1.
   template.slow_stages = 0.0
   template.slow_features = 0.0
   # Power of the borders' clearness in a proposal's score; 0: without it.

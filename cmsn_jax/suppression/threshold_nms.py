@@ -106,7 +106,7 @@ def select(
     probabilities: `[n, 10]`, P(tIoU with its instance >= t) for each of
       `segments.TIOU_THRESHOLDS`, within [0, 1].
     max_proposals: keep at most this many; None: all that gain `min_score`.
-    min_score: stop at the first gain below this.
+    min_score: stop at the first gain below this, above 0.
   Returns:
     indices into the input and gains, best first.
   Raises:
@@ -124,6 +124,8 @@ def select(
     raise ValueError('probabilities must be within [0, 1], without NaN')
   if max_proposals is not None and max_proposals < 1:
     raise ValueError(f'max_proposals must be at least 1, got {max_proposals}')
+  if not min_score > 0:
+    raise ValueError(f'min_score must be above 0, got {min_score}')
   # By centre: all that a chosen proposal may touch is then one short slice.
   centres = segments.mean(axis=1)
   order = np.lexsort((segments[:, 1], segments[:, 0], centres))

@@ -162,6 +162,14 @@ def test_bad_probabilities_are_refused(probabilities, message):
     threshold_nms.select(np.array([[0.0, 1.0], [1.0, 2.0]]), probabilities)
 
 
+@pytest.mark.parametrize('least', [0.0, -1.0, float('nan')])
+def test_what_gains_nothing_cannot_be_asked_for(least):
+  # Nothing would ever be below it.
+  segments = np.array([[0.0, 1.0], [0.0, 1.0]])
+  with pytest.raises(ValueError, match='min_score must be above 0'):
+    threshold_nms.select(segments, np.full((2, 10), 0.5), min_score=least)
+
+
 def test_bad_limit_is_refused():
   with pytest.raises(ValueError, match='at least 1'):
     threshold_nms.select(

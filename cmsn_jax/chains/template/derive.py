@@ -153,6 +153,12 @@ def _derive_slowness(settings, durations, few):
     settings.slow_stages = _SLOWNESS if short else 1.0
   if not settings.slow_features:
     settings.slow_features = 1.0 if few else settings.slow_stages
+  if (settings.slow_stages, settings.slow_features) != (1, 1):
+    logging.info(
+      'proposing plays snippets %g times as slowly to tell their stages, %g times '
+      'for the features of proposals',
+      settings.slow_stages, settings.slow_features,
+    )  # fmt: skip
 
 
 def _derive_student(config, few):

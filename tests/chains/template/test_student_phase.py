@@ -224,4 +224,4 @@ def test_a_run_proposes_with_it_and_keeps_the_members(data, tmp_path):
   ]
   assert count == [{1}, {2}]
   video_id = sorted(data.held_out)[0]
-  assert found.predictor.encode(data.source, video_id).shape[0] == 1
+  assert found.predictor.encode(data.source, video_id)[1].shape[0] == 1
