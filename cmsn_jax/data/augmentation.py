@@ -70,7 +70,7 @@ def resample(
   """
   place = sources.centres(np.arange(length), factor, first)
   place = place[place <= len(features) - 0.5]
-  return sources.between(features, np.clip(place, 0, len(features) - 1))
+  return sources.between(features, place)
 
 
 def perturb(

@@ -280,7 +280,8 @@ def centres(
 def between(
   rows: Float[np.ndarray, 't d'], place: Float[np.ndarray, ' u']
 ) -> Float32[np.ndarray, 'u d']:
-  """Rows at places between their centres, which must lie in [0, t - 1]."""
+  """Rows at places between their centres, or the first or last beyond these."""
+  place = np.clip(place, 0, len(rows) - 1)
   index = np.floor(place).astype(np.int64)
   after = np.minimum(index + 1, len(rows) - 1)
   fraction = (place - index)[:, None].astype(np.float32)

@@ -10,9 +10,9 @@ training's length, are looked at as one video, in the same way as a whole
 recording would be. Of its proposals those are told whose ends lie in the stretch that
 has become old enough since the last look, or a little before it, and that add to
 what was told (`told.Told`): a proposal is told again only where its score has more
-than doubled. What differs from the whole recording: whoever decides has seen a latency's worth of what follows a proposal
-and some windows of what went before it, and a better copy that ends later
-cannot take a proposal back.
+than doubled. What differs from the whole recording: whoever decides has seen a
+latency's worth of what follows a proposal and some windows of what went before it,
+and a better copy that ends later cannot take a proposal back.
 """
 
 import fractions

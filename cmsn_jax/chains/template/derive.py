@@ -25,9 +25,9 @@ _MAX_REACH = 512
 # Training instances: below, they are soon known by heart, and many candidates are
 # worth their time.
 _FEW_INSTANCES = 400
-# Networks see so many times as slowly played what has at least this share of
-# instances below so many snippets.
-_SLOWNESS, _SHARE, _SHORT = 1.5, 0.1, 8.0
+# Where at least this share of the training instances is below so many snippets,
+# networks see the snippets played so many times as slowly.
+_SHARE, _SHORT, _SLOWNESS = 0.1, 8.0, 1.5
 
 
 def derive(

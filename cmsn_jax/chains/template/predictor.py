@@ -221,13 +221,12 @@ class Predictor(prediction.Predictor):
   def _played(self, rows, low, own, slowness, total):
     """Features of the snippets `own`, from rows that begin with `low`."""
     end = math.ceil(round(total * slowness, 6))
-    place = np.clip(sources.centres(own, 1 / slowness), 0, max(end - 1, 0))
+    place = sources.centres(own, 1 / slowness)
     first, stop = 0, 0
     if total:
       first = max(0, int(place[0]) - self._reach)
       stop = min(int(np.ceil(place[-1])) + 1 + self._reach, end)
     slow = sources.centres(np.arange(first, stop), slowness)
-    slow = np.clip(slow, 0, max(total - 1, 0))
     features = sources.between(rows, slow - low)
     size = pool.bucket(len(features), _MIN_CANDIDATES)
     mask = np.arange(size)[None, :] < len(features)
